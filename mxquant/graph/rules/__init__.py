@@ -1,0 +1,1 @@
+"""Rewrite rules of the canonical graph, one per file."""
