@@ -1,0 +1,1 @@
+"""Targets: from a canonical fp32 network and a plan to a network that a backend runs in int8."""

@@ -1,0 +1,305 @@
+"""The CPU target: MXNet's fused oneDNN operators in int8.
+
+Each int8 operator returns three tensors: codes, and the ends of the range they stand for. Where a float32 tensor meets an
+int8 operator a ``_contrib_quantize_v2`` node is put between, in the other direction a ``_contrib_dequantize``, each once per
+tensor. A calibrated range goes into the attributes of the operator that makes the tensor, with all nine digits of a
+float32; where the operator cannot take it, a ``_contrib_requantize`` node follows. A FullyConnected or elemwise_mul that
+only float32 nodes read returns float32 by itself.
+
+The result runs on plain MXNet 1.9.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Dict, FrozenSet, List, NamedTuple, Optional, Set, Tuple, Union
+
+import numpy as np
+
+from mxquant.errors import PlanError
+from mxquant.graph import Graph, Network, Node, Tensor
+from mxquant.lowering.onednn_fusion import fuse
+from mxquant.lowering.onednn_operators import describe
+from mxquant.lowering.quantized_params import quantize_int8
+from mxquant.lowering.target import Int8Operator, Target
+from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
+
+__all__ = ["OneDNN"]
+
+# MXNet's numbers of element types, as variables state them.
+_FLOAT32, _INT8 = "0", "5"
+
+
+@dataclass(frozen=True)
+class OneDNN(Target):
+    """Int8 on the CPU through MXNet's fused oneDNN operators."""
+
+    name: ClassVar[str] = "onednn"
+
+    def prepare(self, network: Network, calibrated: bool, apart: FrozenSet[str]) -> Network:
+        """Return `network` with MXNet's fp32 fusions; see :func:`mxquant.lowering.onednn_fusion.fuse`."""
+        return fuse(network, calibrated, apart)
+
+    def describe(self, network: Network, node: Node, calibrated: bool) -> Union[Int8Operator, str]:
+        """Return the int8 form of a node; see :func:`mxquant.lowering.onednn_operators.describe`."""
+        return describe(network, node, calibrated)
+
+    def lower(self, network: Network, plan: QuantPlan) -> Network:
+        """Return the int8 network.
+
+        Parameters
+        ----------
+        network : Network
+            The canonical fp32 network.
+        plan : QuantPlan
+            A plan for this target and network.
+
+        Returns
+        -------
+        Network
+            Graph and parameters for MXNet; parameters that are kept as int8 have names ending in ``_quantize``.
+
+        Raises
+        ------
+        PlanError
+            If the plan asks for what the network or the target cannot do, naming the field.
+        """
+        calibrated = plan.settings.get("method") != "none"
+        apart = frozenset(name for name, layer in plan.layers.items() if layer.op == "elemwise_add")
+        fused = self.prepare(network, calibrated, apart)
+        return _Emitter(fused, plan, calibrated).emit()
+
+
+class _Codes(NamedTuple):
+    """An int8 tensor of the new graph: the codes and the two ends of their range."""
+
+    data: Tensor
+    minimum: Tensor
+    maximum: Tensor
+
+
+@dataclass
+class _Emitter:
+    """Builds the int8 graph node by node, in the order of the fused fp32 graph."""
+
+    network: Network
+    plan: QuantPlan
+    calibrated: bool
+    nodes: List[Node] = field(default_factory=list)
+    params: Dict[str, np.ndarray] = field(default_factory=dict)
+    floats: Dict[Tensor, Tensor] = field(default_factory=dict)
+    codes: Dict[Tensor, _Codes] = field(default_factory=dict)
+    offline: Dict[str, _Codes] = field(default_factory=dict)
+    twins: Dict[Node, Node] = field(default_factory=dict)
+
+    def emit(self) -> Network:
+        graph = self.network.graph
+        int8 = self._int8_nodes()
+        for node in graph.nodes:
+            if node in int8:
+                self._quantized(node, int8[node])
+            else:
+                self._copied(node)
+        outputs = [self._float(tensor) for tensor in graph.outputs]
+        _name_outputs(outputs, graph.outputs, self.nodes)
+        result = Graph(self.nodes, outputs, dict(graph.attrs))
+        result.prune()
+        result.verify()
+        used = {node.name for node in result.variables}
+        params = {**self.network.params, **self.params}
+        return Network(result, {name: value for name, value in params.items() if name in used})
+
+    def _int8_nodes(self) -> Dict[Node, Tuple[Int8Operator, LayerPlan]]:
+        """Return the nodes that the plan wants in int8; refuse a plan that does not fit the network."""
+        int8: Dict[Node, Tuple[Int8Operator, LayerPlan]] = {}
+        names: Set[str] = set()
+        for node in self.network.graph.operators:
+            name = node.layers[0]
+            layer = self.plan.layers.get(name)
+            names.add(name)
+            if layer is None:
+                raise PlanError(f"layers['{name}'] is missing; the network computes it as a layer of its own")
+            if tuple(layer.contains) != node.layers:
+                raise PlanError(
+                    f"layers['{name}'].contains is {list(layer.contains)}, but the network has {list(node.layers)}"
+                )
+            if layer.precision == "float32":
+                continue
+            operator = describe(self.network, node, self.calibrated)
+            if isinstance(operator, str):
+                raise PlanError(f"layers['{name}'].precision is 'int8', but {operator}")
+            int8[node] = (operator, layer)
+        unknown = set(self.plan.layers) - names
+        if unknown:
+            raise PlanError(f"layers['{min(unknown)}'] is not a layer that the network computes by itself")
+        return int8
+
+    def _copied(self, node: Node) -> None:
+        inputs = [self._float(tensor) for tensor in node.inputs]
+        twin = Node(node.op, node.name, dict(node.attrs), inputs, node.num_outputs, node.subgraphs, node.layers)
+        self.nodes.append(twin)
+        self.twins[node] = twin
+
+    def _float(self, tensor: Tensor) -> Tensor:
+        """Return `tensor` as float32 in the new graph."""
+        if tensor.node in self.twins:
+            return Tensor(self.twins[tensor.node], tensor.index, tensor.version)
+        if tensor not in self.floats:
+            name = f"{tensor.node.name}_dequantize"
+            self.floats[tensor] = self._add("_contrib_dequantize", name, {}, list(self.codes[tensor]), 1).output
+        return self.floats[tensor]
+
+    def _int8(self, tensor: Tensor, operator: Int8Operator, layer: LayerPlan) -> _Codes:
+        """Return `tensor` as codes in the new graph, in the type and range of the plan."""
+        plan = self._tensor_plan(tensor)
+        if plan.dtype not in operator.accepts:
+            allowed = " or ".join(f"'{dtype}'" for dtype in sorted(operator.accepts))
+            raise PlanError(f"tensors['{plan.name}'].dtype is '{plan.dtype}', but layer '{layer.name}' reads {allowed}")
+        if tensor in self.codes:
+            return self.codes[tensor]
+        if tensor.node.name in self.network.params and tensor.node.is_variable:
+            return self._stored(tensor.node)
+        suffix = "" if tensor.node.is_variable else "_output" if tensor.index == 0 else f"_output{tensor.index}"
+        attrs = {"out_type": plan.dtype, **_range(plan)}
+        node = self._add(
+            "_contrib_quantize_v2", f"{tensor.node.name}{suffix}_quantize", attrs, [self._float(tensor)], 3
+        )
+        self.codes[tensor] = _three(node)
+        return self.codes[tensor]
+
+    def _stored(self, variable: Node) -> _Codes:
+        """Return a parameter quantized offline: three variables with int8 codes and their range."""
+        name = variable.name
+        if name not in self.offline:
+            values = quantize_int8(self.network.params[name])
+            names = (f"{name}_quantize", f"{name}_quantize_min", f"{name}_quantize_max")
+            self.params.update(zip(names, values))
+            types = (_INT8, _FLOAT32, _FLOAT32)
+            made = [self._add("null", n, {"__dtype__": t}, [], 1).output for n, t in zip(names, types)]
+            self.offline[name] = _Codes(*made)
+        return self.offline[name]
+
+    def _tensor_plan(self, tensor: Tensor) -> TensorPlan:
+        plan = self.plan.tensors.get(tensor.name)
+        if plan is None:
+            raise PlanError(f"tensors['{tensor.name}'] is missing, but an int8 layer needs it")
+        if plan.dtype == "float32":
+            raise PlanError(f"tensors['{tensor.name}'].dtype is 'float32', but an int8 layer reads it")
+        if self.calibrated and plan.threshold is None:
+            raise PlanError(f"tensors['{tensor.name}'].threshold is null, but an int8 layer needs it")
+        return plan
+
+    def _quantized(self, node: Node, choice: Tuple[Int8Operator, LayerPlan]) -> None:
+        operator, layer = choice
+        per_channel = layer.granularity == "channel-wise"
+        if per_channel and not operator.channel_wise:
+            raise PlanError(f"layers['{layer.name}'].granularity is 'channel-wise', which it cannot be here")
+        stored = () if per_channel else operator.weights
+        inputs: List[Tensor] = []
+        ranges: List[Tensor] = []
+        for slot, tensor in enumerate(node.inputs):
+            if slot not in operator.data and slot not in stored:
+                inputs.append(self._float(tensor))
+                continue
+            codes = self._stored(tensor.node) if slot in stored else self._int8(tensor, operator, layer)
+            inputs.append(codes.data)
+            ranges += [codes.minimum, codes.maximum]
+        attrs = dict(node.attrs)
+        if operator.op.startswith("_sg_mkldnn_"):
+            attrs["quantized"] = "True"
+        if operator.weights and per_channel:
+            attrs["channel_wise_quantize"] = "True"
+        self._emit_result(node, operator, layer, attrs, inputs + ranges)
+
+    def _emit_result(
+        self, node: Node, operator: Int8Operator, layer: LayerPlan, attrs: Dict[str, str], inputs: List[Tensor]
+    ) -> None:
+        name, subgraphs = f"quantized_{node.name}", node.subgraphs
+        plan = self.plan.tensors.get(node.output.name)
+        if plan is None:
+            raise PlanError(f"tensors['{node.output.name}'] is missing, but int8 layer '{layer.name}' makes it")
+        if operator.output != "own":
+            self._check_inherited(node, operator, plan)
+            self.codes[node.output] = _three(self._add(operator.op, name, attrs, inputs, 3, subgraphs))
+            return
+        if plan.dtype == "float32":
+            if not operator.float_output:
+                raise PlanError(f"tensors['{plan.name}'].dtype is 'float32', but {operator.op} returns int8")
+            attrs["enable_float_output"] = "True"
+            self.floats[node.output] = self._add(operator.op, name, attrs, inputs, 1, subgraphs).output
+            return
+        self._check_result_type(node, operator, plan)
+        if self.calibrated and plan.threshold is None:
+            raise PlanError(f"tensors['{plan.name}'].threshold is null, but int8 layer '{layer.name}' makes it")
+        calibrated = _range(plan)
+        fused = operator.fuses_requantize and bool(calibrated)
+        made = self._add(operator.op, name, {**attrs, **calibrated} if fused else attrs, inputs, 3, subgraphs)
+        if not fused:
+            attrs = {"out_type": plan.dtype, **calibrated}
+            made = self._add("_contrib_requantize", f"requantize_{node.name}", attrs, list(_three(made)), 3)
+        self.codes[node.output] = _three(made)
+
+    def _check_result_type(self, node: Node, operator: Int8Operator, plan: TensorPlan) -> None:
+        inputs = {self.plan.tensors[node.inputs[slot].name].dtype for slot in operator.data}
+        expected = operator.result
+        if expected == "like-input":
+            expected = "uint8" if inputs == {"uint8"} else "int8"
+        if not self.calibrated:
+            expected = "int8"
+        if plan.dtype != expected:
+            raise PlanError(
+                f"tensors['{plan.name}'].dtype is '{plan.dtype}', but {operator.op} returns '{expected}' here"
+            )
+
+    def _check_inherited(self, node: Node, operator: Int8Operator, plan: TensorPlan) -> None:
+        """Refuse a range or type for a tensor that takes both from elsewhere."""
+        if operator.output == "weights":
+            return
+        sources = [self.plan.tensors[node.inputs[slot].name] for slot in operator.data]
+        thresholds = [source.threshold for source in sources]
+        expected = None if None in thresholds else max(t for t in thresholds if t is not None)
+        if plan.threshold != expected:
+            raise PlanError(
+                f"tensors['{plan.name}'].threshold is {plan.threshold!r}, but {operator.op} hands on the range of its "
+                f"inputs, {expected!r}"
+            )
+        dtype = "uint8" if {source.dtype for source in sources} == {"uint8"} else "int8"
+        if plan.dtype != dtype:
+            raise PlanError(f"tensors['{plan.name}'].dtype is '{plan.dtype}', but {operator.op} returns '{dtype}' here")
+
+    def _add(
+        self,
+        op: str,
+        name: str,
+        attrs: Dict[str, str],
+        inputs: List[Tensor],
+        num_outputs: int,
+        subgraphs: Tuple[Graph, ...] = (),
+    ) -> Node:
+        node = Node(op, name, attrs, inputs, num_outputs, subgraphs)
+        self.nodes.append(node)
+        return node
+
+
+def _three(node: Node) -> _Codes:
+    return _Codes(Tensor(node, 0), Tensor(node, 1), Tensor(node, 2))
+
+
+def _range(plan: TensorPlan) -> Dict[str, str]:
+    """Return the calibrated range as attributes, in the nine digits that tell float32 numbers apart."""
+    if plan.threshold is None:
+        return {}
+    low: Optional[float] = 0.0 if plan.dtype == "uint8" else -plan.threshold
+    return {"min_calib_range": f"{low:.9g}", "max_calib_range": f"{plan.threshold:.9g}"}
+
+
+def _name_outputs(outputs: List[Tensor], originals: List[Tensor], nodes: List[Node]) -> None:
+    """Let the network's outputs bear the names they have in the user's network."""
+    taken = {node.name for node in nodes}
+    for tensor, original in zip(outputs, originals):
+        name = original.name[: -len("_output")]
+        node = tensor.node
+        if node.is_variable or node.num_outputs != 1 or not original.name.endswith("_output") or name in taken:
+            continue
+        node.name = name
+        taken.add(name)

@@ -1,0 +1,105 @@
+"""The fp32 fusion that comes before int8 on the CPU: MXNet's own, kept from what it gets wrong.
+
+MXNet's subgraph backend ``MKLDNN_QUANTIZE`` joins a convolution with the addition and the activation after it, and a
+FullyConnected with its activation. Some of these fusions are computed wrongly in int8 by MXNet 1.9.1, or abort:
+
+* LeakyReLU(gelu) after a convolution is applied to scaled integers;
+* LeakyReLU(leaky) after a FullyConnected is stored as uint8, which loses its negative part;
+* an addition whose two operands are the same tensor cannot be bound;
+* without calibration, clip and the curved activations are applied to raw sums;
+* an addition in place (`apart`, the planner's choice) needs both operands in one type.
+
+Such layers are kept apart by a barrier: a BlockGrad node, which no fusion crosses, put before them and taken away after.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, FrozenSet, Iterator, List, Tuple
+
+from mxquant.graph import Graph, Network, Node, Tensor
+from mxquant.mxnet_bridge import backend_symbol, graph_of, symbol_of
+
+__all__ = ["fuse"]
+
+BARRIER = "mxquant_barrier"
+_STARTS = ("Convolution", "FullyConnected")
+
+
+def fuse(network: Network, calibrated: bool, apart: FrozenSet[str]) -> Network:
+    """Return the network with MXNet's fp32 fusions, each fused node knowing the user's layers inside it.
+
+    Parameters
+    ----------
+    network : Network
+        A canonical network: unique names, no fused nodes.
+    calibrated : bool
+        Whether the plan will have thresholds.
+    apart : frozenset of str
+        Layers that must not be fused into the one before.
+
+    Returns
+    -------
+    Network
+        A new graph over the same parameters.
+    """
+    graph = network.graph.copy()
+    _put_barriers(graph, list(_edges_to_cut(graph, calibrated, apart)))
+    fused = graph_of(backend_symbol(symbol_of(graph), "MKLDNN_QUANTIZE"))
+    _take_barriers(fused)
+    _inherit_names(fused, network.graph)
+    return Network(fused, network.params)
+
+
+def _edges_to_cut(graph: Graph, calibrated: bool, apart: FrozenSet[str]) -> Iterator[Tuple[Node, int]]:
+    """Yield (reader, input slot) of every edge that no fusion may cross."""
+    for node in graph.operators:
+        for slot, tensor in enumerate(node.inputs):
+            start = tensor.node.op
+            if start in _STARTS and (set(node.layers) & apart or _is_wrong(node, start, calibrated)):
+                yield node, slot
+            elif node.op in ("Activation", "LeakyReLU", "clip") and set(node.layers) & apart:
+                yield node, slot
+
+
+def _is_wrong(node: Node, start: str, calibrated: bool) -> bool:
+    act_type = node.attrs.get("act_type", "leaky" if node.op == "LeakyReLU" else "")
+    if node.op == "elemwise_add":
+        return node.inputs[0] == node.inputs[1]
+    if node.op == "LeakyReLU" and (act_type == "gelu" if start == "Convolution" else act_type == "leaky"):
+        return True
+    if calibrated:
+        return False
+    return node.op == "clip" or act_type not in ("", "relu", "leaky")
+
+
+def _put_barriers(graph: Graph, edges: List[Tuple[Node, int]]) -> None:
+    barriers: Dict[Tensor, Node] = {}
+    for reader, slot in edges:
+        tensor = reader.inputs[slot]
+        if tensor not in barriers:
+            barriers[tensor] = Node("BlockGrad", f"{BARRIER}{len(barriers)}", inputs=[tensor])
+        reader.inputs[slot] = barriers[tensor].output
+    position = {node: i for i, node in enumerate(graph.nodes)}
+    after: Dict[int, List[Node]] = {}
+    for tensor, barrier in barriers.items():
+        after.setdefault(position[tensor.node], []).append(barrier)
+    graph.nodes = [n for i, node in enumerate(graph.nodes) for n in (node, *after.get(i, ()))]
+
+
+def _take_barriers(graph: Graph) -> None:
+    for node in graph.operators:
+        if node.op == "BlockGrad" and node.name.startswith(BARRIER):
+            graph.redirect(node.output, node.inputs[0])
+    graph.prune()
+
+
+def _inherit_names(fused: Graph, canonical: Graph) -> None:
+    """Give each fused node the layers inside it and the tensor name of the last one."""
+    origin = {node.name: node for node in canonical.operators}
+    for node in fused.operators:
+        inner = [n for sub in node.subgraphs for n in sub.operators] or [node]
+        known = [origin[n.name] for n in inner if n.name in origin]
+        if known:
+            node.layers = tuple(layer for n in known for layer in n.layers)
+            head = node.subgraphs[0].outputs[0].node if node.subgraphs else node
+            node.output_names = origin[head.name].output_names if head.name in origin else ()

@@ -1,0 +1,235 @@
+"""Which operators MXNet 1.9 computes in int8 on the CPU, and when the result is right.
+
+One function per operator of the fused fp32 graph returns an :class:`~mxquant.lowering.target.Int8Operator`, or the reason
+for the user why the node stays float32. Every refusal is a case that MXNet 1.9.1 aborts on or computes wrongly.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Dict, Optional, Union
+
+import numpy as np
+
+from mxquant.graph import Network, Node
+from mxquant.graph.attributes import read_bool, read_int, read_tuple
+from mxquant.lowering.target import Int8Operator
+
+__all__ = ["OPERATORS", "describe"]
+
+Answer = Union[Int8Operator, str]
+
+
+def describe(network: Network, node: Node, calibrated: bool) -> Answer:
+    """Return how MXNet computes `node` in int8 on the CPU, or why it cannot.
+
+    Parameters
+    ----------
+    network : Network
+        The fused fp32 network.
+    node : Node
+        One of its operators.
+    calibrated : bool
+        Whether thresholds will be known.
+
+    Returns
+    -------
+    Int8Operator or str
+        The int8 form, or the reason for there being none.
+    """
+    function = OPERATORS.get(node.op)
+    if function is None:
+        return f"MXNet has no int8 {node.op} on the CPU"
+    return function(network, node, calibrated)
+
+
+def _convolution(network: Network, node: Node, calibrated: bool) -> Answer:
+    inner = _inner(node, "Convolution")
+    refusal = _weight_refusal(network, node, 1) or _layout_refusal(inner)
+    if refusal:
+        return refusal
+    with_bias = not read_bool(inner, "no_bias", False)
+    with_sum = read_bool(node, "with_sum", False)
+    if read_bool(node, "with_bn", False):
+        return "its BatchNorm could not be folded into its weights"
+    sum_input = 2 + with_bias if with_sum else None
+    groups = read_int(inner, "num_group", 1)
+    per_channel = groups in (1, read_int(inner, "num_filter", 0))
+    note = "" if per_channel else (
+        f"its {groups} groups share one weight scale and its sums are requantized by a node of their own, "
+        "because MXNet mixes up the channel scales of grouped convolutions"
+    )
+    act = _activation(node)
+    return Int8Operator(
+        op="_sg_mkldnn_conv",
+        must=True,
+        data=(0,) if sum_input is None else (0, sum_input),
+        result="uint8" if act in ("relu", "sigmoid", "softrelu", "clip") else "int8",
+        sum_input=sum_input,
+        channel_wise=per_channel,
+        fuses_requantize=per_channel,
+        note=note,
+    )
+
+
+def _fully_connected(network: Network, node: Node, calibrated: bool) -> Answer:
+    inner = _inner(node, "FullyConnected")
+    with_bias = not read_bool(inner, "no_bias", False)
+    parameters = (1, 2) if with_bias else (1,)
+    for slot in parameters:
+        refusal = _weight_refusal(network, node, slot)
+        if refusal:
+            return refusal
+    act = _activation(node)
+    unsigned = act in ("relu", "sigmoid", "softrelu", "clip", "square", "sqrt", "exp", "abs")
+    return Int8Operator(
+        op="_sg_mkldnn_fully_connected",
+        must=True,
+        data=(0,),
+        result="uint8" if unsigned else "int8",
+        weights=parameters,
+        channel_wise=calibrated,
+        float_output=calibrated,
+    )
+
+
+def _plain_convolution(network: Network, node: Node, calibrated: bool) -> Answer:
+    rank = len(read_tuple(node, "kernel"))
+    return f"MXNet's int8 convolution is 2D or 3D, this one has a {rank}D kernel"
+
+
+def _pooling(network: Network, node: Node, calibrated: bool) -> Answer:
+    kind = node.attrs.get("pool_type", "max")
+    rank = len(read_tuple(node, "kernel"))
+    if kind not in ("max", "avg"):
+        return f"MXNet's int8 pooling is max or avg, this one is {kind}"
+    if rank not in (2, 3):
+        remedy = "; give this global pooling kernel=(1, 1)" if rank == 0 else ""
+        return f"MXNet's int8 pooling has a 2D or 3D kernel, this one has {rank}D{remedy}"
+    if node.attrs.get("pooling_convention", "valid") == "same":
+        return "MXNet's int8 pooling knows no pooling_convention='same'"
+    return _layout_refusal(node) or Int8Operator(
+        op="_contrib_quantized_pooling", must=False, data=(0,), output="inherited", result="like-input"
+    )
+
+
+def _flatten(network: Network, node: Node, calibrated: bool) -> Answer:
+    return Int8Operator(
+        op="_contrib_quantized_flatten", must=False, data=(0,), output="inherited", result="like-input"
+    )
+
+
+def _activation_layer(network: Network, node: Node, calibrated: bool) -> Answer:
+    kind = node.attrs.get("act_type", "")
+    if kind != "relu":
+        return f"MXNet's int8 activation is relu, this one is {kind}"
+    return Int8Operator(
+        op="_contrib_quantized_act",
+        must=False,
+        data=(0,),
+        accepts=frozenset({"int8"}),
+        output="inherited",
+        result="like-input",
+    )
+
+
+def _batch_norm(network: Network, node: Node, calibrated: bool) -> Answer:
+    if not calibrated:
+        return "MXNet's int8 BatchNorm needs calibration"
+    if read_int(node, "axis", 1) != 1:
+        return f"MXNet's int8 BatchNorm works on axis 1, this one on axis {node.attrs['axis']}"
+    missing = [t.name for t in node.inputs[1:] if t.node.name not in network.params]
+    if missing:
+        return f"its parameter '{missing[0]}' has no fixed value"
+    return Int8Operator(op="_contrib_quantized_batch_norm", must=False, data=(0,))
+
+
+def _concat(network: Network, node: Node, calibrated: bool) -> Answer:
+    axis = read_int(node, "dim", 1)
+    if axis <= 0:
+        return f"MXNet's int8 Concat needs a positive axis, this one has dim={axis}"
+    return Int8Operator(
+        op="_contrib_quantized_concat",
+        must=False,
+        data=tuple(range(len(node.inputs))),
+        output="joined",
+        result="like-input",
+    )
+
+
+def _add(network: Network, node: Node, calibrated: bool) -> Answer:
+    return Int8Operator(
+        op="_contrib_quantized_elemwise_add",
+        must=False,
+        data=(0, 1),
+        accepts=frozenset({"int8", "uint8"}) if calibrated else frozenset({"int8"}),
+        result="like-input",
+    )
+
+
+def _multiply(network: Network, node: Node, calibrated: bool) -> Answer:
+    return Int8Operator(
+        op="_contrib_quantized_elemwise_mul",
+        must=False,
+        data=(0, 1),
+        accepts=frozenset({"int8"}),
+        float_output=calibrated,
+    )
+
+
+def _embedding(network: Network, node: Node, calibrated: bool) -> Answer:
+    refusal = _weight_refusal(network, node, 1)
+    if refusal:
+        return refusal
+    if node.attrs.get("dtype", "float32") != "float32":
+        return f"MXNet's int8 Embedding returns float32 rows, this one {node.attrs['dtype']}"
+    return Int8Operator(
+        op="_contrib_quantized_embedding", must=False, data=(), output="weights", weights=(1,)
+    )
+
+
+OPERATORS: Dict[str, Callable[[Network, Node, bool], Answer]] = {
+    "_sg_mkldnn_conv": _convolution,
+    "_sg_mkldnn_fully_connected": _fully_connected,
+    "Convolution": _plain_convolution,
+    "Pooling": _pooling,
+    "Flatten": _flatten,
+    "flatten": _flatten,
+    "Activation": _activation_layer,
+    "BatchNorm": _batch_norm,
+    "Concat": _concat,
+    "concat": _concat,
+    "elemwise_add": _add,
+    "elemwise_mul": _multiply,
+    "Embedding": _embedding,
+}
+
+
+def _inner(node: Node, op: str) -> Node:
+    return next(n for n in node.subgraphs[0].operators if n.op == op)
+
+
+def _activation(node: Node) -> Optional[str]:
+    """Return the kind of the last operator inside a fused node, or None where that is no activation."""
+    last = node.subgraphs[0].outputs[0].node
+    if last.op in ("Convolution", "FullyConnected", "BatchNorm", "elemwise_add"):
+        return None
+    return last.attrs.get("act_type", last.op) if last.op == "Activation" else last.op
+
+
+def _weight_refusal(network: Network, node: Node, slot: int) -> Optional[str]:
+    tensor = node.inputs[slot]
+    value = network.params.get(tensor.node.name) if tensor.node.is_variable else None
+    if value is None:
+        return f"its weight '{tensor.name}' is computed or fed at run time; MXNet quantizes weights only once"
+    if value.dtype != np.float32:
+        return f"its weight '{tensor.name}' is {value.dtype}, expected float32"
+    return None
+
+
+def _layout_refusal(node: Node) -> Optional[str]:
+    layout = node.attrs.get("layout", "None")
+    if layout in ("None", "NCHW", "NCDHW"):
+        return None
+    return f"MXNet's int8 {node.op} is channel-first, this one has layout {layout}"
+
+

@@ -1,0 +1,100 @@
+"""What a target is, and how it tells the planner what it can compute in int8.
+
+A target prepares a canonical fp32 network for itself (fusions), describes its int8 operators one node at a time, or says
+why a node has none, and turns a network with a plan into a network of its own.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, FrozenSet, Tuple, Union
+
+from mxquant.graph import Network, Node
+from mxquant.plan import QuantPlan
+
+__all__ = ["ANY_INT8", "Int8Operator", "Target"]
+
+ANY_INT8: FrozenSet[str] = frozenset({"int8", "uint8"})
+
+
+@dataclass(frozen=True)
+class Int8Operator:
+    """How a target computes one node in int8.
+
+    Parameters
+    ----------
+    op : str
+        Operator of the int8 node.
+    must : bool
+        Whether running it in int8 is the point of quantizing ('must'); else it is only worth it between such
+        operators ('may').
+    data : tuple of int
+        Inputs that have to be int8: activations, and parameters that are used like them.
+    accepts : frozenset of str
+        Types that these inputs may have.
+    output : {'own', 'inherited', 'joined', 'weights'}
+        Where the range of the result comes from: a threshold of its own; its only data input; the largest of its data
+        inputs; its weights.
+    result : {'int8', 'uint8', 'like-input', 'any'}
+        Type of the result: fixed by the operator; that of its inputs (int8 when they are mixed); free to choose.
+    sum_input : int or None
+        The input that is added in place to the result.
+    weights : tuple of int
+        Parameters that are stored as int8, with their range, when the granularity is tensor-wise.
+    channel_wise : bool
+        Whether the weights can have one scale per output channel.
+    float_output : bool
+        Whether the operator can return float32 by itself.
+    fuses_requantize : bool
+        Whether the operator can bring the result into its range by itself, rather than through a requantize node.
+    note : str
+        What the user should know about how this node is computed; becomes part of the plan's reason.
+    """
+
+    op: str
+    must: bool
+    data: Tuple[int, ...]
+    accepts: FrozenSet[str] = ANY_INT8
+    output: str = "own"
+    result: str = "int8"
+    sum_input: "int | None" = None
+    weights: Tuple[int, ...] = ()
+    channel_wise: bool = False
+    float_output: bool = False
+    fuses_requantize: bool = True
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Target(ABC):
+    """Something that runs int8 networks."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def prepare(self, network: Network, calibrated: bool, apart: FrozenSet[str]) -> Network:
+        """Return the canonical fp32 `network` with the fusions that this target makes.
+
+        Parameters
+        ----------
+        network : Network
+            A canonical network.
+        calibrated : bool
+            Whether thresholds will be known; some fusions are only right then.
+        apart : frozenset of str
+            Layers (of the user's network) that must not be fused into the layer before them.
+
+        Returns
+        -------
+        Network
+            Nodes keep the layers and tensor names of the user's network.
+        """
+
+    @abstractmethod
+    def describe(self, network: Network, node: Node, calibrated: bool) -> Union[Int8Operator, str]:
+        """Return how `node` of a prepared network is computed in int8, or the reason why it cannot be."""
+
+    @abstractmethod
+    def lower(self, network: Network, plan: QuantPlan) -> Network:
+        """Return the int8 network that `plan` describes for a prepared network."""

@@ -1,0 +1,265 @@
+"""Networks as users have them, read into a :class:`~mxquant.graph.Network`: Symbol with parameters, HybridBlock, checkpoint."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Iterable, List, Mapping, Optional, Sequence, Tuple
+
+from mxquant._compat import mx
+from mxquant.errors import GraphError, InputError
+from mxquant.graph import Graph, Network
+from mxquant.mxnet_bridge import first_line, graph_of, numpy_params
+
+__all__ = ["Model", "load"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A user's network and how it is fed.
+
+    Parameters
+    ----------
+    network : Network
+        Structure and parameters as the user has them.
+    inputs : tuple of str
+        Names of its data inputs, in order.
+    labels : tuple of str
+        Names of its label inputs.
+    structure : object
+        For a HybridBlock, how its outputs are nested; None for one flat list.
+    """
+
+    network: Network
+    inputs: Tuple[str, ...]
+    labels: Tuple[str, ...]
+    structure: Any = None
+
+
+def load(
+    net: Any,
+    arg_params: Optional[Mapping[str, Any]] = None,
+    aux_params: Optional[Mapping[str, Any]] = None,
+    data_names: Optional[Sequence[str]] = None,
+    label_names: Optional[Sequence[str]] = None,
+    example: Optional[Sequence[Any]] = None,
+) -> Model:
+    """Read a network.
+
+    Parameters
+    ----------
+    net : Symbol, HybridBlock, str or Path
+        A Symbol (with `arg_params` and `aux_params`), an initialized HybridBlock, a checkpoint ``PREFIX`` or
+        ``PREFIX:EPOCH``, or a symbol's ``.json`` file (with parameters).
+    arg_params, aux_params : mapping of str to NDArray, optional
+        Parameters of a Symbol; for a HybridBlock or checkpoint they come from it.
+    data_names : sequence of str, optional
+        Names of the data inputs, in the order in which data are given; default: all variables without a value, other
+        than labels.
+    label_names : sequence of str, optional
+        Names of the label inputs; default: the variables without a value whose name ends in 'label'.
+    example : sequence of arrays, optional
+        A batch, the label perhaps among it as the last: tells how many inputs a HybridBlock has, and initializes
+        parameters that have no shape yet.
+
+    Returns
+    -------
+    Model
+        The network.
+
+    Raises
+    ------
+    InputError
+        If a parameter is missing, belongs to no variable, or has another shape than the network wants.
+    GraphError
+        If the network cannot be read.
+    """
+    structure = None
+    if isinstance(net, mx.gluon.HybridBlock):
+        symbol, arg_params, data_names, structure = _trace(net, _arities(data_names, example), example, data_names)
+        aux_params = {}
+    elif isinstance(net, (str, Path)) and not str(net).endswith(".json"):
+        symbol, arg_params, aux_params = _load_checkpoint(str(net))
+    elif isinstance(net, (str, Path)):
+        symbol = _load_symbol(str(net))
+    elif isinstance(net, mx.sym.Symbol):
+        symbol = net
+    else:
+        raise InputError(
+            f"network: found {type(net).__name__}, expected a Symbol, an initialized HybridBlock, a checkpoint prefix "
+            "or a symbol file"
+        )
+    graph = graph_of(symbol)
+    params = {**numpy_params(arg_params or {}, "arg_params"), **numpy_params(aux_params or {}, "aux_params")}
+    inputs, labels = _inputs(graph, params, data_names, label_names)
+    used = {node.name for node in graph.variables}
+    network = Network(graph, {name: value for name, value in params.items() if name in used})
+    _check_params(symbol, network, params)
+    return Model(network, inputs, labels, structure)
+
+
+def _load_symbol(path: str) -> Any:
+    try:
+        return mx.sym.load(path)
+    except mx.MXNetError as error:
+        raise GraphError(f"cannot read the symbol '{path}': {first_line(error)}") from error
+
+
+def _load_checkpoint(prefix: str) -> Tuple[Any, Mapping[str, Any], Mapping[str, Any]]:
+    match = re.fullmatch(r"(.+):(\d+)", prefix)
+    prefix, epoch = (match.group(1), int(match.group(2))) if match else (prefix, 0)
+    for path in (f"{prefix}-symbol.json", f"{prefix}-{epoch:04d}.params"):
+        if not Path(path).is_file():
+            raise InputError(f"checkpoint '{prefix}': there is no file '{path}'")
+    symbol = _load_symbol(f"{prefix}-symbol.json")
+    arg_params, aux_params = load_params(f"{prefix}-{epoch:04d}.params")
+    return symbol, arg_params, aux_params
+
+
+def load_params(path: str) -> Tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Read a ``.params`` file.
+
+    Parameters
+    ----------
+    path : str
+        A file written by ``mx.model.save_checkpoint``, ``HybridBlock.export`` or ``mx.nd.save``.
+
+    Returns
+    -------
+    tuple of dict
+        Arguments and auxiliary states by name.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or holds no named arrays.
+    """
+    try:
+        saved = mx.nd.load(path)
+    except (mx.MXNetError, OSError) as error:
+        raise InputError(f"cannot read the parameters '{path}': {first_line(error)}") from error
+    if not isinstance(saved, dict):
+        raise InputError(f"'{path}' holds arrays without names; save them with mx.model.save_checkpoint")
+    args, aux = {}, {}
+    for key, value in saved.items():
+        kind, _, name = key.rpartition(":")
+        (aux if kind == "aux" else args)[name] = value
+    return args, aux
+
+
+def _arities(names: Optional[Sequence[str]], example: Optional[Sequence[Any]]) -> List[int]:
+    """Return the numbers of inputs to try, likeliest first: the last array of a batch is usually a label."""
+    if names is not None:
+        return [len(names)]
+    count = len(example) if example else 1
+    return [count - 1, count] if count > 1 else [1]
+
+
+def _trace(
+    block: Any, arities: Sequence[int], example: Optional[Sequence[Any]], names: Optional[Sequence[str]]
+) -> Tuple[Any, Mapping[str, Any], Sequence[str], Any]:
+    """Return a block's symbol, parameters, input names, and how its outputs are nested."""
+    failure: Optional[Exception] = None
+    for count in arities:
+        inputs = list(names) if names is not None else _input_names(block, count)
+        try:
+            if example and _uninitialized(block):
+                _initialize_by_running(block, example[: len(inputs)])
+            output = block(*[mx.sym.var(name) for name in inputs])
+        except (TypeError, ValueError, AttributeError, mx.MXNetError) as error:
+            failure = failure or error
+            continue
+        waiting = _uninitialized(block)
+        if waiting:
+            raise InputError(
+                f"network '{block.name}': parameter '{waiting[0]}' has no value yet; initialize the block and run it "
+                "once, or pass data"
+            )
+        flat: List[Any] = []
+        structure = _flatten(output, flat)
+        symbol = flat[0] if len(flat) == 1 else mx.sym.Group(flat)
+        params = {name: value.data().as_in_context(mx.cpu()) for name, value in block.collect_params().items()}
+        return symbol, params, inputs, structure
+    assert failure is not None
+    raise InputError(
+        f"network '{block.name}' cannot be traced with {' or '.join(map(str, arities))} inputs: {first_line(failure)}; "
+        "give data_names, and check that the block is a HybridBlock throughout"
+    ) from failure
+
+
+def _uninitialized(block: Any) -> List[str]:
+    return [name for name, parameter in block.collect_params().items() if parameter._data is None]
+
+
+def _initialize_by_running(block: Any, example: Sequence[Any]) -> None:
+    with mx.autograd.pause(train_mode=False):
+        block(*[mx.nd.array(value) for value in example])
+
+
+def _input_names(block: Any, count: int) -> List[str]:
+    if isinstance(block, mx.gluon.SymbolBlock):
+        return [node.name for node in block._cached_graph[0]]
+    return ["data"] if count == 1 else [f"data{i}" for i in range(count)]
+
+
+def _flatten(output: Any, flat: List[Any]) -> Any:
+    """Append the symbols of a nested output to `flat`; return their positions in the same nesting."""
+    if isinstance(output, (list, tuple)):
+        return [_flatten(item, flat) for item in output]
+    if not isinstance(output, mx.sym.Symbol):
+        raise InputError(f"network: an output is {type(output).__name__}, expected a Symbol")
+    flat.append(output)
+    return len(flat) - 1
+
+
+def _inputs(
+    graph: Graph, params: Mapping[str, Any], data_names: Optional[Sequence[str]], label_names: Optional[Sequence[str]]
+) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
+    free = [node.name for node in graph.variables if node.name not in params]
+    labels = tuple(
+        name for name in free if (name in label_names if label_names else name.endswith("label"))
+    )
+    if data_names is None:
+        likely = [name for name in free if name not in labels]
+        parameters = [name for name in likely if _looks_like_parameter(name)]
+        if parameters:
+            raise InputError(_missing(parameters))
+        return tuple(likely), labels
+    absent = [name for name in data_names if name not in free]
+    if absent:
+        raise InputError(f"data_names: the network has no input '{absent[0]}'; its inputs are {', '.join(free)}")
+    missing = [name for name in free if name not in data_names and name not in labels]
+    if missing:
+        raise InputError(_missing(missing))
+    return tuple(data_names), labels
+
+
+def _missing(names: Sequence[str]) -> str:
+    return f"the network's parameter '{names[0]}' has no value ({len(names)} missing in all); are these its parameters?"
+
+
+def _looks_like_parameter(name: str) -> bool:
+    return name.endswith(("_weight", "_bias", "_gamma", "_beta", "_mean", "_var", "_parameters"))
+
+
+def _check_params(symbol: Any, network: Network, given: Mapping[str, Any]) -> None:
+    """Compare the parameters' shapes with what the network makes of them."""
+    if given and not network.params:
+        raise InputError(f"none of the parameters belongs to the network, for example '{next(iter(given))}'")
+    shapes = {name: value.shape for name, value in network.params.items()}
+    try:
+        symbol.infer_shape_partial(**shapes)
+    except mx.MXNetError as error:
+        raise InputError(
+            f"the parameters do not fit the network: {first_line(error)}; are these its parameters?"
+        ) from error
+
+
+def all_layers(model: Model) -> Iterable[str]:
+    """Return the names of all layers of the user's network, inside fused nodes too."""
+    for node in model.network.graph.operators:
+        yield node.name
+        for inner in node.subgraphs:
+            for layer in inner.operators:
+                yield layer.name

@@ -1,0 +1,149 @@
+"""Between MXNet's objects and mxquant's: Symbol and Graph, NDArray dictionaries and parameters, NumPy in between.
+
+Everything that needs a running MXNet to read or write a network is here; how its JSON looks is known only to
+:mod:`mxquant.graph.symbol_json`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, Mapping, Tuple
+
+import numpy as np
+
+from mxquant._compat import mx
+from mxquant.errors import GraphError, InputError
+from mxquant.graph import Graph, Network, symbol_json
+
+__all__ = ["backend_symbol", "environment", "graph_of", "numpy_params", "split_params", "symbol_of"]
+
+
+def graph_of(symbol: Any) -> Graph:
+    """Return the graph of an ``mxnet.symbol.Symbol``, its tensors named as MXNet's monitor names them.
+
+    Parameters
+    ----------
+    symbol : mxnet.symbol.Symbol
+        A network's outputs.
+
+    Returns
+    -------
+    Graph
+        The structure.
+
+    Raises
+    ------
+    GraphError
+        If the symbol is malformed.
+    """
+    text = symbol.tojson()
+    internals = symbol.get_internals()
+    document, inner = json.loads(text), json.loads(internals.tojson())
+    names: Dict[Tuple[int, int], str] = {}
+    if [_identity(node) for node in document["nodes"]] == [_identity(node) for node in inner["nodes"]]:
+        names = {(head[0], head[1]): name for head, name in zip(inner["heads"], internals.list_outputs())}
+    return symbol_json.loads(text, names)
+
+
+def _identity(node: Mapping[str, Any]) -> Tuple[str, str]:
+    return node["op"], node["name"]
+
+
+def symbol_of(graph: Graph) -> Any:
+    """Return the ``mxnet.symbol.Symbol`` of a graph.
+
+    Parameters
+    ----------
+    graph : Graph
+        A graph that keeps its invariants.
+
+    Returns
+    -------
+    mxnet.symbol.Symbol
+        The symbol.
+
+    Raises
+    ------
+    GraphError
+        If MXNet refuses it, for example for an operator it does not know.
+    """
+    try:
+        return mx.sym.load_json(symbol_json.dumps(graph))
+    except mx.MXNetError as error:
+        raise GraphError(f"MXNet cannot build this network: {first_line(error)}") from error
+
+
+def backend_symbol(symbol: Any, backend: str) -> Any:
+    """Return the symbol after the subgraph fusions of one of MXNet's backends, without MXNet's chatter."""
+    with environment(MXNET_SUBGRAPH_VERBOSE="0"):
+        return symbol.get_backend_symbol(backend)
+
+
+def numpy_params(params: Mapping[str, Any], role: str = "params") -> Dict[str, np.ndarray]:
+    """Return parameters as NumPy arrays.
+
+    Parameters
+    ----------
+    params : mapping of str to mxnet.nd.NDArray or numpy.ndarray
+        Values by the name of their variable.
+    role : str
+        What the argument is called, for the message.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        Arrays in host memory.
+
+    Raises
+    ------
+    InputError
+        If `params` is no mapping of names to arrays.
+    """
+    if not isinstance(params, Mapping):
+        raise InputError(f"{role}: expected a dictionary of names to arrays, found {type(params).__name__}")
+    arrays: Dict[str, np.ndarray] = {}
+    for name, value in params.items():
+        if isinstance(value, mx.nd.NDArray):
+            arrays[name] = value.asnumpy()
+        elif isinstance(value, np.ndarray):
+            arrays[name] = value
+        else:
+            raise InputError(f"{role}['{name}']: expected an NDArray or ndarray, found {type(value).__name__}")
+    return arrays
+
+
+def split_params(network: Network, symbol: Any) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+    """Return a network's parameters as MXNet wants them: arguments, and auxiliary states, as NDArrays on the CPU."""
+    args, auxiliary = (
+        {
+            name: mx.nd.array(network.params[name], dtype=network.params[name].dtype)
+            for name in names
+            if name in network.params
+        }
+        for names in (symbol.list_arguments(), symbol.list_auxiliary_states())
+    )
+    return args, auxiliary
+
+
+def first_line(error: BaseException) -> str:
+    """Return the line of an MXNet error that says what went wrong, without its stack trace."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if "Check failed" in line or "Error in operator" in line]
+    return (telling or lines or [repr(error)])[0]
+
+
+@contextmanager
+def environment(**variables: str) -> Iterator[None]:
+    """Set environment variables, which MXNet reads at each call, for the length of a block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

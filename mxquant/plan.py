@@ -1,0 +1,342 @@
+"""What will be quantized, how, and why: the plan between calibration and lowering.
+
+A plan is JSON that a person can read and edit. It speaks of the layers and tensors of the user's fp32 network. Lowering
+obeys it to the letter, or refuses it with the name of the field.
+
+The scale of a tensor, the real value of one code, follows from its type and threshold T::
+
+    int8   codes -127..127   scale = T / 127
+    uint8  codes 0..255      scale = T / 255
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Tuple, Union
+
+import numpy as np
+
+from mxquant._files import write_text
+from mxquant.errors import PlanError
+
+__all__ = ["LayerPlan", "QuantPlan", "TensorPlan"]
+
+FORMAT, VERSION = "mxquant-plan", 1
+_CODES = {"int8": 127, "uint8": 255}
+
+
+@dataclass(frozen=True)
+class TensorPlan:
+    """How one tensor is stored while int8 layers work on it.
+
+    Parameters
+    ----------
+    name : str
+        The tensor's name in the user's network.
+    dtype : {'int8', 'uint8', 'float32'}
+        Type of its elements.
+    threshold : float or None
+        Largest magnitude that can be represented, in the tensor's own unit; a float32 value above 0. None means that
+        the range is found at run time, on every forward pass (uncalibrated), or that the tensor is float32.
+    method : str
+        How the threshold was chosen: 'minmax', 'entropy', 'percentile', 'mse', 'inherited', 'weights', 'runtime', ...
+    reason : str
+        Why the tensor has this type and threshold.
+    group : str or None
+        Tensors of one group are quantized with one threshold; the group bears the name of the layer that needs it.
+    """
+
+    name: str
+    dtype: str
+    threshold: Optional[float]
+    method: str
+    reason: str
+    group: Optional[str] = None
+
+    def __post_init__(self) -> None:
+        where = f"tensors['{self.name}']"
+        if self.dtype not in (*_CODES, "float32"):
+            raise PlanError(f"{where}.dtype is {self.dtype!r}, expected 'int8', 'uint8' or 'float32'")
+        if self.threshold is None:
+            return
+        if self.dtype == "float32":
+            raise PlanError(f"{where}.threshold is {self.threshold!r}, but a float32 tensor has none")
+        if isinstance(self.threshold, bool) or not isinstance(self.threshold, (int, float)):
+            raise PlanError(f"{where}.threshold is {self.threshold!r}, expected a number or null")
+        with np.errstate(over="ignore"):
+            value = float(np.float32(self.threshold))
+        if not (math.isfinite(value) and value > 0):
+            raise PlanError(f"{where}.threshold is {self.threshold!r}, expected a positive finite float32 number")
+        object.__setattr__(self, "threshold", value)
+
+    @property
+    def scale(self) -> Optional[float]:
+        """The real value of one code, or None for a float32 or uncalibrated tensor."""
+        return None if self.threshold is None else self.threshold / _CODES[self.dtype]
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """Whether one layer, with all that is fused into it, runs in int8.
+
+    Parameters
+    ----------
+    name : str
+        Name of the main layer in the user's network.
+    op : str
+        Its operator.
+    contains : tuple of str
+        Every layer of the user's network that is computed together with it, first to last.
+    precision : {'int8', 'float32'}
+        How it is computed.
+    reason : str
+        Why.
+    granularity : {'tensor-wise', 'channel-wise'} or None
+        Whether its weights have one scale or one per output channel; None where it has no int8 weights.
+    """
+
+    name: str
+    op: str
+    contains: Tuple[str, ...]
+    precision: str
+    reason: str
+    granularity: Optional[str] = None
+
+    def __post_init__(self) -> None:
+        where = f"layers['{self.name}']"
+        object.__setattr__(self, "contains", tuple(self.contains))
+        if self.precision not in ("int8", "float32"):
+            raise PlanError(f"{where}.precision is {self.precision!r}, expected 'int8' or 'float32'")
+        if self.granularity not in (None, "tensor-wise", "channel-wise"):
+            raise PlanError(
+                f"{where}.granularity is {self.granularity!r}, expected 'tensor-wise', 'channel-wise' or null"
+            )
+
+
+@dataclass(frozen=True)
+class QuantPlan:
+    """All decisions for one network and one target.
+
+    Parameters
+    ----------
+    target : str
+        Name of the target, for example 'onednn'.
+    network : str
+        Digest of the fp32 network the plan was made for.
+    layers : mapping of str to LayerPlan
+        By the layer's name.
+    tensors : mapping of str to TensorPlan
+        By the tensor's name.
+    settings : mapping of str to str
+        The choices that the plan was made with, for the reader.
+    """
+
+    target: str
+    network: str
+    layers: Mapping[str, LayerPlan]
+    tensors: Mapping[str, TensorPlan]
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        groups: Dict[str, TensorPlan] = {}
+        for tensor in self.tensors.values():
+            if tensor.group is None:
+                continue
+            first = groups.setdefault(tensor.group, tensor)
+            if first.threshold != tensor.threshold:
+                raise PlanError(
+                    f"tensors['{tensor.name}'].threshold is {tensor.threshold!r}, but '{first.name}' of the same group "
+                    f"'{tensor.group}' has {first.threshold!r}; give both one threshold or set their group to null"
+                )
+
+    def edit_layer(self, name: str, **changes: Any) -> QuantPlan:
+        """Return a plan in which fields of one layer are changed.
+
+        Parameters
+        ----------
+        name : str
+            The layer's name.
+        **changes
+            Fields of :class:`LayerPlan` and their new values.
+
+        Returns
+        -------
+        QuantPlan
+            A new plan.
+
+        Raises
+        ------
+        PlanError
+            If the plan has no such layer or a value is not allowed.
+        """
+        if name not in self.layers:
+            raise PlanError(f"layers['{name}'] does not exist; the plan's layers are {_some(self.layers)}")
+        return replace(self, layers={**self.layers, name: replace(self.layers[name], **changes)})
+
+    def edit_tensor(self, name: str, **changes: Any) -> QuantPlan:
+        """Return a plan in which fields of one tensor are changed.
+
+        Parameters
+        ----------
+        name : str
+            The tensor's name.
+        **changes
+            Fields of :class:`TensorPlan` and their new values.
+
+        Returns
+        -------
+        QuantPlan
+            A new plan.
+
+        Raises
+        ------
+        PlanError
+            If the plan has no such tensor or a value is not allowed.
+        """
+        if name not in self.tensors:
+            raise PlanError(f"tensors['{name}'] does not exist; the plan's tensors are {_some(self.tensors)}")
+        return replace(self, tensors={**self.tensors, name: replace(self.tensors[name], **changes)})
+
+    def to_json(self) -> str:
+        """Return the plan as indented JSON text."""
+        tensors = []
+        for tensor in self.tensors.values():
+            tensors.append({**asdict(tensor), "scale": tensor.scale})
+        document = {
+            "format": FORMAT,
+            "version": VERSION,
+            "target": self.target,
+            "network": self.network,
+            "settings": dict(self.settings),
+            "layers": [asdict(layer) for layer in self.layers.values()],
+            "tensors": tensors,
+        }
+        return json.dumps(document, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> QuantPlan:
+        """Read a plan from JSON text.
+
+        Parameters
+        ----------
+        text : str
+            What :meth:`to_json` wrote, perhaps edited. ``scale`` may be left out; where it stands it has to agree with
+            the threshold.
+
+        Returns
+        -------
+        QuantPlan
+            The plan.
+
+        Raises
+        ------
+        PlanError
+            Naming the field that is missing, unknown, or has a value that is not allowed.
+        """
+        try:
+            document = json.loads(text)
+        except ValueError as error:
+            raise PlanError(f"the plan is no JSON: {error}") from None
+        if not isinstance(document, dict) or document.get("format") != FORMAT:
+            raise PlanError(f"not a plan: expected a JSON object with format '{FORMAT}'")
+        if document.get("version") != VERSION:
+            raise PlanError(f"version is {document.get('version')!r}, this mxquant reads {VERSION}")
+        fields = {"format", "version", "target", "network", "settings", "layers", "tensors"}
+        _check_fields(document, fields, fields - {"settings"}, "the plan")
+        layers = [_read_layer(entry, i) for i, entry in enumerate(document["layers"])]
+        tensors = [_read_tensor(entry, i) for i, entry in enumerate(document["tensors"])]
+        return cls(
+            document["target"],
+            document["network"],
+            _by_name(layers, "layers"),
+            _by_name(tensors, "tensors"),
+            document.get("settings", {}),
+        )
+
+    def save(self, path: Union[str, Path]) -> None:
+        """Write the plan as JSON.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file; it appears whole or not at all.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        """
+        write_text(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: Union[str, Path]) -> QuantPlan:
+        """Read a plan from a file.
+
+        Parameters
+        ----------
+        path : str or Path
+            A file written by :meth:`save`, perhaps edited.
+
+        Returns
+        -------
+        QuantPlan
+            The plan.
+
+        Raises
+        ------
+        PlanError
+            If the file cannot be read or is no plan.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PlanError(f"cannot read the plan '{path}': {error}") from None
+        return cls.from_json(text)
+
+
+def _read_layer(entry: Any, position: int) -> LayerPlan:
+    fields = {"name", "op", "contains", "precision", "reason", "granularity"}
+    _check_fields(entry, fields, {"name", "op", "contains", "precision"}, f"layers[{position}]")
+    return LayerPlan(**{"reason": "", **entry})
+
+
+def _read_tensor(entry: Any, position: int) -> TensorPlan:
+    fields = {"name", "dtype", "threshold", "scale", "method", "reason", "group"}
+    _check_fields(entry, fields, {"name", "dtype", "threshold"}, f"tensors[{position}]")
+    values = {"method": "edited", "reason": "", **entry}
+    scale = values.pop("scale", None)
+    tensor = TensorPlan(**values)
+    if scale is not None and not (tensor.scale and math.isclose(scale, tensor.scale, rel_tol=1e-6)):
+        raise PlanError(
+            f"tensors['{tensor.name}'].scale is {scale!r}, but its threshold {tensor.threshold!r} and type "
+            f"{tensor.dtype} mean {tensor.scale!r}; edit the threshold and leave the scale out"
+        )
+    return tensor
+
+
+def _check_fields(entry: Any, known: "set[str]", needed: "set[str]", where: str) -> None:
+    if not isinstance(entry, dict):
+        raise PlanError(f"{where} is {type(entry).__name__}, expected a JSON object")
+    where = f"{where} ('{entry['name']}')" if "name" in entry else where
+    missing, unknown = sorted(needed - set(entry)), sorted(set(entry) - known)
+    if missing:
+        raise PlanError(f"{where} has no field '{missing[0]}'")
+    if unknown:
+        raise PlanError(f"{where} has an unknown field '{unknown[0]}'; known are {', '.join(sorted(known))}")
+
+
+def _by_name(entries: Any, where: str) -> Dict[str, Any]:
+    result: Dict[str, Any] = {}
+    for entry in entries:
+        if entry.name in result:
+            raise PlanError(f"{where}['{entry.name}'] stands twice in the plan")
+        result[entry.name] = entry
+    return result
+
+
+def _some(names: Mapping[str, object]) -> str:
+    shown = ", ".join(f"'{name}'" for name in list(names)[:8])
+    return f"{shown}, ... ({len(names)} in all)" if len(names) > 8 else shown

@@ -1,0 +1,491 @@
+"""From a network, its statistics and what a target can do, to a plan.
+
+In four steps, each with a reason for the reader:
+
+1. every operator is described by the target, or refused; layers the user excludes are refused too;
+2. in 'smart' mode an operator that only *may* run in int8 does so only where a path of int8 operators leads through it
+   from one that *must* to another; in 'full' mode wherever it can;
+3. tensors get their types; an operator that cannot read the type of its input is refused, and step 2 starts again; an
+   addition in place whose operands differ in type is kept apart, and the target fuses again;
+4. tensors get their thresholds; the inputs of a Concat that nobody else reads get a common one.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass, field, replace
+from typing import Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+
+import numpy as np
+
+from mxquant.errors import InputError
+from mxquant.graph import Network, Node, Tensor
+from mxquant.lowering.target import Int8Operator, Target
+from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
+from mxquant.stats import Histogram
+from mxquant.thresholds import METHODS, choose_threshold
+
+__all__ = ["PlanOptions", "make_plan"]
+
+# Below this, 127 / threshold and its products with other scales leave the range of float32.
+SMALLEST_THRESHOLD = 1e-12
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """The choices of the user.
+
+    Parameters
+    ----------
+    method : str or None
+        How thresholds are chosen: 'minmax', 'entropy', 'percentile' or 'mse'; None for no calibration: ranges are
+        found at run time.
+    dtype : {'int8', 'uint8', 'auto'}
+        Type of quantized tensors where it is free to choose. 'auto' and 'uint8' mean uint8 for tensors that calibration
+        has never seen negative, int8 for the rest.
+    mode : {'smart', 'full'}
+        Whether operators that gain nothing by themselves run in int8 only between others, or wherever they can.
+    granularity : {'tensor-wise', 'channel-wise'}
+        Whether the weights of FullyConnected layers have one scale or one per output. Convolutions have one per output
+        channel always.
+    exclude_layers : tuple of str
+        Layers that stay float32, by their name in the user's network; wildcards as in file names.
+    exclude_operators : tuple of str
+        Operators that stay float32.
+    percentile : float
+        For the method 'percentile': percentage of the values that are to be representable.
+    """
+
+    method: Optional[str] = "entropy"
+    dtype: str = "auto"
+    mode: str = "smart"
+    granularity: str = "channel-wise"
+    exclude_layers: Tuple[str, ...] = ()
+    exclude_operators: Tuple[str, ...] = ()
+    percentile: float = 99.99
+
+    def __post_init__(self) -> None:
+        allowed: Mapping[str, Sequence[Optional[str]]] = {
+            "method": (*METHODS, None),
+            "dtype": ("int8", "uint8", "auto"),
+            "mode": ("smart", "full"),
+            "granularity": ("tensor-wise", "channel-wise"),
+        }
+        for name, values in allowed.items():
+            if getattr(self, name) not in values:
+                known = ", ".join(repr(value) for value in values)
+                raise InputError(f"{name} is {getattr(self, name)!r}, expected one of {known}")
+        if not 0 < self.percentile <= 100:
+            raise InputError(f"percentile is {self.percentile!r}, expected a number above 0 and up to 100")
+
+
+def make_plan(
+    network: Network,
+    digest: str,
+    statistics: Optional[Mapping[str, Histogram]],
+    target: Target,
+    options: PlanOptions,
+    user_layers: Optional[Iterable[str]] = None,
+) -> QuantPlan:
+    """Decide how every layer and tensor of a network is quantized.
+
+    Parameters
+    ----------
+    network : Network
+        The canonical fp32 network.
+    digest : str
+        Digest of the user's network, which goes into the plan.
+    statistics : mapping of str to Histogram, or None
+        Calibration by tensor name; needed unless ``options.method`` is None.
+    target : Target
+        What will run the network.
+    options : PlanOptions
+        The user's choices.
+    user_layers : iterable of str, optional
+        Names of all layers of the user's network, for checking exclusions; default: those of `network`.
+
+    Returns
+    -------
+    QuantPlan
+        The plan.
+
+    Raises
+    ------
+    InputError
+        If an exclusion matches nothing, or statistics are missing.
+    """
+    if options.method is not None and statistics is None:
+        raise InputError(f"method '{options.method}' needs statistics; calibrate first, or use method=None")
+    known = set(user_layers) if user_layers is not None else _layers(network)
+    excluded = _excluded_layers(options.exclude_layers, known)
+    _check_operators(options.exclude_operators, network)
+    apart: FrozenSet[str] = frozenset()
+    while True:
+        fused = target.prepare(network, options.method is not None, apart)
+        draft = _Draft(fused, statistics or {}, target, options, excluded)
+        draft.settle()
+        conflicts = draft.additions_in_place()
+        if not conflicts:
+            return draft.finish(digest)
+        apart = apart | conflicts
+
+
+def _layers(network: Network) -> Set[str]:
+    return {layer for node in network.graph.operators for layer in node.layers}
+
+
+def _excluded_layers(patterns: Sequence[str], known: Set[str]) -> FrozenSet[str]:
+    excluded: Set[str] = set()
+    for pattern in patterns:
+        found = {pattern} & known or set(fnmatch.filter(known, pattern))
+        if not found:
+            raise InputError(f"exclude: no layer is called '{pattern}'{_similar(pattern, known)}")
+        excluded |= found
+    return frozenset(excluded)
+
+
+def _similar(name: str, known: Set[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=3)
+    return f"; did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
+
+
+def _check_operators(names: Sequence[str], network: Network) -> None:
+    known = {node.op for node in network.graph.operators} | _FUSED_OPERATORS
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"exclude: the network has no operator '{name}'; it has {', '.join(sorted(known - _FUSED_OPERATORS))}"
+            )
+
+
+_FUSED_OPERATORS = {"_sg_mkldnn_conv", "_sg_mkldnn_fully_connected"}
+
+
+@dataclass
+class _Draft:
+    """A plan in the making, for one fused network."""
+
+    network: Network
+    statistics: Mapping[str, Histogram]
+    target: Target
+    options: PlanOptions
+    excluded: FrozenSet[str]
+    operators: Dict[Node, Int8Operator] = field(default_factory=dict)
+    refused: Dict[Node, str] = field(default_factory=dict)
+    int8: Set[Node] = field(default_factory=set)
+    dtypes: Dict[Tensor, str] = field(default_factory=dict)
+
+    @property
+    def calibrated(self) -> bool:
+        return self.options.method is not None
+
+    def settle(self) -> None:
+        """Decide which nodes run in int8, and the types of their tensors."""
+        for node in self.network.graph.operators:
+            answer = self._exclusion(node) or self.target.describe(self.network, node, self.calibrated)
+            if isinstance(answer, str):
+                self.refused[node] = answer
+            else:
+                self.operators[node] = answer
+                missing = self._unknown_tensor(node, answer)
+                if missing:
+                    self.refused[node] = missing
+        while True:
+            candidates = [node for node in self.operators if node not in self.refused]
+            self.int8 = set(candidates) if self.options.mode == "full" else self._between(candidates)
+            clashes = self._assign_dtypes()
+            if not clashes:
+                return
+            self.refused.update(clashes)
+
+    def _exclusion(self, node: Node) -> Optional[str]:
+        layers = sorted(self.excluded & set(node.layers))
+        if layers:
+            return f"excluded by name ('{layers[0]}')"
+        inner = {n.op for graph in node.subgraphs for n in graph.operators} | {node.op}
+        operators = sorted(inner & set(self.options.exclude_operators))
+        return f"excluded by operator ({operators[0]})" if operators else None
+
+    def _unknown_tensor(self, node: Node, operator: Int8Operator) -> Optional[str]:
+        if not self.calibrated:
+            return None
+        tensors = [node.inputs[slot] for slot in operator.data]
+        if operator.output == "own":
+            tensors.append(node.output)
+        for tensor in tensors:
+            if tensor.node.name not in self.network.params and tensor.name not in self.statistics:
+                return f"calibration has no statistics of '{tensor.name}': it is not float32, or not part of the table"
+        return None
+
+    def _between(self, candidates: Sequence[Node]) -> Set[Node]:
+        """Return the nodes that must be int8, and those that may be and lie on a path of such nodes between two."""
+        may = {node for node in candidates if not self.operators[node].must}
+        must = [node for node in candidates if self.operators[node].must]
+        sources: Dict[Node, List[Node]] = {node: [t.node for t in node.inputs] for node in self.network.graph.nodes}
+        readers: Dict[Node, List[Node]] = {}
+        for node, inputs in sources.items():
+            for source in inputs:
+                readers.setdefault(source, []).append(node)
+        before = _reach(must, lambda node: sources[node], may)
+        after = _reach(must, lambda node: readers.get(node, []), may)
+        return set(must) | (before & after)
+
+    def _assign_dtypes(self) -> Dict[Node, str]:
+        """Give every tensor around int8 nodes a type; return the nodes that cannot work with what they would get."""
+        self.dtypes, clashes = {}, {}
+        picky: Set[Tensor] = set()
+        for node in self.int8:
+            operator = self.operators[node]
+            if operator.accepts == frozenset({"int8"}):
+                picky.update(node.inputs[slot] for slot in operator.data)
+        for node in self.network.graph.operators:
+            if node not in self.int8:
+                continue
+            operator = self.operators[node]
+            inputs = []
+            for slot in operator.data:
+                tensor = node.inputs[slot]
+                if tensor not in self.dtypes:
+                    self.dtypes[tensor] = "int8" if tensor in picky else self._free_dtype(tensor)
+                inputs.append(self.dtypes[tensor])
+            unfit = sorted(set(inputs) - operator.accepts)
+            if unfit:
+                clashes[node] = f"MXNet's int8 {node.op} cannot read {unfit[0]}, which its input is stored in"
+            self.dtypes[node.output] = self._result_dtype(node.output, operator, inputs)
+        return clashes
+
+    def _free_dtype(self, tensor: Tensor) -> str:
+        histogram = self.statistics.get(tensor.name)
+        if histogram is None or self.options.dtype == "int8" or tensor.node.name in self.network.params:
+            return "int8"
+        return "uint8" if histogram.minimum >= 0 else "int8"
+
+    def _result_dtype(self, tensor: Tensor, operator: Int8Operator, inputs: Sequence[str]) -> str:
+        if operator.output == "own" and not self.calibrated:
+            return "int8"
+        if operator.result == "like-input":
+            return "uint8" if set(inputs) == {"uint8"} else "int8"
+        return operator.result
+
+    def additions_in_place(self) -> FrozenSet[str]:
+        """Return the additions that have to be computed apart: they read uint8 and return int8.
+
+        The other way round, int8 into uint8, is right as long as no code is above 127 (see `_threshold_of_result`).
+        """
+        layers = set()
+        for node in self.int8:
+            operator = self.operators[node]
+            if operator.sum_input is None or not (self.calibrated and operator.fuses_requantize):
+                continue
+            summand = self.dtypes[node.inputs[operator.sum_input]]
+            if (summand, self.dtypes[node.output]) == ("uint8", "int8"):
+                inner = node.subgraphs[0].operators
+                layers.update(n.name for n in inner if n.op == "elemwise_add")
+        return frozenset(layers)
+
+    def finish(self, digest: str) -> QuantPlan:
+        """Choose thresholds and write the plan."""
+        tensors = _Thresholds(self).plan()
+        layers = {}
+        for node in self.network.graph.operators:
+            layer = self._layer(node, tensors)
+            layers[layer.name] = layer
+        settings = {
+            "method": self.options.method or "none",
+            "dtype": self.options.dtype,
+            "mode": self.options.mode,
+            "granularity": self.options.granularity,
+        }
+        return QuantPlan(self.target.name, digest, layers, tensors, settings)
+
+    def _layer(self, node: Node, tensors: Mapping[str, TensorPlan]) -> LayerPlan:
+        inner = [n for graph in node.subgraphs for n in graph.operators]
+        op = inner[0].op if inner else node.op
+        if node not in self.int8:
+            reason = self.refused.get(node) or "it gains nothing in int8 unless it lies between layers that do"
+            return LayerPlan(node.layers[0], op, node.layers, "float32", reason)
+        operator = self.operators[node]
+        granularity, why = self._granularity(node, operator, tensors)
+        reasons = ["the operator runs in int8" if operator.must else "its neighbours run in int8", why, operator.note]
+        return LayerPlan(node.layers[0], op, node.layers, "int8", "; ".join(r for r in reasons if r), granularity)
+
+    def _granularity(
+        self, node: Node, operator: Int8Operator, tensors: Mapping[str, TensorPlan]
+    ) -> Tuple[Optional[str], str]:
+        if not operator.must:
+            return None, ""
+        if not operator.weights:
+            return ("channel-wise" if operator.channel_wise and self.calibrated else "tensor-wise"), ""
+        if not operator.channel_wise:
+            return "tensor-wise", ""
+        if self.options.granularity == "tensor-wise" and self._bias_overflows(node, operator, tensors):
+            return "channel-wise", "with one weight scale its bias would overflow int32"
+        return self.options.granularity, ""
+
+    def _bias_overflows(self, node: Node, operator: Int8Operator, tensors: Mapping[str, TensorPlan]) -> bool:
+        """Whether bias / (data scale x weight scale) passes the bound at which MXNet rewrites the weights in place."""
+        scale = tensors[node.inputs[operator.data[0]].name].scale
+        if len(operator.weights) < 2 or scale is None:
+            return False
+        weight, bias = (np.abs(self.network.params[node.inputs[slot].node.name]).max() for slot in operator.weights)
+        return bool(float(bias) * 127 > (2**31 - 1) / 2 * scale * float(weight))
+
+
+def _reach(starts: Sequence[Node], step: Callable[[Node], Iterable[Node]], through: Set[Node]) -> Set[Node]:
+    reached: Set[Node] = set()
+    pending = list(starts)
+    while pending:
+        for node in step(pending.pop()):
+            if node in through and node not in reached:
+                reached.add(node)
+                pending.append(node)
+    return reached
+
+
+class _Thresholds:
+    """Thresholds of the tensors around the int8 nodes of a draft."""
+
+    def __init__(self, draft: _Draft) -> None:
+        self.draft = draft
+        self.graph = draft.network.graph
+        self.plans: Dict[Tensor, TensorPlan] = {}
+        self.readers = {
+            tensor: [use.node for use in uses] for tensor, uses in self.graph.uses().items()
+        }
+
+    def plan(self) -> Dict[str, TensorPlan]:
+        draft = self.draft
+        for node in self.graph.operators:
+            if node not in draft.int8:
+                continue
+            operator = draft.operators[node]
+            for slot in operator.data:
+                tensor = node.inputs[slot]
+                if tensor not in self.plans:
+                    self.plans[tensor] = self._quantized(tensor)
+            self.plans[node.output] = self._result(node, operator)
+        self._share_ranges()
+        return {plan.name: plan for plan in self.plans.values()}
+
+    def _quantized(self, tensor: Tensor) -> TensorPlan:
+        """Plan a float32 tensor that an int8 node reads."""
+        dtype = self.draft.dtypes[tensor]
+        value = self.draft.network.params.get(tensor.node.name)
+        if value is not None:
+            return TensorPlan(tensor.name, dtype, _magnitude(value), "weights", "a parameter, quantized offline")
+        return self._chosen(tensor, dtype, f"quantized for {self._first_reader(tensor)}")
+
+    def _result(self, node: Node, operator: Int8Operator) -> TensorPlan:
+        tensor, dtype = node.output, self.draft.dtypes[node.output]
+        inputs = [self.plans[node.inputs[slot]] for slot in operator.data]
+        if operator.output == "inherited":
+            source = inputs[0]
+            return TensorPlan(tensor.name, dtype, source.threshold, "inherited", f"has the range of '{source.name}'")
+        if operator.output == "joined":
+            return self._joined(tensor, dtype, inputs)
+        if operator.output == "weights":
+            value = self.draft.network.params[node.inputs[operator.weights[0]].node.name]
+            return TensorPlan(tensor.name, dtype, _magnitude(value), "weights", "its rows are those of the weight")
+        if operator.float_output and not any(n in self.draft.int8 for n in self.readers.get(tensor, ())):
+            return TensorPlan(tensor.name, "float32", None, "none", "the operator returns float32 by itself")
+        if operator.sum_input is not None and dtype == "uint8" and operator.fuses_requantize:
+            summand = self.plans[node.inputs[operator.sum_input]]
+            if summand.dtype == "int8":
+                return self._seven_bits(tensor, summand)
+        return self._chosen(tensor, dtype, f"the result of int8 {node.layers[0]}")
+
+    def _joined(self, tensor: Tensor, dtype: str, inputs: Sequence[TensorPlan]) -> TensorPlan:
+        thresholds = [plan.threshold for plan in inputs if plan.threshold is not None]
+        if len(thresholds) < len(inputs):
+            return TensorPlan(tensor.name, dtype, None, "runtime", "has the largest range of its inputs")
+        return TensorPlan(tensor.name, dtype, max(thresholds), "inherited", "has the largest range of its inputs")
+
+    def _seven_bits(self, tensor: Tensor, summand: TensorPlan) -> TensorPlan:
+        """Plan a uint8 result that MXNet adds up in the int8 memory of its summand: codes end at 127."""
+        plan = self._chosen(tensor, "int8", "")
+        assert plan.threshold is not None
+        reason = f"codes end at 127: MXNet adds it up in the int8 memory of '{summand.name}'"
+        return replace(plan, dtype="uint8", threshold=plan.threshold * 255 / 127, reason=reason)
+
+    def _chosen(self, tensor: Tensor, dtype: str, reason: str) -> TensorPlan:
+        options = self.draft.options
+        if options.method is None:
+            return TensorPlan(tensor.name, dtype, None, "runtime", f"{reason}; not calibrated")
+        histogram = self.draft.statistics[tensor.name]
+        if options.dtype == "uint8" and dtype == "int8" and histogram.minimum < 0:
+            reason += "; int8 although uint8 was asked for, since it has negative values"
+        extra = {"percent": options.percentile} if options.method == "percentile" else {}
+        threshold = choose_threshold(histogram, options.method, unsigned=dtype == "uint8", **extra)
+        return TensorPlan(tensor.name, dtype, max(threshold, SMALLEST_THRESHOLD), options.method, reason)
+
+    def _first_reader(self, tensor: Tensor) -> str:
+        nodes = [node for node in self.readers[tensor] if node in self.draft.int8 and node is not None]
+        return f"int8 {nodes[0].layers[0]}"
+
+    def _share_ranges(self) -> None:
+        """Give the inputs of each Concat that only it reads one threshold, so that joining them rounds nothing."""
+        group_of: Dict[Tensor, Node] = {}
+        for node in self.graph.operators:
+            if node in self.draft.int8 and self.draft.operators[node].output == "joined":
+                members = self._members(node)
+                leaders = {group_of.get(member, node) for member in members}
+                for tensor in [*members, *(t for t, leader in group_of.items() if leader in leaders)]:
+                    group_of[tensor] = node
+        for leader in dict.fromkeys(group_of.values()):
+            members = [tensor for tensor, other in group_of.items() if other is leader]
+            thresholds = [self.plans[tensor].threshold for tensor in members]
+            if len(members) < 2 or any(threshold is None for threshold in thresholds):
+                continue
+            common = max(threshold for threshold in thresholds if threshold is not None)
+            for tensor in members:
+                self.plans[tensor] = replace(
+                    self.plans[tensor], threshold=common, group=leader.layers[0]
+                )
+        self._inherit_again()
+
+    def _members(self, concat: Node) -> List[Tensor]:
+        """Return the tensors with a range of their own that reach `concat` through int8 poolings and Concats alone."""
+        draft, inside = self.draft, {concat}
+        readers = self._reader_nodes(concat.output)
+        pending = [concat]
+        if len(readers) == 1 and self._passes(readers[0]):
+            inside.add(readers[0])
+            pending.append(readers[0])
+        members: List[Tensor] = []
+        while pending:
+            node = pending.pop(0)
+            for slot in draft.operators[node].data:
+                tensor = node.inputs[slot]
+                if any(reader not in inside for reader in self._reader_nodes(tensor)):
+                    continue
+                if tensor.node in draft.int8 and self._passes(tensor.node):
+                    inside.add(tensor.node)
+                    pending.append(tensor.node)
+                elif tensor.node.name not in draft.network.params and self._has_own_range(tensor):
+                    members.append(tensor)
+        return list(dict.fromkeys(members))
+
+    def _reader_nodes(self, tensor: Tensor) -> List[Optional[Node]]:
+        return list(dict.fromkeys(self.readers.get(tensor, ())))
+
+    def _passes(self, node: Optional[Node]) -> bool:
+        """Whether an int8 node hands the range of its inputs on, as pooling and Concat do."""
+        operator = self.draft.operators.get(node) if node in self.draft.int8 and node is not None else None
+        return operator is not None and (operator.output == "joined" or operator.op.endswith("_pooling"))
+
+    def _has_own_range(self, tensor: Tensor) -> bool:
+        if tensor.node not in self.draft.int8:
+            return True
+        return self.draft.operators[tensor.node].output == "own"
+
+    def _inherit_again(self) -> None:
+        for node in self.graph.operators:
+            if node in self.draft.int8 and self.draft.operators[node].output in ("inherited", "joined"):
+                self.plans[node.output] = self._result(node, self.draft.operators[node])
+
+
+def _magnitude(value: np.ndarray) -> float:
+    largest = float(np.abs(value).max()) if value.size else 0.0
+    return largest if largest > 0 else 1.0

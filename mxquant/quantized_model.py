@@ -1,0 +1,88 @@
+"""An int8 network, ready to be run, saved, or used as a Gluon block; it needs MXNet alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Mapping, Tuple, Union
+
+from mxquant._compat import mx
+from mxquant._files import replacing
+from mxquant.plan import QuantPlan
+
+__all__ = ["QuantizedModel"]
+
+
+@dataclass(frozen=True)
+class QuantizedModel:
+    """What lowering returns.
+
+    Parameters
+    ----------
+    symbol : mxnet.symbol.Symbol
+        The int8 network.
+    arg_params, aux_params : mapping of str to mxnet.nd.NDArray
+        Its parameters, on the CPU.
+    plan : QuantPlan
+        The plan it was made from.
+    inputs : tuple of str
+        Names of the data inputs, in order.
+    structure : object
+        For a network that was a HybridBlock, how its outputs are nested; None for one flat list.
+    """
+
+    symbol: Any
+    arg_params: Mapping[str, Any]
+    aux_params: Mapping[str, Any]
+    plan: QuantPlan
+    inputs: Tuple[str, ...]
+    structure: Any = None
+
+    def save(self, prefix: Union[str, Path], epoch: int = 0) -> None:
+        """Write ``PREFIX-symbol.json``, ``PREFIX-EPOCH.params`` and ``PREFIX-plan.json``.
+
+        Parameters
+        ----------
+        prefix : str or Path
+            Beginning of the file names; the folder has to exist.
+        epoch : int
+            Number in the name of the parameter file, written with four digits.
+
+        Raises
+        ------
+        OutputError
+            If a file cannot be written; each file appears whole or not at all.
+        """
+        arrays = {f"arg:{name}": value for name, value in self.arg_params.items()}
+        arrays.update({f"aux:{name}": value for name, value in self.aux_params.items()})
+        with replacing(f"{prefix}-{epoch:04d}.params") as path:
+            mx.nd.save(str(path), arrays)
+        with replacing(f"{prefix}-symbol.json") as path:
+            self.symbol.save(str(path))
+        self.plan.save(f"{prefix}-plan.json")
+
+    def as_block(self, ctx: Any = None) -> Any:
+        """Return the network as a Gluon block.
+
+        Parameters
+        ----------
+        ctx : mxnet.Context, optional
+            Where its parameters go; default: the CPU.
+
+        Returns
+        -------
+        mxnet.gluon.SymbolBlock
+            It takes the same inputs as the fp32 network and nests its outputs in the same way.
+        """
+        ctx = ctx if ctx is not None else mx.cpu()
+        outputs = _nest(self.structure, list(self.symbol)) if self.structure is not None else self.symbol
+        block = mx.gluon.SymbolBlock(outputs, [mx.sym.var(name) for name in self.inputs])
+        values = {**self.arg_params, **self.aux_params}
+        block.collect_params().load_dict(values, ctx=ctx, cast_dtype=True, dtype_source="saved")
+        return block
+
+
+def _nest(structure: Any, symbols: Any) -> Any:
+    if isinstance(structure, list):
+        return [_nest(item, symbols) for item in structure]
+    return symbols[structure]

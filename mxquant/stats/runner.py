@@ -1,0 +1,166 @@
+"""The calibration run: forward passes of the fp32 network, every tensor of interest handed to a collector.
+
+An Executor's monitor reports each operator's outputs. What it takes to use it rightly:
+
+* fusion is off while the network is bound, or tensors inside fused operators would be missing;
+* the monitor hands over a new NDArray handle each time; it is wrapped first, or it leaks, and filtered by name second;
+* an exception inside the monitor would be swallowed, so it is kept and raised after the forward pass.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass, field
+from typing import Any, Callable, Container, Dict, Iterable, List, Mapping, Optional, Tuple
+
+import numpy as np
+
+from mxquant._compat import mx
+from mxquant.data import Batch
+from mxquant.errors import CalibrationError, InputError, NonFiniteError
+from mxquant.graph import Network, Tensor
+from mxquant.mxnet_bridge import environment, first_line, graph_of, split_params, symbol_of
+from mxquant.stats.collectors import Collector
+
+__all__ = ["run"]
+
+Shapes = Tuple[Tuple[str, Tuple[int, ...]], ...]
+
+
+def run(
+    network: Network,
+    batches: Iterable[Batch],
+    collector: Collector,
+    ctx: Any = None,
+    progress: Optional[Callable[[int], None]] = None,
+    tensors: Optional[Container[str]] = None,
+) -> Tuple[int, int]:
+    """Run every batch through the network and hand its tensors to the collector.
+
+    Parameters
+    ----------
+    network : Network
+        The canonical fp32 network.
+    batches : iterable of Batch
+        Inputs by name.
+    collector : Collector
+        Observes the inputs and every float32 output of an operator, by the user's tensor names.
+    ctx : mxnet.Context, optional
+        Where to run; default: the CPU.
+    progress : callable, optional
+        Called with the number of examples seen, after each batch.
+    tensors : container of str, optional
+        Names of the tensors to observe; default: every float32 input and output of an operator.
+
+    Returns
+    -------
+    tuple of int
+        How many examples and how many batches were run.
+
+    Raises
+    ------
+    NonFiniteError
+        If a tensor holds NaN or infinities and the collector does not allow them.
+    CalibrationError
+        If the forward pass fails.
+    InputError
+        If a batch does not fit the network, or there is none.
+    """
+    session = _Session(network, collector, ctx if ctx is not None else mx.cpu(), tensors)
+    examples = count = 0
+    for batch in batches:
+        session.forward(batch, count)
+        examples, count = examples + batch.size, count + 1
+        if progress is not None:
+            progress(examples)
+    if not count:
+        raise InputError("the calibration data are empty; pass at least one batch")
+    return examples, count
+
+
+@dataclass
+class _Session:
+    """A network bound on a context, once for each shape of its inputs."""
+
+    network: Network
+    collector: Collector
+    ctx: Any
+    tensors: Optional[Container[str]] = None
+    executors: Dict[Shapes, Any] = field(default_factory=dict)
+    failure: Optional[BaseException] = None
+
+    def __post_init__(self) -> None:
+        graph = self.network.graph
+        self.symbol = symbol_of(graph)
+        args, aux = split_params(self.network, self.symbol)
+        self.args = {name: value.as_in_context(self.ctx) for name, value in args.items()}
+        self.aux = {name: value.as_in_context(self.ctx) for name, value in aux.items()}
+        reported = {node.name: node for node in graph_of(self.symbol).operators}
+        self.names = {
+            name: Tensor(node, index).name
+            for node in graph.operators
+            for index, name in enumerate(reported[node.name].output_names)
+        }
+
+    def forward(self, batch: Batch, number: int) -> None:
+        inputs = {name: mx.nd.array(value, ctx=self.ctx, dtype=value.dtype) for name, value in batch.arrays.items()}
+        executor = self._bind(inputs)
+        try:
+            for name, value in batch.arrays.items():
+                if value.dtype == np.float32 and self._is_wanted(name):
+                    self.collector.observe(name, value)
+            executor.forward(is_train=False)
+            for output in executor.outputs:
+                output.wait_to_read()
+        except NonFiniteError as error:
+            self.failure = error
+        except mx.MXNetError as error:
+            raise CalibrationError(f"the forward pass of batch {number} failed: {first_line(error)}") from error
+        if self.failure is None:
+            return
+        if isinstance(self.failure, NonFiniteError):
+            error = self.failure
+            raise NonFiniteError(error.tensor, error.count, error.size, f" in batch {number}") from None
+        raise CalibrationError(f"batch {number}: {self.failure!r}") from self.failure
+
+    def _bind(self, inputs: Mapping[str, Any]) -> Any:
+        shapes: Shapes = tuple(sorted((name, value.shape) for name, value in inputs.items()))
+        executor = self.executors.get(shapes)
+        if executor is not None:
+            for name, value in inputs.items():
+                value.copyto(executor.arg_dict[name])
+            return executor
+        missing = [node.name for node in self.network.inputs if node.name not in inputs]
+        args = {**self.args, **inputs, **self._labels(missing, dict(shapes))}
+        with environment(MXNET_SUBGRAPH_BACKEND="NONE"):
+            try:
+                executor = self.symbol.bind(self.ctx, args, aux_states=self.aux, grad_req="null")
+            except mx.MXNetError as error:
+                raise InputError(f"the network cannot take these inputs {dict(shapes)}: {first_line(error)}") from error
+        executor.set_monitor_callback(self._observe)
+        self.executors = {shapes: executor}
+        return executor
+
+    def _labels(self, names: List[str], shapes: Mapping[str, Tuple[int, ...]]) -> Dict[str, Any]:
+        """Return zeros for the inputs that have no data: labels, which inference does not read."""
+        if not names:
+            return {}
+        try:
+            found, _, _ = self.symbol.infer_shape(**shapes)
+        except mx.MXNetError as error:
+            raise InputError(f"the network cannot take these inputs {dict(shapes)}: {first_line(error)}") from error
+        known = dict(zip(self.symbol.list_arguments(), found))
+        return {name: mx.nd.zeros(known[name], ctx=self.ctx) for name in names}
+
+    def _is_wanted(self, tensor: str) -> bool:
+        return self.tensors is None or tensor in self.tensors
+
+    def _observe(self, name: bytes, handle: Any) -> None:
+        array = mx.nd.NDArray(ctypes.cast(handle, mx.base.NDArrayHandle), writable=False)
+        tensor = self.names.get(name.decode())
+        if tensor is None or self.failure is not None or not self._is_wanted(tensor) or array.dtype != np.float32:
+            return
+        try:
+            self.collector.observe(tensor, array.asnumpy())
+        except BaseException as error:  # noqa: BLE001  (raised after the forward pass)
+            self.failure = error
