@@ -1,0 +1,159 @@
+"""`Statistics`: everything calibration knows, by the names of the user's own fp32 tensors.
+
+One calibration serves every target: nothing here knows a bit width or an operator. Statistics of two runs
+over different examples merge by ``+`` into those of one run over all of them, equal to the last count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Iterator, Mapping, Optional, Union
+
+from mxquant.errors import StatisticsError
+from mxquant.stats.histogram import Histogram
+from mxquant.stats.table import read_table, write_table
+
+__all__ = ["Statistics"]
+
+
+@dataclass(frozen=True)
+class Statistics(Mapping[str, Histogram]):
+    """Histograms of a network's tensors, by name and in the order of the names; immutable.
+
+    ``a + b`` merges; it is associative and commutative, and 0 is its identity, so that ``sum()`` works. Both
+    have to be of the same network and the same tensors, else it raises StatisticsError.
+
+    Parameters
+    ----------
+    histograms : mapping of str to Histogram
+        By name of the tensor.
+    network : str
+        SHA-256 of the fp32 network, hexadecimal.
+    num_examples, num_batches : int
+        How many were run.
+    mxquant_version, mxnet_version : str
+        Versions that collected them, several if those of several are merged: '1.8.0, 1.9.1'.
+
+    Raises
+    ------
+    StatisticsError
+        If a field is of the wrong type, or a number negative.
+    """
+
+    histograms: Mapping[str, Histogram]
+    network: str
+    num_examples: int
+    num_batches: int
+    mxquant_version: str
+    mxnet_version: str
+
+    def __post_init__(self) -> None:
+        for name in ("network", "mxquant_version", "mxnet_version"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value:
+                raise StatisticsError(f"{name} is {value!r}, expected a text")
+        for name in ("num_examples", "num_batches"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 0:
+                raise StatisticsError(f"{name} is {value!r}, expected a whole number from 0")
+        for name, histogram in self.histograms.items():
+            if not isinstance(name, str) or not isinstance(histogram, Histogram):
+                raise StatisticsError(
+                    f"tensor {name!r} has {type(histogram).__name__}, expected name and Histogram"
+                )
+        object.__setattr__(
+            self, "histograms", {name: self.histograms[name] for name in sorted(self.histograms)}
+        )
+
+    def __getitem__(self, tensor: str) -> Histogram:
+        return self.histograms[tensor]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.histograms)
+
+    def __len__(self) -> int:
+        return len(self.histograms)
+
+    def __add__(self, other: object) -> Statistics:
+        if isinstance(other, int) and other == 0:
+            return self
+        if not isinstance(other, Statistics):
+            return NotImplemented
+        if self.network != other.network:
+            raise StatisticsError(
+                f"cannot merge statistics of two networks, {self.network} and {other.network}; "
+                "calibrate the same fp32 network"
+            )
+        odd = sorted(self.histograms.keys() ^ other.histograms.keys())
+        if odd:
+            more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
+            raise StatisticsError(
+                f"cannot merge: only one of the two has {', '.join(map(repr, odd[:3]))}{more}"
+            )
+        return Statistics(
+            {name: histogram + other[name] for name, histogram in self.items()},
+            self.network,
+            self.num_examples + other.num_examples,
+            self.num_batches + other.num_batches,
+            _union(self.mxquant_version, other.mxquant_version),
+            _union(self.mxnet_version, other.mxnet_version),
+        )
+
+    __radd__ = __add__
+
+    def save(self, path: Union[str, Path]) -> None:
+        """Write the calibration table to a file, whole or not at all; see :mod:`mxquant.stats.table`.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file, usually ending in .npz; replaced if it exists. Equal statistics make equal files.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written; nothing is left behind then.
+        """
+        about = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "histograms"}
+        write_table(path, about, self.histograms)
+
+    @classmethod
+    def load(cls, path: Union[str, Path], network: Optional[str] = None) -> Statistics:
+        """Read a calibration table.
+
+        Parameters
+        ----------
+        path : str or Path
+            A file that :meth:`save` wrote, of this or an earlier version of mxquant.
+        network : str, optional
+            SHA-256 of the fp32 network that it has to belong to; default: any.
+
+        Returns
+        -------
+        Statistics
+            Equal to those that were saved.
+
+        Raises
+        ------
+        StatisticsError
+            If the file cannot be read, is no calibration table, is damaged, is of a later version, or belongs
+            to another network.
+        """
+        header, histograms = read_table(path)
+        about = {each.name: header.get(each.name) for each in fields(cls) if each.name != "histograms"}
+        try:
+            found = cls(histograms, **about)  # type: ignore[arg-type]
+        except StatisticsError as error:
+            raise StatisticsError(f"the calibration table '{path}' is damaged: {error}") from error
+        if network is not None and found.network != network:
+            raise StatisticsError(
+                f"the calibration table '{path}' belongs to network {found.network}, not to {network}; "
+                "calibrate this network, or pass network=None to load it anyhow"
+            )
+        return found
+
+
+def _union(first: str, second: str) -> str:
+    """Return the versions named in either text, each once."""
+    return ", ".join(sorted({*first.split(", "), *second.split(", ")}))

@@ -1,0 +1,186 @@
+"""The calibration table as a file: a .npz without objects, a few packed arrays for all tensors together.
+
+===========  =======================  ======================================================================
+member       dtype and shape          what
+===========  =======================  ======================================================================
+``header``   uint8, (bytes,)          JSON in UTF-8: format, version, tensors (names, sorted), and what the
+                                      statistics say of themselves (network, number of examples, …)
+``bins``     int64, (tensors, 3)      exponent (0 where there is none), first bin, number of bins
+``range``    float64, (tensors, 2)    minimum, maximum
+``special``  int64, (tensors, 2)      zeros, values that are not finite
+``counts``   unsigned, (all bins,)    counts of all tensors one after the other, in the narrowest dtype
+===========  =======================  ======================================================================
+
+Nothing in it depends on when or where it was written: equal statistics make equal files, to the last byte.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Tuple, Union
+
+import numpy as np
+
+from mxquant._files import replacing
+from mxquant.errors import InputError, StatisticsError
+from mxquant.stats.histogram import Histogram
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["FORMAT", "VERSION", "read_table", "write_table"]
+
+FORMAT = "mxquant statistics"
+VERSION = 1
+
+_DAMAGE = (
+    ValueError,
+    KeyError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def write_table(
+    path: Union[str, Path], about: Mapping[str, object], histograms: Mapping[str, Histogram]
+) -> None:
+    """Write histograms to a file, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; replaced if it exists.
+    about : mapping of str to str or int
+        What else goes into the header.
+    histograms : mapping of str to Histogram
+        By name of the tensor.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    names = sorted(histograms)
+    rows = [histograms[name] for name in names]
+    header = {**about, "format": FORMAT, "version": VERSION, "tensors": names}
+    counts = np.concatenate([np.zeros(0, np.int64), *[row.counts for row in rows]])
+    narrow = np.min_scalar_type(counts.max()) if counts.size else np.dtype(np.uint8)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            header=np.frombuffer(json.dumps(header, sort_keys=True).encode(), np.uint8),
+            bins=_matrix([(row.exponent or 0, row.first_bin, row.counts.size) for row in rows], 3, np.int64),
+            range=_matrix([(row.minimum, row.maximum) for row in rows], 2, np.float64),
+            special=_matrix([(row.zeros, row.nonfinite) for row in rows], 2, np.int64),
+            counts=counts.astype(narrow),
+        )
+
+
+def _matrix(rows: Any, columns: int, dtype: Any) -> NDArray[Any]:
+    return np.array(rows, dtype).reshape(-1, columns)
+
+
+def read_table(path: Union[str, Path]) -> Tuple[Dict[str, Any], Dict[str, Histogram]]:
+    """Read what :func:`write_table` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    tuple of (dict, dict of str to Histogram)
+        The header, and the histograms by name of the tensor.
+
+    Raises
+    ------
+    StatisticsError
+        If the file cannot be read, is no calibration table, is damaged, contradicts itself, or was written by
+        a later version of mxquant.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError as error:
+        raise StatisticsError(f"cannot read '{path}': {error.strerror or error}") from error
+    header, members = _open(path, content)
+    try:
+        return header, _unpack(header, members)
+    except StatisticsError as error:
+        raise StatisticsError(f"calibration table '{path}': {error}") from error
+    except (*_DAMAGE, TypeError) as error:
+        raise StatisticsError(f"the calibration table '{path}' is damaged: {error}") from error
+
+
+def _open(path: Union[str, Path], content: bytes) -> Tuple[Dict[str, Any], zipfile.ZipFile]:
+    """Return the header of a table of a known version, and the archive."""
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(content))
+        is_table = "header.npy" in archive.namelist()
+        header = json.loads(_member(archive, "header").tobytes().decode()) if is_table else None
+    except _DAMAGE as error:
+        begins = "begins like one but is damaged" if content[:2] == b"PK" else "is none"
+        raise StatisticsError(f"expected a calibration table; '{path}' {begins}: {error}") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise StatisticsError(f"'{path}' is no calibration table: it has no header that says '{FORMAT}'")
+    version = header.get("version")
+    if not isinstance(version, int) or version < 1:
+        raise StatisticsError(f"the calibration table '{path}' is damaged: its version is {version!r}")
+    if version > VERSION:
+        raise StatisticsError(
+            f"the calibration table '{path}' has version {version}, written by mxquant "
+            f"{header.get('mxquant_version')}; this mxquant reads up to version {VERSION}: upgrade it"
+        )
+    return header, archive
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    # Read whole first, so that the archive's checksum is verified before the array's own header is believed.
+    content = io.BytesIO(archive.read(f"{name}.npy"))
+    array = np.load(content, allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"its member '{name}' is no array")
+    return array
+
+
+def _unpack(header: Mapping[str, Any], archive: zipfile.ZipFile) -> Dict[str, Histogram]:
+    names = header.get("tensors")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise StatisticsError("its header has no list of tensors")
+    if len(set(names)) != len(names):
+        raise StatisticsError("it names a tensor twice")
+    bins, extremes, special = (_member(archive, name) for name in ("bins", "range", "special"))
+    counts = _member(archive, "counts")
+    shapes = (bins.shape, extremes.shape, special.shape, counts.ndim)
+    kinds = bins.dtype.kind + extremes.dtype.kind + special.dtype.kind + counts.dtype.kind
+    if shapes != ((len(names), 3), (len(names), 2), (len(names), 2), 1) or kinds != "ifiu":
+        raise StatisticsError(
+            f"arrays of shapes {shapes} and kinds {kinds} do not fit its {len(names)} tensors"
+        )
+    if (bins[:, 2] < 0).any() or int(bins[:, 2].sum()) != counts.size:
+        raise StatisticsError(
+            f"it holds {counts.size} counts, but its tensors have {int(bins[:, 2].sum())} bins"
+        )
+    if counts.size and int(counts.max()) > np.iinfo(np.int64).max:
+        raise StatisticsError("a count is above 2**63 - 1")
+    found: Dict[str, Histogram] = {}
+    ends = np.cumsum(bins[:, 2])
+    for name, (exponent, first, size), (low, high), (zeros, nonfinite), end in zip(
+        names, bins.tolist(), extremes.tolist(), special.tolist(), ends.tolist()
+    ):
+        empty = low == high == 0
+        values = counts[end - size : end].astype(np.int64)
+        try:
+            found[name] = Histogram(None if empty else exponent, first, values, low, high, zeros, nonfinite)
+        except InputError as error:
+            raise StatisticsError(f"tensor '{name}': {error}") from error
+    return found
