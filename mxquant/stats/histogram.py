@@ -13,6 +13,7 @@ cover [-M, M] (:meth:`Histogram.centred`).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Optional, Tuple
 
@@ -159,11 +160,11 @@ class Histogram:
             return replace(seen, nonfinite=self.nonfinite + other.nonfinite)
         exponents = [each.exponent for each in (self, other) if each.exponent is not None]
         exponent = max(exponents) if exponents else None
-        (low, low_first), (high, high_first) = self._on(exponent), other._on(exponent)
-        first = min(low_first, high_first)
-        counts = np.zeros(max(low_first + low.size, high_first + high.size) - first, np.int64)
-        counts[low_first - first : low_first - first + low.size] += low
-        counts[high_first - first : high_first - first + high.size] += high
+        parts = [self._on(exponent), other._on(exponent)]
+        first = min(start for _, start in parts)
+        counts = np.zeros(max(start + part.size for part, start in parts) - first, np.int64)
+        for part, start in parts:
+            counts[start - first : start - first + part.size] += part
         return Histogram(
             exponent,
             first,
@@ -195,26 +196,26 @@ class Histogram:
         counts, low, high = self.counts, self.minimum, self.maximum
         if counts.dtype != np.int64 or counts.ndim != 1:
             return f"counts are {counts.dtype} of shape {counts.shape}, expected int64 in one dimension"
-        if not (np.isfinite(low) and np.isfinite(high) and low <= high):
-            return f"the values lie between {low} and {high}"
+        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+            return f"minimum is {low} and maximum {high}"
         if self.exponent != exponent_of(max(-low, high)):
             return f"exponent is {self.exponent}, but the values lie between {low} and {high}"
-        if counts.size and (counts.min() < 0 or float(counts.sum(dtype=np.float64)) >= _MAX_COUNT):
+        if self.nonfinite < 0:
+            return f"nonfinite is {self.nonfinite}"
+        if not counts.size:
+            is_blank = not (low or high or self.first_bin or self.zeros)
+            return None if is_blank else "it has a range or zeros, but no counts"
+        if counts.min() < 0 or float(counts.sum(dtype=np.float64)) >= _MAX_COUNT:
             return "a count is negative, or there are more than 2**63 - 1 values"
         first, last = (
             (0, 0) if self.exponent is None else (bin_of(low, self.exponent), bin_of(high, self.exponent))
         )
-        if not counts.size and (self.exponent is not None or self.zeros or self.first_bin):
-            return "it has a range or zeros, but no counts"
-        if counts.size and (self.first_bin, self.first_bin + counts.size - 1) != (first, last):
-            return (
-                f"counts begin at bin {self.first_bin} and are {counts.size}, expected bins {first} to {last}"
-            )
-        if counts.size and not (counts[0] and counts[-1]):
+        if (self.first_bin, self.first_bin + counts.size - 1) != (first, last):
+            return f"it has {counts.size} counts from bin {self.first_bin}, expected bins {first} to {last}"
+        if not (counts[0] and counts[-1]):
             return "the bin of the minimum or of the maximum is empty"
-        at_zero = int(counts[-first]) if counts.size and first <= 0 <= last else 0
-        if not 0 <= self.zeros <= at_zero or self.nonfinite < 0:
-            return f"zeros are {self.zeros}, the bin of zero holds {at_zero}, nonfinite is {self.nonfinite}"
-        if self.exponent is None and self.zeros != at_zero:
-            return f"{at_zero} values are zero, but zeros are {self.zeros}"
+        most = int(counts[-first]) if first <= 0 <= last else 0
+        least = most if self.exponent is None else 0
+        if not least <= self.zeros <= most:
+            return f"zeros are {self.zeros}, expected {least} to {most}"
         return None

@@ -116,7 +116,7 @@ def read_table(path: Union[str, Path]) -> Tuple[Dict[str, Any], Dict[str, Histog
     try:
         return header, _unpack(header, members)
     except StatisticsError as error:
-        raise StatisticsError(f"calibration table '{path}': {error}") from error
+        raise StatisticsError(f"the calibration table '{path}' contradicts itself: {error}") from error
     except (*_DAMAGE, TypeError) as error:
         raise StatisticsError(f"the calibration table '{path}' is damaged: {error}") from error
 
