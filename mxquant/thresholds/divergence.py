@@ -65,9 +65,9 @@ def _cumulative(values: np.ndarray) -> np.ndarray:
 
 
 def _smoothing(zeros: np.ndarray, nonzeros: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Return (e, e1): what a zero becomes, and what a non-zero loses."""
+    """Return (e, e1): what a zero becomes, and what a non-zero loses, which stays below 1."""
     nonzeros = np.maximum(nonzeros, 1)
-    e = np.where(zeros > nonzeros / EPSILON, 0.5 * nonzeros / np.maximum(zeros, 1), EPSILON)
+    e = np.where(EPSILON * zeros >= nonzeros, 0.5 * nonzeros / np.maximum(zeros, 1), EPSILON)
     return e, e * zeros / nonzeros
 
 

@@ -156,7 +156,7 @@ def _smooth_distribution(p: np.ndarray, eps: float = EPSILON) -> np.ndarray:
     n_nonzeros = p.size - n_zeros
     if not n_nonzeros:
         raise InputError("all entries of the distribution are 0")
-    if n_zeros > n_nonzeros / eps:
+    if eps * n_zeros >= n_nonzeros:
         eps = 0.5 * n_nonzeros / n_zeros
     return np.where(zeros, eps, p - eps * n_zeros / n_nonzeros)
 
