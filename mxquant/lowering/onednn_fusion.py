@@ -3,7 +3,7 @@
 MXNet's subgraph backend ``MKLDNN_QUANTIZE`` joins a convolution with the addition and the activation after it, and a
 FullyConnected with its activation. Some of these fusions are computed wrongly in int8 by MXNet 1.9.1, or abort:
 
-* LeakyReLU(gelu) after a convolution is applied to scaled integers;
+* LeakyReLU(gelu) after a convolution is applied to scaled integers, and after an addition in place aborts;
 * LeakyReLU(leaky) after a FullyConnected is stored as uint8, which loses its negative part;
 * an addition whose two operands are the same tensor cannot be bound;
 * without calibration, clip and the curved activations are applied to raw sums;
@@ -57,7 +57,7 @@ def _edges_to_cut(graph: Graph, calibrated: bool, apart: FrozenSet[str]) -> Iter
             start = tensor.node.op
             if start in _STARTS and (set(node.layers) & apart or _is_wrong(node, start, calibrated)):
                 yield node, slot
-            elif node.op in ("Activation", "LeakyReLU", "clip") and set(node.layers) & apart:
+            elif start == "elemwise_add" and _is_wrong(node, "Convolution", calibrated=True):
                 yield node, slot
 
 

@@ -74,7 +74,7 @@ def coarsen(counts: NDArray[np.int64], first_bin: int, levels: int) -> Tuple[NDA
     counts : numpy.ndarray of int64, shape (n,)
         Counts of neighbouring bins.
     first_bin : int
-        Number of the bin that ``counts[0]`` belongs to, within ±(BINS_PER_SIDE + 1).
+        Number of the bin that ``counts[0]`` belongs to, from -BINS_PER_SIDE; the last one at most BINS_PER_SIDE.
     levels : int
         How many times the width doubles, 0 or more.
 
@@ -85,7 +85,7 @@ def coarsen(counts: NDArray[np.int64], first_bin: int, levels: int) -> Tuple[NDA
     """
     if levels == 0 or not counts.size:
         return counts, first_bin
-    shift = min(levels, _LEVELS + 1)  # one level more than the grid has: only bins -1 and 0 are left
+    shift = min(levels, _LEVELS)  # after that, bins -1 and 0 are all that is left, and stay what they are
     first = first_bin >> shift
     inner = np.arange(((first + 1) << shift) - first_bin, counts.size, 1 << shift)
     return np.add.reduceat(counts, np.concatenate(([0], inner))), first

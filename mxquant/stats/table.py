@@ -3,7 +3,7 @@
 ===========  =======================  ======================================================================
 member       dtype and shape          what
 ===========  =======================  ======================================================================
-``header``   uint8, (bytes,)          JSON in UTF-8: format, version, tensors (names, sorted), and what the
+``header``   uint8, (bytes,)          JSON in UTF-8: format, version, tensors (their names), and what the
                                       statistics say of themselves (network, number of examples, …)
 ``bins``     int64, (tensors, 3)      exponent (0 where there is none), first bin, number of bins
 ``range``    float64, (tensors, 2)    minimum, maximum
@@ -68,8 +68,7 @@ def write_table(
     OutputError
         If the file cannot be written.
     """
-    names = sorted(histograms)
-    rows = [histograms[name] for name in names]
+    names, rows = list(histograms), list(histograms.values())
     header = {**about, "format": FORMAT, "version": VERSION, "tensors": names}
     counts = np.concatenate([np.zeros(0, np.int64), *[row.counts for row in rows]])
     narrow = np.min_scalar_type(counts.max()) if counts.size else np.dtype(np.uint8)
@@ -117,7 +116,7 @@ def read_table(path: Union[str, Path]) -> Tuple[Dict[str, Any], Dict[str, Histog
         return header, _unpack(header, members)
     except StatisticsError as error:
         raise StatisticsError(f"the calibration table '{path}' contradicts itself: {error}") from error
-    except (*_DAMAGE, TypeError) as error:
+    except _DAMAGE as error:
         raise StatisticsError(f"the calibration table '{path}' is damaged: {error}") from error
 
 
@@ -166,7 +165,7 @@ def _unpack(header: Mapping[str, Any], archive: zipfile.ZipFile) -> Dict[str, Hi
         raise StatisticsError(
             f"arrays of shapes {shapes} and kinds {kinds} do not fit its {len(names)} tensors"
         )
-    if (bins[:, 2] < 0).any() or int(bins[:, 2].sum()) != counts.size:
+    if int(bins[:, 2].sum()) != counts.size:
         raise StatisticsError(
             f"it holds {counts.size} counts, but its tensors have {int(bins[:, 2].sum())} bins"
         )

@@ -223,10 +223,14 @@ def test_a_tiny_negative_value_is_below_zero_beside_any_other(values, dtype):
 
 
 def test_extremes_of_float64():
-    array = np.array([-5e-324, 1.7e308, 0, -1.7e308, 5e-324])
-    found = Histogram.of(array)
-    assert bins_of(found) == Counter(floor_divide(value, found.exponent) for value in array)
-    assert np.isfinite(found.centred()[1]).all()
+    largest = np.finfo(np.float64).max
+    for array in (np.array([-5e-324, largest]), np.array([-largest, -0.0, 5e-324, largest])):
+        with np.errstate(all="raise"):
+            found = Histogram.of(array)
+            hist, edges = found.centred()
+        assert bins_of(found) == Counter(floor_divide(value, found.exponent) for value in array)
+        assert np.isfinite(edges).all()
+        assert np.array_equal(hist, np.histogram(array, bins=edges)[0])
     assert Histogram.of(np.array([5e-324])).exponent == -1074
 
 

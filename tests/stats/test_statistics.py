@@ -102,7 +102,7 @@ def test_statistics_of_two_networks_do_not_merge():
 def test_statistics_of_different_tensors_do_not_merge():
     fewer = example_histograms()
     del fewer["dead"]
-    with pytest.raises(StatisticsError, match="only one of the two has 'dead'$"):
+    with pytest.raises(StatisticsError, match=r"only one of the two has 'dead'$"):
         statistics() + statistics(fewer)
     many = {f"t{number}": Histogram() for number in range(9)}
     with pytest.raises(StatisticsError, match="'t0', 't1', 't2' and 6 more"):
@@ -358,16 +358,28 @@ class Bomb:
         return pytest.fail, ("a pickle was executed",)
 
 
+def with_member(path, member, content):
+    """Replace one member of a sound table by other bytes."""
+    with zipfile.ZipFile(tampered(path)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, value in {**members, f"{member}.npy": content}.items():
+            archive.writestr(name, value)
+    return path
+
+
 @pytest.mark.parametrize("member", ["header", "counts"])
 @pytest.mark.parametrize(
     "content", [npy(np.array([Bomb()], object), allow_pickle=True), pickle.dumps(Bomb()), npz(a=np.ones(1))]
 )
 def test_no_pickle_is_ever_read(tmp_path, member, content):
-    path = tampered(tmp_path / "table.npz")
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, value in {**members, f"{member}.npy": content}.items():
-            archive.writestr(name, value)
     with pytest.raises(StatisticsError, match="damaged"):
-        Statistics.load(path)
+        Statistics.load(with_member(tmp_path / "table.npz", member, content))
+
+
+@pytest.mark.parametrize("size", [2**44, 2**62, 2**70])
+def test_an_array_that_claims_to_be_huge_is_refused(tmp_path, size):
+    content = io.BytesIO()
+    np.lib.format.write_array_header_1_0(content, {"descr": "<i8", "fortran_order": False, "shape": (size,)})
+    with pytest.raises(StatisticsError, match="damaged"):
+        Statistics.load(with_member(tmp_path / "table.npz", "counts", content.getvalue()))
