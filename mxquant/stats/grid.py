@@ -74,7 +74,7 @@ def coarsen(counts: NDArray[np.int64], first_bin: int, levels: int) -> Tuple[NDA
     counts : numpy.ndarray of int64, shape (n,)
         Counts of neighbouring bins.
     first_bin : int
-        Number of the bin that ``counts[0]`` belongs to, from -BINS_PER_SIDE; the last one at most BINS_PER_SIDE.
+        Number of the bin that ``counts[0]`` belongs to, at least -BINS_PER_SIDE.
     levels : int
         How many times the width doubles, 0 or more.
 
