@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 from mxquant._compat import mx
 from mxquant.errors import GraphError, InputError
@@ -254,12 +254,3 @@ def _check_params(symbol: Any, network: Network, given: Mapping[str, Any]) -> No
         raise InputError(
             f"the parameters do not fit the network: {first_line(error)}; are these its parameters?"
         ) from error
-
-
-def all_layers(model: Model) -> Iterable[str]:
-    """Return the names of all layers of the user's network, inside fused nodes too."""
-    for node in model.network.graph.operators:
-        yield node.name
-        for inner in node.subgraphs:
-            for layer in inner.operators:
-                yield layer.name

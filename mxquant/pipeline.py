@@ -155,10 +155,8 @@ def _plan(model: models.Model, statistics: Optional[Statistics], target: str, op
         raise StatisticsError(
             f"the statistics are of network {statistics.network[:12]}..., this one is {digest[:12]}...; calibrate it"
         )
-    canonical = canonicalize(model.network).network
-    return plan_network(
-        canonical, digest, statistics, _target(target), PlanOptions(**options), models.all_layers(model)
-    )
+    canonical = canonicalize(model.network)
+    return plan_network(canonical, digest, statistics, _target(target), PlanOptions(**options))
 
 
 def lower(

@@ -20,6 +20,7 @@ import numpy as np
 
 from mxquant.errors import InputError
 from mxquant.graph import Network, Node, Tensor
+from mxquant.graph.passes import Canonical
 from mxquant.lowering.target import Int8Operator, Target
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 from mxquant.stats import Histogram
@@ -80,18 +81,17 @@ class PlanOptions:
 
 
 def make_plan(
-    network: Network,
+    canonical: Canonical,
     digest: str,
     statistics: Optional[Mapping[str, Histogram]],
     target: Target,
     options: PlanOptions,
-    user_layers: Optional[Iterable[str]] = None,
 ) -> QuantPlan:
     """Decide how every layer and tensor of a network is quantized.
 
     Parameters
     ----------
-    network : Network
+    canonical : Canonical
         The canonical fp32 network.
     digest : str
         Digest of the user's network, which goes into the plan.
@@ -101,8 +101,6 @@ def make_plan(
         What will run the network.
     options : PlanOptions
         The user's choices.
-    user_layers : iterable of str, optional
-        Names of all layers of the user's network, for checking exclusions; default: those of `network`.
 
     Returns
     -------
@@ -116,13 +114,16 @@ def make_plan(
     """
     if options.method is not None and statistics is None:
         raise InputError(f"method '{options.method}' needs statistics; calibrate first, or use method=None")
-    known = set(user_layers) if user_layers is not None else _layers(network)
-    excluded = _excluded_layers(options.exclude_layers, known)
+    network = canonical.network
     _check_operators(options.exclude_operators, network)
     apart: FrozenSet[str] = frozenset()
+    excluded: Optional[FrozenSet[str]] = None
+    reasons = {refusal.layer: f"{refusal.rule} was not possible: {refusal.reason}" for refusal in canonical.refusals}
     while True:
         fused = target.prepare(network, options.method is not None, apart)
-        draft = _Draft(fused, statistics or {}, target, options, excluded)
+        if excluded is None:
+            excluded = _excluded_layers(options.exclude_layers, _layers(canonical, fused))
+        draft = _Draft(fused, statistics or {}, target, options, excluded, reasons)
         draft.settle()
         conflicts = draft.additions_in_place()
         if not conflicts:
@@ -130,21 +131,27 @@ def make_plan(
         apart = apart | conflicts
 
 
-def _layers(network: Network) -> Set[str]:
-    return {layer for node in network.graph.operators for layer in node.layers}
+def _layers(canonical: Canonical, fused: Network) -> Dict[str, FrozenSet[str]]:
+    """Return the layers that a name stands for: one of the user's, or one that a fusion gave."""
+    names = {name: frozenset({name}) for name in canonical.dropped}
+    for node in fused.graph.operators:
+        names.update({layer: frozenset({layer}) for layer in node.layers})
+        names.setdefault(node.name, frozenset(node.layers))
+    names.update(canonical.aliases)
+    return names
 
 
-def _excluded_layers(patterns: Sequence[str], known: Set[str]) -> FrozenSet[str]:
+def _excluded_layers(patterns: Sequence[str], known: Mapping[str, FrozenSet[str]]) -> FrozenSet[str]:
     excluded: Set[str] = set()
     for pattern in patterns:
-        found = {pattern} & known or set(fnmatch.filter(known, pattern))
+        found = [pattern] if pattern in known else fnmatch.filter(known, pattern)
         if not found:
             raise InputError(f"exclude: no layer is called '{pattern}'{_similar(pattern, known)}")
-        excluded |= found
+        excluded.update(*(known[name] for name in found))
     return frozenset(excluded)
 
 
-def _similar(name: str, known: Set[str]) -> str:
+def _similar(name: str, known: Iterable[str]) -> str:
     import difflib
 
     close = difflib.get_close_matches(name, known, n=3)
@@ -172,6 +179,7 @@ class _Draft:
     target: Target
     options: PlanOptions
     excluded: FrozenSet[str]
+    reasons: Mapping[str, str]
     operators: Dict[Node, Int8Operator] = field(default_factory=dict)
     refused: Dict[Node, str] = field(default_factory=dict)
     int8: Set[Node] = field(default_factory=set)
@@ -305,7 +313,8 @@ class _Draft:
         op = inner[0].op if inner else node.op
         if node not in self.int8:
             reason = self.refused.get(node) or "it gains nothing in int8 unless it lies between layers that do"
-            return LayerPlan(node.layers[0], op, node.layers, "float32", reason)
+            why = [reason, *(self.reasons[layer] for layer in node.layers if layer in self.reasons)]
+            return LayerPlan(node.layers[0], op, node.layers, "float32", "; ".join(why))
         operator = self.operators[node]
         granularity, why = self._granularity(node, operator, tensors)
         reasons = ["the operator runs in int8" if operator.must else "its neighbours run in int8", why, operator.note]

@@ -201,7 +201,7 @@ class Graph:
         invariant          meaning
         =================  ==========================================================
         has-output         the graph returns at least one tensor
-        unique-names       no two operators and no two variables share a name
+        unique-names       no two variables share a name
         known-nodes        inputs and outputs belong to nodes of this graph
         topological-order  a node stands after every node that it reads
         output-range       a tensor's index is below its node's number of outputs
@@ -217,12 +217,10 @@ class Graph:
         if not self.outputs:
             raise GraphError("has-output: the graph returns nothing")
         position = {node: i for i, node in enumerate(self.nodes)}
-        seen: Dict[Tuple[bool, str], Node] = {}
+        variables: Dict[str, Node] = {}
         for here, node in enumerate(self.nodes):
-            key = (node.is_variable, node.name)
-            if seen.setdefault(key, node) is not node:
-                kind = "variables" if node.is_variable else "operators"
-                raise GraphError(f"unique-names: two {kind} are called '{node.name}'")
+            if node.is_variable and variables.setdefault(node.name, node) is not node:
+                raise GraphError(f"unique-names: two variables are called '{node.name}'")
             if node.is_variable and (node.inputs or node.subgraphs):
                 raise GraphError(f"variable-leaf: variable '{node.name}' has inputs or subgraphs")
             if not all(isinstance(value, str) for value in node.attrs.values()):
