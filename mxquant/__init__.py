@@ -1,8 +1,92 @@
-"""Post-training int8 quantization for Apache MXNet 1.9."""
+"""Post-training int8 quantization for Apache MXNet 1.9.
+
+=====================  ====================================================================
+:func:`calibrate`      run the fp32 network on data: :class:`Statistics` of its tensors
+:func:`make_plan`      decide what runs in int8 and how: a :class:`QuantPlan`
+:func:`lower`          do it: a :class:`QuantizedModel`
+:func:`quantize`       all three
+=====================  ====================================================================
+
+:mod:`mxquant.quantization` has the functions of ``mxnet.contrib.quantization``. Everything that is raised on purpose is an
+:class:`MXQuantError`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, List
 
 from mxquant import _compat
 from mxquant.version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from mxquant.errors import (
+        CalibrationError,
+        GraphError,
+        InputError,
+        LoweringError,
+        MXQuantError,
+        NonFiniteError,
+        OutputError,
+        PlanError,
+        StatisticsError,
+    )
+    from mxquant.pipeline import calibrate, lower, make_plan, quantize
+    from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
+    from mxquant.quantized_model import QuantizedModel
+    from mxquant.stats import Histogram, Statistics
+
+__all__ = [
+    "CalibrationError",
+    "GraphError",
+    "Histogram",
+    "InputError",
+    "LayerPlan",
+    "LoweringError",
+    "MXQuantError",
+    "NonFiniteError",
+    "OutputError",
+    "PlanError",
+    "QuantPlan",
+    "QuantizedModel",
+    "Statistics",
+    "StatisticsError",
+    "TensorPlan",
+    "__version__",
+    "calibrate",
+    "lower",
+    "make_plan",
+    "quantize",
+]
 
 del _compat
+
+# Loaded when first used, so that importing mxquant costs little more than importing MXNet.
+_MODULES = {
+    "errors": (
+        "CalibrationError",
+        "GraphError",
+        "InputError",
+        "LoweringError",
+        "MXQuantError",
+        "NonFiniteError",
+        "OutputError",
+        "PlanError",
+        "StatisticsError",
+    ),
+    "pipeline": ("calibrate", "lower", "make_plan", "quantize"),
+    "plan": ("LayerPlan", "QuantPlan", "TensorPlan"),
+    "quantized_model": ("QuantizedModel",),
+    "stats": ("Histogram", "Statistics"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'mxquant' has no attribute '{name}'")
+    value = getattr(import_module(f"mxquant.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> List[str]:
+    return sorted({*globals(), *__all__})

@@ -58,7 +58,7 @@ def load(
         Names of the data inputs, in the order in which data are given; default: all variables without a value, other
         than labels.
     label_names : sequence of str, optional
-        Names of the label inputs; default: the variables without a value whose name ends in 'label'.
+        Names of further label inputs; a variable without a value whose name ends in 'label' is one anyhow.
     example : sequence of arrays, optional
         A batch, the label perhaps among it as the last: tells how many inputs a HybridBlock has, and initializes
         parameters that have no shape yet.
@@ -218,7 +218,9 @@ def _inputs(
 ) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
     free = [node.name for node in graph.variables if node.name not in params]
     labels = tuple(
-        name for name in free if (name in label_names if label_names else name.endswith("label"))
+        name
+        for name in free
+        if name not in (data_names or ()) and (name in (label_names or ()) or name.endswith("label"))
     )
     if data_names is None:
         likely = [name for name in free if name not in labels]

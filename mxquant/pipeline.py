@@ -27,7 +27,7 @@ from mxquant.stats.runner import run
 from mxquant.stats.selection import observable
 from mxquant.version import __version__
 
-__all__ = ["TARGETS", "calibrate", "lower", "make_plan", "quantize"]
+__all__ = ["TARGETS", "calibrate", "collect", "lower", "make_plan", "quantize", "quantize_loaded"]
 
 TARGETS: Mapping[str, Target] = {OneDNN.name: OneDNN()}
 
@@ -79,10 +79,13 @@ def calibrate(
     """
     example, data = peek(data)
     model = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
-    return _collect(model, data, num_calib_examples, ctx, nonfinite)
+    return collect(model, data, num_calib_examples, ctx, nonfinite)
 
 
-def _collect(model: models.Model, data: Any, num_examples: Optional[int], ctx: Any, nonfinite: str) -> Statistics:
+def collect(
+    model: models.Model, data: Any, num_examples: Optional[int] = None, ctx: Any = None, nonfinite: str = "raise"
+) -> Statistics:
+    """Do what :func:`calibrate` does, with a network that is loaded already."""
     canonical = canonicalize(model.network).network
     collector = HistogramCollector(nonfinite=nonfinite)
     with progress_bar("calibrating", num_examples) as progress:
@@ -248,7 +251,14 @@ def quantize(
     if options.get("method", PlanOptions.method) is not None:
         if data is None:
             raise InputError("data: calibration needs examples; pass data, or method=None to find ranges at run time")
-        statistics = _collect(model, data, num_calib_examples, ctx, nonfinite)
+        statistics = collect(model, data, num_calib_examples, ctx, nonfinite)
+    return quantize_loaded(model, statistics, options, target)
+
+
+def quantize_loaded(
+    model: models.Model, statistics: Optional[Statistics], options: Dict[str, Any], target: str = OneDNN.name
+) -> QuantizedModel:
+    """Plan and lower a network that is loaded already; `options` are fields of PlanOptions."""
     return _lower(model, _plan(model, statistics, target, options))
 
 

@@ -102,4 +102,8 @@ def _inherit_names(fused: Graph, canonical: Graph) -> None:
         if known:
             node.layers = tuple(layer for n in known for layer in n.layers)
             head = node.subgraphs[0].outputs[0].node if node.subgraphs else node
-            node.output_names = origin[head.name].output_names if head.name in origin else ()
+            node.output_names = _visible_names(origin[head.name]) if head.name in origin else ()
+
+
+def _visible_names(node: Node) -> Tuple[str, ...]:
+    return node.output_names or (node.output.name,)

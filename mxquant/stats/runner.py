@@ -20,9 +20,9 @@ from mxquant.data import Batch
 from mxquant.errors import CalibrationError, InputError, NonFiniteError
 from mxquant.graph import Network, Tensor
 from mxquant.mxnet_bridge import environment, first_line, graph_of, split_params, symbol_of
-from mxquant.stats.collectors import Collector
+from mxquant.stats.collectors import Collector, HistogramCollector
 
-__all__ = ["run"]
+__all__ = ["run", "run_monitored"]
 
 Shapes = Tuple[Tuple[str, Tuple[int, ...]], ...]
 
@@ -67,6 +67,34 @@ def run(
         If a batch does not fit the network, or there is none.
     """
     session = _Session(network, collector, ctx if ctx is not None else mx.cpu(), tensors)
+    return _feed(session, batches, progress)
+
+
+def run_monitored(network: Network, batches: Iterable[Batch], callback: Callable[[Any, Any], None]) -> None:
+    """Run every batch through the network on the CPU with a monitor callback of the user's own.
+
+    Parameters
+    ----------
+    network : Network
+        The user's fp32 network; it runs without fusion.
+    batches : iterable of Batch
+        Inputs by name.
+    callback : callable
+        Called with the name (bytes) and NDArray handle of every input and output of every operator.
+
+    Raises
+    ------
+    CalibrationError
+        If the forward pass fails.
+    InputError
+        If a batch does not fit the network, or there is none.
+    """
+    _feed(_Session(network, HistogramCollector(), mx.cpu(), frozenset(), callback=callback), batches, None)
+
+
+def _feed(
+    session: _Session, batches: Iterable[Batch], progress: Optional[Callable[[int], None]]
+) -> Tuple[int, int]:
     examples = count = 0
     for batch in batches:
         session.forward(batch, count)
@@ -86,6 +114,7 @@ class _Session:
     collector: Collector
     ctx: Any
     tensors: Optional[Container[str]] = None
+    callback: Optional[Callable[[Any, Any], None]] = None
     executors: Dict[Shapes, Any] = field(default_factory=dict)
     failure: Optional[BaseException] = None
 
@@ -112,8 +141,8 @@ class _Session:
             executor.forward(is_train=False)
             for output in executor.outputs:
                 output.wait_to_read()
-        except NonFiniteError as error:
-            self.failure = error
+        except NonFiniteError as found:
+            self.failure = found
         except mx.MXNetError as error:
             raise CalibrationError(f"the forward pass of batch {number} failed: {first_line(error)}") from error
         if self.failure is None:
@@ -137,7 +166,7 @@ class _Session:
                 executor = self.symbol.bind(self.ctx, args, aux_states=self.aux, grad_req="null")
             except mx.MXNetError as error:
                 raise InputError(f"the network cannot take these inputs {dict(shapes)}: {first_line(error)}") from error
-        executor.set_monitor_callback(self._observe)
+        executor.set_monitor_callback(self.callback or self._observe, monitor_all=self.callback is not None)
         self.executors = {shapes: executor}
         return executor
 

@@ -35,6 +35,8 @@ class InlineFused(Rule):
         inner = node.subgraphs[0].copy()
         outside: Dict[Node, Tensor] = dict(zip(inner.variables, node.inputs))
         for each in inner.operators:
+            # Whatever MXNet fuses has one output that can be seen.
+            each.output_names = (f"{each.name}_output",)
             each.inputs = [outside.get(tensor.node, tensor) for tensor in each.inputs]
             for slot, tensor in enumerate(each.inputs):
                 rewriter.enter(each, slot, tensor)
