@@ -21,15 +21,13 @@ import numpy as np
 from mxquant.errors import InputError
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.passes import Canonical
+from mxquant.lowering.quantized_params import SMALLEST_THRESHOLD, largest_magnitude
 from mxquant.lowering.target import Int8Operator, Target
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 from mxquant.stats import Histogram
 from mxquant.thresholds import METHODS, choose_threshold
 
 __all__ = ["PlanOptions", "make_plan"]
-
-# Below this, 127 / threshold and its products with other scales leave the range of float32.
-SMALLEST_THRESHOLD = 1e-12
 
 
 @dataclass(frozen=True)
@@ -339,7 +337,7 @@ class _Draft:
         if len(operator.weights) < 2 or scale is None:
             return False
         weight, bias = (np.abs(self.network.params[node.inputs[slot].node.name]).max() for slot in operator.weights)
-        return bool(float(bias) * 127 > (2**31 - 1) / 2 * scale * float(weight))
+        return bool(float(bias) * 127 > 0.999 * (2**31 - 1) / 2 * scale * float(weight))
 
 
 def _reach(starts: Sequence[Node], step: Callable[[Node], Iterable[Node]], through: Set[Node]) -> Set[Node]:
@@ -383,7 +381,7 @@ class _Thresholds:
         dtype = self.draft.dtypes[tensor]
         value = self.draft.network.params.get(tensor.node.name)
         if value is not None:
-            return TensorPlan(tensor.name, dtype, _magnitude(value), "weights", "a parameter, quantized offline")
+            return TensorPlan(tensor.name, dtype, largest_magnitude(value), "weights", "a parameter, quantized offline")
         return self._chosen(tensor, dtype, f"quantized for {self._first_reader(tensor)}")
 
     def _result(self, node: Node, operator: Int8Operator) -> TensorPlan:
@@ -396,7 +394,7 @@ class _Thresholds:
             return self._joined(tensor, dtype, inputs)
         if operator.output == "weights":
             value = self.draft.network.params[node.inputs[operator.weights[0]].node.name]
-            return TensorPlan(tensor.name, dtype, _magnitude(value), "weights", "its rows are those of the weight")
+            return TensorPlan(tensor.name, dtype, largest_magnitude(value), "weights", "its rows are those of the weight")
         if operator.float_output and not any(n in self.draft.int8 for n in self.readers.get(tensor, ())):
             return TensorPlan(tensor.name, "float32", None, "none", "the operator returns float32 by itself")
         if operator.sum_input is not None and dtype == "uint8" and operator.fuses_requantize:
@@ -493,8 +491,3 @@ class _Thresholds:
         for node in self.graph.operators:
             if node in self.draft.int8 and self.draft.operators[node].output in ("inherited", "joined"):
                 self.plans[node.output] = self._result(node, self.draft.operators[node])
-
-
-def _magnitude(value: np.ndarray) -> float:
-    largest = float(np.abs(value).max()) if value.size else 0.0
-    return largest if largest > 0 else 1.0

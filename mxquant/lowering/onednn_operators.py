@@ -79,6 +79,11 @@ def _fully_connected(network: Network, node: Node, calibrated: bool) -> Answer:
         refusal = _weight_refusal(network, node, slot)
         if refusal:
             return refusal
+    if with_bias and not calibrated and network.params[node.inputs[2].node.name].any():
+        return (
+            "without calibration MXNet spoils the weights of an int8 FullyConnected with a bias for good "
+            "when a batch is all zeros"
+        )
     act = _activation(node)
     unsigned = act in ("relu", "sigmoid", "softrelu", "clip", "square", "sqrt", "exp", "abs")
     return Int8Operator(

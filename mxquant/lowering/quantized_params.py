@@ -1,10 +1,11 @@
-"""Parameters as int8, with one symmetric range per tensor, rounded as MXNet's own quantize operator rounds.
+"""Parameters as int8, with one symmetric range per tensor, rounded as oneDNN rounds.
 
 For a tensor of largest magnitude M::
 
-    q = sign(x) · min(floor(|x| · 127 / M + 1/2), 127)
+    q = round(x · 127 / M)        to nearest, halves to even, in float32
 
-in float32. Where M is 0 the range is ±1, so that nothing is divided by 0 and all codes are 0.
+A tensor of zeros gets the smallest range that keeps products of scales within float32. Any wider one may make MXNet's
+FullyConnected, which looks at the range of its bias alone, believe that a bias of zeros overflows.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from typing import Tuple
 
 import numpy as np
 
-__all__ = ["quantize_int8"]
+__all__ = ["SMALLEST_THRESHOLD", "largest_magnitude", "quantize_int8"]
+
+# Below this, 127 / threshold and its products with other scales leave the range of float32.
+SMALLEST_THRESHOLD = 1e-12
 
 
 def quantize_int8(values: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -30,10 +34,12 @@ def quantize_int8(values: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarra
         Codes (int8, the shape of `values`); the range's lower and upper end (float32, shape (1,)).
     """
     values = np.asarray(values, dtype=np.float32)
-    largest = np.float32(np.abs(values).max() if values.size else 0)
-    if largest == 0:
-        largest = np.float32(1)
-    scale = np.float32(127) / largest
-    magnitude = np.minimum(np.floor(np.abs(values) * scale + np.float32(0.5)), np.float32(127))
-    codes = (np.sign(values) * magnitude).astype(np.int8)
+    largest = np.float32(largest_magnitude(values))
+    codes = np.rint(values * (np.float32(127) / largest)).astype(np.int8)
     return codes, np.array([-largest], dtype=np.float32), np.array([largest], dtype=np.float32)
+
+
+def largest_magnitude(values: np.ndarray) -> float:
+    """Return the threshold of a parameter: its largest magnitude, a float32 number above 0."""
+    largest = float(np.abs(values).max()) if values.size else 0.0
+    return max(largest, SMALLEST_THRESHOLD)
