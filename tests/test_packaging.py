@@ -1,0 +1,123 @@
+"""The installed package is the one that setup.py describes, and the scripts of ci/ fail in one sentence."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import mxquant
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = ["ci/test.sh", "ci/demo.sh", "ci/bench.sh", ".ci/run"]
+
+
+def bash(code, **env):
+    """Run `code` after ci/lib.sh."""
+    return subprocess.run(
+        ["bash", "-c", f". ci/lib.sh; {code}"],
+        cwd=ROOT,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def pretend(tmp_path):
+    """Return a function that puts a Python of its own doing first on the path."""
+
+    def make(body):
+        for name in ("python3", "python3.11", "python3.10", "python3.9", "python3.8", "python"):
+            script = tmp_path / name
+            script.write_text(f"#!/bin/sh\n{body}\n")
+            script.chmod(0o755)
+        return f"{tmp_path}:{os.environ['PATH']}"
+
+    return make
+
+
+def requirements():
+    """Return what a plain installation needs, as name to specifier."""
+    lines = importlib.metadata.requires("mxquant")
+    plain = [line for line in lines if "extra ==" not in line]
+    found = (re.fullmatch(r"([a-z]+)(.*)", line.replace(" ", "").strip("()")) for line in plain)
+    return {match.group(1): set(match.group(2).strip("()").split(",")) for match in found}
+
+
+def test_the_version_is_written_once():
+    assert importlib.metadata.version("mxquant") == mxquant.__version__
+
+
+def test_what_it_needs():
+    needed = requirements()
+    assert needed["mxnet"] == {">=1.7", "<1.10"}
+    assert needed["numpy"] == {">=1.20", "<2"}
+    assert set(needed) == {"mxnet", "numpy", "rich"}
+
+
+def test_on_which_python_it_runs():
+    assert set(importlib.metadata.metadata("mxquant")["Requires-Python"].split(",")) == {">=3.8", "<3.12"}
+
+
+def test_its_extras():
+    extras = set(importlib.metadata.metadata("mxquant").get_all("Provides-Extra"))
+    assert extras == {"onnx", "report", "dask", "example", "dev"}
+
+
+def test_every_folder_with_modules_is_a_package():
+    folders = {path.parent for path in (ROOT / "mxquant").rglob("*.py")}
+    assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
+def test_the_licence_is_there_in_full():
+    text = (ROOT / "LICENSE").read_text()
+    assert "Apache License" in text and "Version 2.0, January 2004" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_the_changelog_tells_of_this_version():
+    assert re.search(rf"^## \[?{re.escape(mxquant.__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.M)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_scripts_parse_and_can_be_run(name):
+    path = ROOT / name
+    assert os.access(path, os.X_OK)
+    subprocess.run(["bash", "-n", path], check=True)
+
+
+def test_a_python_that_works_is_found():
+    done = bash("find_python")
+    assert done.returncode == 0 and done.stdout.startswith("python")
+
+
+def test_without_a_python_that_works_one_sentence_says_so(pretend):
+    done = bash("find_python", PATH=pretend("exit 1"))
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: no Python between 3.8 and 3.11 found, which is what MXNet 1.9 runs on; "
+        "install one, such as python3.11"
+    ]
+
+
+@pytest.mark.parametrize(
+    "library, packages",
+    [("libgomp", "libgomp1"), ("libquadmath", "libquadmath0"), ("lib", "libgomp1 libquadmath0")],
+)
+def test_missing_system_libraries_are_named_with_their_packages(pretend, library, packages):
+    # This Python loads every library but those asked for by `library`.
+    path = pretend(f'case "$*" in *{library}*) exit 1;; esac')
+    done = bash("uname() { echo Linux; }; check_system_libraries python3", PATH=path)
+    assert done.returncode == 1
+    assert done.stderr == f"error: MXNet needs system libraries: apt-get install {packages}\n"
+
+
+def test_with_all_system_libraries_nothing_is_said(pretend):
+    done = bash("check_system_libraries python3", PATH=pretend("exit 0"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
