@@ -1,26 +1,32 @@
-"""Installation of mxquant."""
+"""Installation of mxquant; the tools that check it are set up in pyproject.toml."""
 
 import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
-HERE = Path(__file__).parent
-VERSION = re.search(r'__version__ = "(.+)"', (HERE / "mxquant" / "version.py").read_text()).group(1)
+HERE = Path(__file__).resolve().parent
+# Read, not imported: importing mxquant needs MXNet, which is not there yet.
+VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "mxquant" / "version.py").read_text(), re.M).group(1)
+
+EXTRAS = {
+    "onnx": ["onnx", "onnxruntime"],
+    "report": ["plotly", "jinja2"],
+    "dask": ["dask", "distributed"],
+    # OpenCV 4.12 wants NumPy 2. Weights and images of the demo: example/requirements.txt.
+    "example": ["opencv-python-headless<4.12"],
+    "dev": ["hypothesis", "mypy", "pytest>=7", "pytest-benchmark", "pytest-timeout", "ruff"],
+}
 
 setup(
     name="mxquant",
     version=VERSION,
     description="Post-training int8 quantization for Apache MXNet 1.9",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["mxquant", "mxquant.*"]),
     python_requires=">=3.8,<3.12",
     install_requires=["mxnet>=1.7,<1.10", "numpy>=1.20,<2", "rich>=12"],
-    extras_require={
-        "onnx": ["onnx", "onnxruntime"],
-        "report": ["plotly", "jinja2"],
-        "dask": ["dask", "distributed"],
-        "example": ["opencv-python-headless<4.12"],
-        "dev": ["pytest>=7", "pytest-timeout", "pytest-benchmark", "hypothesis", "ruff", "mypy"],
-    },
+    extras_require=EXTRAS,
 )

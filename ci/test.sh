@@ -1,8 +1,18 @@
 #!/usr/bin/env bash
-# Makes or reuses .venv, installs mxquant with its development tools, and runs the tests.
-set -euo pipefail
-cd "$(dirname "$0")/.."
-[ -x .venv/bin/python ] || python3 -m venv .venv
-.venv/bin/pip install --quiet --editable '.[dev,example]'
-export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$(nproc)}"
-.venv/bin/python -m pytest -q "$@"
+# Lint, types and tests, in .venv. Arguments go to pytest: --all runs slow tests and benchmarks too.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+failed=()
+
+check() {
+    say "$*"
+    "$VENV/bin/python" -m "$@" || failed+=("$1")
+}
+
+prepare dev,example
+check ruff check .
+check ruff format --check --quiet .
+check mypy
+check pytest "$@"
+[ ${#failed[@]} -eq 0 ] || die "failed: ${failed[*]}"
+say "all passed"
