@@ -1,6 +1,7 @@
-"""MXNet, imported so that it works: the NumPy alias it needs is set first, what it cannot work with is refused.
+"""MXNet, imported so that it works: ``from mxquant._compat import mx``.
 
-MXNet 1.9 reads ``numpy.bool``, which NumPy 1.24 removed. Every module of mxquant takes ``mx`` from here.
+MXNet 1.9 reads ``numpy.bool``, which NumPy 1.24 removed: the name is given back before MXNet is imported.
+Versions that cannot work, and what is missing, are named by an ImportError that says what to install.
 """
 
 from __future__ import annotations
@@ -13,42 +14,83 @@ import numpy as np
 
 __all__ = ["mx"]
 
-
-def _release(version: str) -> Tuple[int, int]:
-    match = re.match(r"(\d+)\.(\d+)", version)
-    return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
+# Libraries that MXNet's wheel takes from the system, and the Debian packages that have them.
+_PACKAGES = {"libgomp": "libgomp1", "libquadmath": "libquadmath0"}
 
 
 def check_numpy(version: str) -> None:
-    """Refuse a NumPy that MXNet cannot work with, by an ImportError."""
-    if _release(version) >= (2, 0):
-        raise ImportError(f"MXNet 1.9 does not work with NumPy {version}; pip install 'numpy<2'")
+    """Refuse a NumPy that MXNet 1.9 cannot work with.
+
+    Parameters
+    ----------
+    version : str
+        Such as '1.26.4'.
+
+    Raises
+    ------
+    ImportError
+        If the version is outside 1.20 to 1.26.
+    """
+    if not (1, 20) <= _release(version) < (2, 0):
+        raise ImportError(f"mxquant needs NumPy 1.20 to 1.26, found {version}; pip install 'numpy>=1.20,<2'")
 
 
 def check_mxnet(version: str) -> None:
-    """Refuse an MXNet that mxquant does not know, by an ImportError."""
-    if not (1, 7) <= _release(version) <= (1, 9):
-        raise ImportError(f"mxquant works with MXNet 1.7 to 1.9, found {version}; pip install 'mxnet>=1.7,<1.10'")
+    """Refuse an MXNet that mxquant does not know.
+
+    Parameters
+    ----------
+    version : str
+        Such as '1.9.1'.
+
+    Raises
+    ------
+    ImportError
+        If the version is outside 1.7 to 1.9.
+    """
+    if not (1, 7) <= _release(version) < (1, 10):
+        raise ImportError(f"mxquant needs MXNet 1.7 to 1.9, found {version}; pip install 'mxnet>=1.7,<1.10'")
 
 
 def explain_loader_error(error: OSError) -> str:
-    """Return one sentence that tells which Debian package holds the library that could not be loaded."""
-    for library, package in (("libgomp", "libgomp1"), ("libquadmath", "libquadmath0")):
+    """Return one sentence that says what to install so that MXNet's library can be loaded.
+
+    Parameters
+    ----------
+    error : OSError
+        What the loader raised.
+
+    Returns
+    -------
+    str
+        It names the Debian package of a missing library; of any other error, the loader's own words.
+    """
+    for library, package in _PACKAGES.items():
         if library in str(error):
-            return f"MXNet needs the system library {library}; install it with: apt-get install {package}"
+            return f"MXNet needs the system library {library}; apt-get install {package}"
     return f"MXNet's library cannot be loaded: {error}"
+
+
+def _release(version: str) -> Tuple[int, int]:
+    match = re.match(r"(\d+)\.(\d+)", version)
+    if match is None:
+        raise ImportError(f"version '{version}' is not understood; expected one like '1.9.1'")
+    return int(match.group(1)), int(match.group(2))
 
 
 def _import_mxnet() -> Any:
     check_numpy(np.__version__)
-    if "bool" not in np.__dict__:
+    if "bool" not in np.__dict__:  # hasattr would warn
         np.bool = np.bool_  # type: ignore[attr-defined]
     with warnings.catch_warnings():
+        # MXNet looks at every function of NumPy, also at deprecated ones.
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
             import mxnet
         except ModuleNotFoundError as error:
-            raise ImportError("mxquant needs MXNet; pip install 'mxnet>=1.7,<1.10'") from error
+            if error.name != "mxnet":
+                raise
+            raise ImportError("mxquant needs MXNet; pip install 'mxnet>=1.7,<1.10'") from None
         except OSError as error:
             raise ImportError(explain_loader_error(error)) from error
     check_mxnet(mxnet.__version__)
