@@ -1,8 +1,8 @@
 """Everything public is listed in `__all__` and documented, and what is documented is what is there.
 
 A module is public unless its name starts with an underscore. Everything public has a docstring; where that
-lists parameters or exceptions, it lists those that exist. What users call also describes every parameter, what
-is returned, and every error that it raises itself.
+lists parameters or exceptions, it lists those that exist. What users call also describes every parameter,
+what it returns, and every error that it raises itself.
 """
 
 from __future__ import annotations
