@@ -6,6 +6,7 @@ FullyConnected with its activation. Some of these fusions are computed wrongly i
 * LeakyReLU(gelu) after a convolution is applied to scaled integers, and after an addition in place aborts;
 * LeakyReLU(leaky) after a FullyConnected is stored as uint8, which loses its negative part;
 * an addition whose two operands are the same tensor cannot be bound;
+* what a network returns from inside a fusion is lost, and something else returned in its place;
 * without calibration, clip and the curved activations are applied to raw sums;
 * an addition in place (`apart`, the planner's choice) needs both operands in one type.
 
@@ -52,10 +53,13 @@ def fuse(network: Network, calibrated: bool, apart: FrozenSet[str]) -> Network:
 
 def _edges_to_cut(graph: Graph, calibrated: bool, apart: FrozenSet[str]) -> Iterator[Tuple[Node, int]]:
     """Yield (reader, input slot) of every edge that no fusion may cross."""
+    returned = set(graph.outputs)
     for node in graph.operators:
         for slot, tensor in enumerate(node.inputs):
             start = tensor.node.op
-            if start in _STARTS and (set(node.layers) & apart or _is_wrong(node, start, calibrated)):
+            if tensor in returned and not tensor.node.is_variable:
+                yield node, slot
+            elif start in _STARTS and (set(node.layers) & apart or _is_wrong(node, start, calibrated)):
                 yield node, slot
             elif start == "elemwise_add" and _is_wrong(node, "Convolution", calibrated=True):
                 yield node, slot

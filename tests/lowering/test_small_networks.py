@@ -89,6 +89,11 @@ def reused_parts_of_a_concat(data: Any) -> Any:
     return mx.sym.Group([conv(concat(x, conv(data, "c2")), "c3"), conv(x, "c4")])
 
 
+def returned_from_inside(data: Any) -> Any:
+    x = conv(data, "c1")
+    return mx.sym.Group([conv(relu(x), "c2"), x])
+
+
 def with_parameter(data: Any) -> Any:
     return conv(conv(data, "c1") + mx.sym.var("p", shape=SHAPE), "c2")
 
@@ -157,6 +162,7 @@ CASES: Dict[str, Case] = {
     "BatchNorm": Case(after_conv(norm(fix_gamma=False)), "right", "fails"),
     "BatchNorm with fixed gamma": Case(after_conv(norm(fix_gamma=True)), "wrong", "fails"),
     "a convolution added to itself": Case(after_conv(lambda x: x + x), "fails", "fails"),
+    "a convolution that is returned and read": Case(returned_from_inside, "wrong", "wrong"),
     "a parameter added": Case(with_parameter, "fails", "fails"),
 }
 

@@ -1,0 +1,144 @@
+"""The planner: what runs in int8, in which types and ranges, and the reason of every choice."""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+import pytest
+
+import mxquant
+from mxquant import QuantPlan
+from mxquant._compat import mx
+from tests.networks import conv, dense, images, random_params, relu
+
+SHAPE = (4, 8, 8, 8)
+
+
+def plan(symbol: Any, shape: Tuple[int, ...] = SHAPE, **options: Any) -> QuantPlan:
+    args, aux = random_params(symbol, data=shape)
+    params = {"arg_params": args, "aux_params": aux}
+    statistics = None if options.get("method", "") is None else mxquant.calibrate(symbol, images(*shape), **params)
+    return mxquant.make_plan(symbol, statistics, **params, **{"method": "minmax", **options})
+
+
+def precisions(result: QuantPlan) -> dict:
+    return {name: layer.precision for name, layer in result.layers.items()}
+
+
+def two_layers() -> Any:
+    return dense(relu(conv(mx.sym.var("data"), "conv"), "act"), "fc")
+
+
+def pooled(name: str, data: Any) -> Any:
+    return mx.sym.Pooling(data, kernel=(2, 2), pool_type="max", name=name)
+
+
+def test_full_mode_runs_all_that_can_in_int8() -> None:
+    symbol = pooled("last", conv(pooled("first", mx.sym.var("data")), "conv"))
+    assert set(precisions(plan(symbol, mode="full")).values()) == {"int8"}
+
+
+def test_smart_mode_leaves_what_lies_outside_in_float32() -> None:
+    inside = conv(pooled("between", conv(pooled("first", mx.sym.var("data")), "a")), "b")
+    result = plan(pooled("last", inside), mode="smart")
+    expected = {"first": "float32", "a": "int8", "between": "int8", "b": "int8", "last": "float32"}
+    assert precisions(result) == expected
+    assert "gains nothing in int8" in result.layers["first"].reason
+
+
+@pytest.mark.parametrize("pattern", ["conv", "act", "con*", "?onv", "sg_mkldnn_conv_act_0"])
+def test_a_layer_is_excluded_by_any_name_it_has(pattern: str) -> None:
+    result = plan(two_layers(), exclude_layers=[pattern])
+    assert precisions(result) == {"conv": "float32", "fc": "int8"}
+    assert result.layers["conv"].reason.startswith("excluded by name")
+
+
+@pytest.mark.parametrize("operator", ["Convolution", "Activation", "_sg_mkldnn_conv"])
+def test_layers_are_excluded_by_operator(operator: str) -> None:
+    result = plan(two_layers(), exclude_operators=[operator])
+    assert precisions(result) == {"conv": "float32", "fc": "int8"}
+    assert result.layers["conv"].reason == f"excluded by operator ({operator})"
+
+
+def test_a_layer_that_was_folded_or_dropped_may_be_named() -> None:
+    data = mx.sym.var("data")
+    symbol = dense(mx.sym.Dropout(mx.sym.BatchNorm(conv(data, "conv"), name="bn"), name="drop"), "fc")
+    assert precisions(plan(symbol, exclude_layers=["bn"])) == {"conv": "float32", "fc": "int8"}
+    assert precisions(plan(symbol, exclude_layers=["drop"])) == {"conv": "int8", "fc": "int8"}
+
+
+def test_layers_that_share_a_name_are_excluded_together() -> None:
+    data, weight = mx.sym.var("data"), mx.sym.var("w")
+    twice = [conv(each, "head", weight=weight, no_bias=True) for each in (data, relu(data))]
+    symbol = mx.sym.Group(twice)
+    assert precisions(plan(symbol, exclude_layers=["head"], mode="full"))["head"] == "float32"
+    assert precisions(plan(symbol, exclude_layers=["head"], mode="full"))["head_1"] == "float32"
+    assert precisions(plan(symbol, exclude_layers=["head_1"], mode="full"))["head"] == "int8"
+
+
+@pytest.mark.parametrize("dtype, data, act", [("auto", "int8", "uint8"), ("uint8", "int8", "uint8"), ("int8", "int8", "uint8")])
+def test_types(dtype: str, data: str, act: str) -> None:
+    tensors = plan(two_layers(), dtype=dtype).tensors
+    assert tensors["data"].dtype == data
+    # The operator stores what comes after a ReLU as uint8, whatever is asked for.
+    assert tensors["act_output"].dtype == act
+
+
+def test_uint8_for_negative_data_is_int8_and_says_so() -> None:
+    assert "it has negative values" in plan(two_layers(), dtype="uint8").tensors["data"].reason
+
+
+def test_data_that_are_never_negative_are_uint8() -> None:
+    symbol = conv(relu(mx.sym.var("data"), "act"), "conv")
+    assert plan(symbol, dtype="auto").tensors["act_output"].dtype == "uint8"
+    assert plan(symbol, dtype="int8").tensors["act_output"].dtype == "int8"
+
+
+def test_every_layer_and_tensor_says_why() -> None:
+    data = mx.sym.var("data")
+    symbol = mx.sym.softmax(dense(mx.sym.tanh(conv(data, "conv")), "fc"), name="soft")
+    result = plan(symbol)
+    assert all(layer.reason for layer in result.layers.values())
+    assert all(tensor.reason for tensor in result.tensors.values())
+    assert result.layers["soft"].reason == "MXNet has no int8 softmax on the CPU"
+
+
+def test_a_batch_norm_that_was_not_folded_says_why() -> None:
+    c = conv(mx.sym.var("data"), "conv")
+    reason = plan(mx.sym.Group([mx.sym.BatchNorm(c, name="bn"), c]), method=None).layers["bn"].reason
+    assert reason.startswith("MXNet's int8 BatchNorm needs calibration")
+    assert "fold_batch_norm was not possible: the network's output reads 'conv_output' as well" in reason
+
+
+def test_the_parts_of_a_concat_share_one_range() -> None:
+    data = mx.sym.var("data")
+    parts = [conv(data, "small"), pooled("pool", conv(data * 10, "large", stride=(1, 1)))]
+    symbol = conv(mx.sym.Concat(pooled("p", parts[0]), parts[1], dim=1, name="join"), "last")
+    tensors = plan(symbol, mode="full").tensors
+    assert tensors["small_output"].threshold == tensors["large_output"].threshold
+    assert {tensors["small_output"].group, tensors["large_output"].group} == {"join"}
+    assert tensors["join_output"].threshold == tensors["large_output"].threshold
+
+
+def test_a_part_with_another_reader_keeps_its_range() -> None:
+    data = mx.sym.var("data")
+    small = conv(data, "small")
+    joined = conv(mx.sym.Concat(small, conv(data * 10, "large"), dim=1, name="join"), "last")
+    tensors = plan(mx.sym.Group([joined, conv(small, "other")]), mode="full").tensors
+    assert tensors["small_output"].threshold < tensors["large_output"].threshold
+
+
+def test_the_percentile_is_an_option() -> None:
+    low, high = (plan(two_layers(), method="percentile", percentile=p).tensors["data"].threshold for p in (90, 100))
+    assert low < high
+
+
+def test_a_bias_that_would_overflow_gets_channel_wise_scales() -> None:
+    symbol = dense(mx.sym.var("data"), "fc")
+    args, aux = random_params(symbol, data=(4, 8))
+    args["fc_bias"][:] = 1e4
+    args["fc_weight"] *= 1e-3
+    statistics = mxquant.calibrate(symbol, images(4, 8) * 1e-3, arg_params=args, aux_params=aux)
+    result = mxquant.make_plan(symbol, statistics, arg_params=args, aux_params=aux, granularity="tensor-wise")
+    assert result.layers["fc"].granularity == "channel-wise"
+    assert "its bias would overflow int32" in result.layers["fc"].reason
