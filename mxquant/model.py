@@ -10,6 +10,7 @@ from typing import Any, List, Mapping, Optional, Sequence, Tuple
 from mxquant._compat import mx
 from mxquant.errors import GraphError, InputError
 from mxquant.graph import Graph, Network
+from mxquant.graph.attributes import read_int
 from mxquant.mxnet_bridge import first_line, graph_of, numpy_params
 
 __all__ = ["Model", "load"]
@@ -193,8 +194,11 @@ def _uninitialized(block: Any) -> List[str]:
 
 
 def _initialize_by_running(block: Any, example: Sequence[Any]) -> None:
-    with mx.autograd.pause(train_mode=False):
-        block(*[mx.nd.array(value) for value in example])
+    try:
+        with mx.autograd.pause(train_mode=False):
+            block(*[mx.nd.array(value) for value in example])
+    except RuntimeError as error:
+        raise InputError(f"network '{block.name}': {first_line(error)}; call its initialize() or load parameters") from error
 
 
 def _input_names(block: Any, count: int) -> List[str]:
@@ -245,10 +249,23 @@ def _looks_like_parameter(name: str) -> bool:
     return name.endswith(("_weight", "_bias", "_gamma", "_beta", "_mean", "_var", "_parameters"))
 
 
+# Which attribute tells how many rows the weight and the bias of a layer have.
+_ROWS = {"Convolution": "num_filter", "FullyConnected": "num_hidden"}
+
+
 def _check_params(symbol: Any, network: Network, given: Mapping[str, Any]) -> None:
     """Compare the parameters' shapes with what the network makes of them."""
     if given and not network.params:
         raise InputError(f"none of the parameters belongs to the network, for example '{next(iter(given))}'")
+    for node in network.graph.operators:
+        rows = read_int(node, _ROWS[node.op], 0) if node.op in _ROWS else 0
+        for role, tensor in zip(("weight", "bias"), node.inputs[1:] if rows else ()):
+            value = network.params.get(tensor.node.name)
+            if value is not None and (not value.ndim or value.shape[0] != rows):
+                raise InputError(
+                    f"layer '{node.name}' ({node.op}): its {role} '{tensor.name}' has shape {value.shape}, expected "
+                    f"{rows} rows; are these the network's parameters?"
+                )
     shapes = {name: value.shape for name, value in network.params.items()}
     try:
         symbol.infer_shape_partial(**shapes)

@@ -1,0 +1,155 @@
+"""The calibration run: every tensor once per batch, under the user's names, errors raised where they happen."""
+
+from __future__ import annotations
+
+import resource
+from typing import Any, Dict, List
+
+import numpy as np
+import pytest
+
+from mxquant import CalibrationError, InputError
+from mxquant._compat import mx
+from mxquant.data import batches
+from mxquant.stats import Histogram, HistogramCollector
+from mxquant.stats.collectors import Collector
+from mxquant.stats.runner import run, run_monitored
+from tests.networks import conv, dense, forward, images, network_of, random_params, relu
+
+SHAPE = (4, 3, 8, 8)
+data = mx.sym.var("data")
+
+
+def run_all(symbol: Any, arrays: Any, collector: Any, **options: Any) -> Any:
+    params = random_params(symbol, data=SHAPE)
+    return run(network_of(symbol, *params), batches(arrays, ("data",)), collector, **options)
+
+
+class Recorder(Collector):
+    """Keeps what it sees."""
+
+    def __init__(self) -> None:
+        self.seen: Dict[str, List[np.ndarray]] = {}
+
+    def observe(self, name: str, array: np.ndarray) -> None:
+        self.seen.setdefault(name, []).append(array.copy())
+
+    def __add__(self, other: object) -> Collector:
+        raise NotImplementedError
+
+    def __radd__(self, other: object) -> Collector:
+        raise NotImplementedError
+
+
+def test_every_output_is_seen_once_per_batch_with_its_value() -> None:
+    symbol = dense(relu(conv(data, "conv"), "act"), "fc")
+    recorder = Recorder()
+    arrays = [images(*SHAPE, seed=seed) for seed in (1, 2)]
+    assert run_all(symbol, arrays, recorder) == (8, 2)
+    internals = symbol.get_internals()
+    assert set(recorder.seen) == {"data", "conv_output", "act_output", "fc_output"}
+    for number, array in enumerate(arrays):
+        values = dict(zip(internals.list_outputs(), forward(internals, *random_params(symbol, data=SHAPE), data=array)))
+        for name in ("conv_output", "act_output", "fc_output"):
+            np.testing.assert_array_equal(recorder.seen[name][number], values[name])
+        np.testing.assert_array_equal(recorder.seen["data"][number], array)
+
+
+def test_several_outputs_of_one_operator_have_their_own_names() -> None:
+    recorder = Recorder()
+    run_all(mx.sym.Group(list(mx.sym.split(data, num_outputs=2, axis=2, name="sp"))), images(*SHAPE), recorder)
+    assert set(recorder.seen) == {"data", "sp_output0", "sp_output1"}
+
+
+def test_hidden_outputs_and_whole_numbers_are_not_seen() -> None:
+    recorder = Recorder()
+    symbol = mx.sym.Group([mx.sym.BatchNorm(data, name="bn"), mx.sym.cast(data, "int32", name="whole")])
+    run_all(symbol, images(*SHAPE), recorder)
+    assert set(recorder.seen) == {"data", "bn_output"}
+
+
+def test_only_the_tensors_asked_for() -> None:
+    recorder = Recorder()
+    run_all(relu(conv(data, "conv"), "act"), images(*SHAPE), recorder, tensors={"act_output"})
+    assert set(recorder.seen) == {"act_output"}
+
+
+def test_batches_of_different_shapes() -> None:
+    collector = HistogramCollector()
+    arrays = [images(4, 3, 8, 8), images(2, 3, 8, 8), images(4, 3, 6, 6)]
+    assert run_all(relu(conv(data, "conv"), "act"), arrays, collector) == (10, 3)
+    assert collector.histograms["data"].count == sum(array.size for array in arrays)
+
+
+def test_batch_size_changes_nothing() -> None:
+    array = images(6, 3, 8, 8)
+    symbol = relu(conv(data, "conv"), "act")
+    found = []
+    for size in (1, 2, 6):
+        collector = HistogramCollector()
+        run_all(symbol, [array[i : i + size] for i in range(0, 6, size)], collector)
+        found.append(collector.histograms["data"])
+    assert found[0] == found[1] == found[2] == Histogram.of(array)
+
+
+def test_labels_need_no_data() -> None:
+    symbol = mx.sym.SoftmaxOutput(dense(data, "fc"), name="softmax")
+    args, aux = random_params(symbol, data=(4, 8), softmax_label=(4,))
+    recorder = Recorder()
+    run(network_of(symbol, args, aux), batches(images(4, 8), ("data",)), recorder)
+    assert set(recorder.seen) == {"data", "fc_output", "softmax_output"}
+
+
+def test_progress_counts_examples() -> None:
+    done: List[int] = []
+    run_all(relu(data), [images(*SHAPE), images(*SHAPE)], Recorder(), progress=done.append)
+    assert done == [4, 8]
+
+
+class Failing(Recorder):
+    """Fails when it sees an activation."""
+
+    def observe(self, name: str, array: np.ndarray) -> None:
+        if name == "act_output":
+            raise ZeroDivisionError("in the collector")
+
+
+def test_an_error_inside_the_monitor_is_not_lost() -> None:
+    with pytest.raises(CalibrationError, match="batch 0: ZeroDivisionError"):
+        run_all(relu(data, "act"), images(*SHAPE), Failing())
+
+
+def test_a_batch_that_does_not_fit_is_named() -> None:
+    with pytest.raises(InputError, match="cannot take these inputs"):
+        run_all(conv(data, "conv"), images(4, 5, 8, 8), Recorder())
+
+
+def test_no_batch_at_all() -> None:
+    with pytest.raises(InputError, match="empty"):
+        run_all(relu(data), [], Recorder())
+
+
+def test_memory_does_not_grow_with_the_number_of_batches() -> None:
+    symbol = relu(conv(data, "conv", 64), "act")
+    array = images(4, 3, 64, 64)
+
+    def peak(batch_count: int) -> int:
+        run_all(symbol, (array for _ in range(batch_count)), HistogramCollector())
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    few = peak(20)
+    # Each batch has 4 MB of activations per layer: leaked handles would hold 600 MB and more.
+    assert peak(150) - few < 60_000
+
+
+def test_a_callback_of_the_users_own_sees_the_network_unfused() -> None:
+    names: List[str] = []
+    symbol = relu(conv(data, "conv"), "act")
+    network = network_of(symbol, *random_params(symbol, data=SHAPE))
+
+    def callback(name: bytes, handle: Any) -> None:
+        mx.nd.NDArray(mx.base.ctypes.cast(handle, mx.base.NDArrayHandle), writable=False)
+        names.append(name.decode())
+
+    run_monitored(network, batches(images(*SHAPE), ("data",)), callback)
+    assert {"data", "conv_output", "act_output"} <= set(names)
