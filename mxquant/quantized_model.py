@@ -76,7 +76,8 @@ class QuantizedModel:
         """
         ctx = ctx if ctx is not None else mx.cpu()
         outputs = _nest(self.structure, list(self.symbol)) if self.structure is not None else self.symbol
-        block = mx.gluon.SymbolBlock(outputs, [mx.sym.var(name) for name in self.inputs])
+        # The type spares a warning of Gluon's; what the network takes is stated in the network.
+        block = mx.gluon.SymbolBlock(outputs, [mx.sym.var(name, dtype="float32") for name in self.inputs])
         values = {**self.arg_params, **self.aux_params}
         block.collect_params().load_dict(values, ctx=ctx, cast_dtype=True, dtype_source="saved")
         return block

@@ -161,9 +161,11 @@ class _Emitter:
             return self._stored(tensor.node)
         suffix = "" if tensor.node.is_variable else "_output" if tensor.index == 0 else f"_output{tensor.index}"
         attrs = {"out_type": plan.dtype, **_range(plan)}
-        node = self._add(
-            "_contrib_quantize_v2", f"{tensor.node.name}{suffix}_quantize", attrs, [self._float(tensor)], 3
-        )
+        source = self._float(tensor)
+        if source.node.is_variable:
+            # Lets MXNet's type inference succeed where only shapes are given, as in simple_bind.
+            source.node.attrs.setdefault("__dtype__", _FLOAT32)
+        node = self._add("_contrib_quantize_v2", f"{tensor.node.name}{suffix}_quantize", attrs, [source], 3)
         self.codes[tensor] = _three(node)
         return self.codes[tensor]
 
