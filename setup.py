@@ -27,6 +27,6 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["mxquant", "mxquant.*"]),
     python_requires=">=3.8,<3.12",
-    install_requires=["mxnet>=1.7,<1.10", "numpy>=1.20,<2", "rich>=12"],
+    install_requires=["mxnet>=1.7,<1.10", "numpy>=1.20,<2", "numba>=0.53", "rich>=12"],
     extras_require=EXTRAS,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
@@ -11,6 +12,7 @@ from mxquant._compat import mx
 from mxquant.errors import GraphError, InputError
 from mxquant.graph import Graph, Network
 from mxquant.graph.attributes import read_int
+from mxquant.graph.passes import Canonical, canonicalize
 from mxquant.mxnet_bridge import first_line, graph_of, numpy_params
 
 __all__ = ["Model", "load"]
@@ -36,6 +38,16 @@ class Model:
     inputs: Tuple[str, ...]
     labels: Tuple[str, ...]
     structure: Any = None
+
+    @cached_property
+    def canonical(self) -> Canonical:
+        """The network in canonical form."""
+        return canonicalize(self.network)
+
+    @cached_property
+    def digest(self) -> str:
+        """The network's digest."""
+        return self.network.digest()
 
 
 def load(

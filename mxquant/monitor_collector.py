@@ -15,7 +15,6 @@ import numpy as np
 
 from mxquant._compat import mx
 from mxquant.errors import InputError
-from mxquant.graph.passes import canonicalize
 from mxquant.model import Model
 from mxquant.mxnet_bridge import backend_symbol, graph_of
 from mxquant.stats import Histogram, HistogramCollector, Statistics
@@ -45,7 +44,7 @@ class Pending:
     @classmethod
     def of(cls, symbol: Any, model: Model, options: Mapping[str, Any]) -> Pending:
         """Return the state for `symbol`, which is `model`'s."""
-        canonical = canonicalize(model.network).network
+        canonical = model.canonical.network
         names = {node.name: node.name for node in canonical.inputs}
         last: Dict[str, str] = {}
         for node in canonical.graph.operators:
@@ -139,5 +138,5 @@ def statistics_of(collector: Any) -> Tuple[Pending, Statistics]:
             "collector: it has seen no tensor of the network; set it as monitor callback of the fp32 network's "
             "executor (monitor_all=True) and run forward passes"
         )
-    digest = pending.model.network.digest()
+    digest = pending.model.digest
     return pending, Statistics(histograms, digest, 0, 0, __version__, mx.__version__)

@@ -13,7 +13,6 @@ from mxquant import model as models
 from mxquant._compat import mx
 from mxquant.data import batches, peek
 from mxquant.errors import InputError, PlanError, StatisticsError
-from mxquant.graph.passes import canonicalize
 from mxquant.lowering.onednn import OneDNN
 from mxquant.lowering.target import Target
 from mxquant.mxnet_bridge import split_params, symbol_of
@@ -86,14 +85,14 @@ def collect(
     model: models.Model, data: Any, num_examples: Optional[int] = None, ctx: Any = None, nonfinite: str = "raise"
 ) -> Statistics:
     """Do what :func:`calibrate` does, with a network that is loaded already."""
-    canonical = canonicalize(model.network).network
+    canonical = model.canonical.network
     collector = HistogramCollector(nonfinite=nonfinite)
     with progress_bar("calibrating", num_examples) as progress:
         stream = batches(data, model.inputs, num_examples)
         examples, count = run(canonical, stream, collector, ctx, progress, observable(canonical.graph))
     return Statistics(
         collector.histograms,
-        network=model.network.digest(),
+        network=model.digest,
         num_examples=examples,
         num_batches=count,
         mxquant_version=__version__,
@@ -153,13 +152,12 @@ def _plan(model: models.Model, statistics: Optional[Statistics], target: str, op
             raise InputError(f"{name} is the text {options[name]!r}, expected a list of names")
         if name in options:
             options = {**options, name: tuple(options[name])}
-    digest = model.network.digest()
+    digest = model.digest
     if statistics is not None and statistics.network != digest:
         raise StatisticsError(
             f"the statistics are of network {statistics.network[:12]}..., this one is {digest[:12]}...; calibrate it"
         )
-    canonical = canonicalize(model.network)
-    return plan_network(canonical, digest, statistics, _target(target), PlanOptions(**options))
+    return plan_network(model.canonical, digest, statistics, _target(target), PlanOptions(**options))
 
 
 def lower(
@@ -196,11 +194,11 @@ def lower(
 
 
 def _lower(model: models.Model, plan: QuantPlan) -> QuantizedModel:
-    digest = model.network.digest()
-    if plan.network != digest:
-        raise PlanError(f"the plan is of network {plan.network[:12]}..., this one is {digest[:12]}...; plan again")
-    canonical = canonicalize(model.network).network
-    network = _target(plan.target).lower(canonical, plan)
+    if plan.network != model.digest:
+        raise PlanError(
+            f"the plan is of network {plan.network[:12]}..., this one is {model.digest[:12]}...; plan again"
+        )
+    network = _target(plan.target).lower(model.canonical.network, plan)
     symbol = symbol_of(network.graph)
     args, aux = split_params(network, symbol)
     return QuantizedModel(symbol, args, aux, plan, model.inputs, model.structure)

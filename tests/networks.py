@@ -87,12 +87,17 @@ def sqnr(reference: np.ndarray, value: np.ndarray) -> float:
 
 
 def zoo(name: str, batch: int = 2) -> Tuple[Any, Params, Params, np.ndarray]:
-    """Return a network of the Gluon zoo with random weights under which activations keep their magnitude, and data."""
+    """Return a network of the Gluon zoo with random weights, and data."""
     size = IMAGE_SIZES.get(name, 96)
+    data = images(batch, 3, size, size)
+    return (*zoo_network(name, data), data)
+
+
+def zoo_network(name: str, data: np.ndarray) -> Tuple[Any, Params, Params]:
+    """Return a network of the Gluon zoo for images like `data`, with weights under which activations keep their magnitude."""
     mx.random.seed(0)
     net = vision.get_model(name, pretrained=False, prefix=f"{name.replace('.', '_')}_")
     net.initialize(mx.init.Xavier(rnd_type="gaussian", factor_type="in", magnitude=2))
-    data = images(batch, 3, size, size)
     net(mx.nd.array(data)).wait_to_read()
     symbol = net(mx.sym.var("data"))
     values = {key: parameter.data() for key, parameter in net.collect_params().items()}
@@ -104,4 +109,4 @@ def zoo(name: str, batch: int = 2) -> Tuple[Any, Params, Params, np.ndarray]:
         for suffix, (centre, spread) in spreads.items():
             if key.endswith(suffix):
                 value[:] = mx.nd.array(centre + spread * rng.standard_normal(value.shape))
-    return symbol, args, aux, data
+    return symbol, args, aux

@@ -2,9 +2,8 @@
 
     bin(x) = floor(x · 2**-k)
 
-in float32 where that is exact, which is nearly always: the product with a power of two is exact unless it
-overflows (|x| · 2**-k < 2**14 by the choice of k) or underflows (impossible for k <= 0). Otherwise in
-float64. Data go through in blocks that stay in the cache; every loop is NumPy's.
+The product with a power of two is exact in float64 for every float32: it neither overflows, since |x| · 2**-k < 2**14 by the
+choice of k, nor underflows. float64 data go the slower way round, for their magnitudes leave no room.
 """
 
 from __future__ import annotations
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Sample", "count_bins"]
 
-_BLOCK = 1 << 16  # elements: one block and its scratch arrays take 1 MiB
-_MAX_FLOAT32_EXPONENT = 127
+_BLOCK = 1 << 16  # elements, which stay in the cache
 
 
 class Sample(NamedTuple):
@@ -104,33 +102,23 @@ def count_bins(sample: Sample, exponent: int) -> Tuple[NDArray[np.int64], int, i
         Counts from the bin of the minimum to the bin of the maximum, the number of the first bin, and how
         many of the values are exactly zero.
     """
+    from mxquant.stats._kernels import count_float32
+
     values = sample.values
     first, last = bin_of(sample.minimum, exponent), bin_of(sample.maximum, exponent)
     counts = np.zeros(last - first + 1, np.int64)
-    size = min(values.size, _BLOCK)
-    floors, bins, is_zero = np.empty(size, np.float32), np.empty(size, np.intp), np.empty(size, np.bool_)
-    spans_zero = sample.minimum <= 0 <= sample.maximum
-    zeros = 0
+    if values.dtype == np.float32:
+        return counts, first, count_float32(np.ascontiguousarray(values), 2.0**-exponent, first, counts)
     for start in range(0, values.size, _BLOCK):
-        block = values[start : start + _BLOCK]
-        floor, index = floors[: block.size], bins[: block.size]
-        _floor_divide(block, exponent, floor)
-        np.subtract(floor, np.float32(first), out=floor)
-        index[:] = floor
-        found = np.bincount(index)
+        found = np.bincount(_bins(values[start : start + _BLOCK], exponent) - first)
         counts[: found.size] += found
-        if spans_zero:
-            zeros += int(np.count_nonzero(np.equal(block, 0, out=is_zero[: block.size])))
-    return counts, first, zeros
+    return counts, first, int(np.count_nonzero(values == 0))
 
 
-def _floor_divide(block: NDArray[Any], exponent: int, out: NDArray[np.float32]) -> None:
-    """Write floor(block / 2**exponent), whole numbers within ±2**14, to `out` (float32)."""
-    if block.dtype == np.float32 and 0 <= -exponent <= _MAX_FLOAT32_EXPONENT:
-        np.multiply(block, np.float32(2.0**-exponent), out=out)
-        np.floor(out, out=out)
-        return
+def _bins(block: NDArray[np.float64], exponent: int) -> NDArray[np.intp]:
+    """Return floor(block / 2**exponent), whole numbers within ±2**14."""
     with np.errstate(under="ignore"):
-        quotient = np.ldexp(block.astype(np.float64), -exponent)
-    out[:] = np.floor(quotient)
-    out[(block < 0) & (quotient == 0)] = -1  # underflown to -0
+        quotient = np.ldexp(block, -exponent)
+    bins = np.floor(quotient).astype(np.intp)
+    bins[(block < 0) & (quotient == 0)] = -1  # underflown to -0
+    return bins

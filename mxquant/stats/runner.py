@@ -5,11 +5,14 @@ An Executor's monitor reports each operator's outputs. What it takes to use it r
 * fusion is off while the network is bound, or tensors inside fused operators would be missing;
 * the monitor hands over a new NDArray handle each time; it is wrapped first, or it leaks, and filtered by name second;
 * an exception inside the monitor would be swallowed, so it is kept and raised after the forward pass.
+
+Counting runs in a thread of its own, while MXNet computes the next layers; at most one tensor waits for it.
 """
 
 from __future__ import annotations
 
 import ctypes
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Callable, Container, Dict, Iterable, List, Mapping, Optional, Tuple
 
@@ -96,11 +99,12 @@ def _feed(
     session: _Session, batches: Iterable[Batch], progress: Optional[Callable[[int], None]]
 ) -> Tuple[int, int]:
     examples = count = 0
-    for batch in batches:
-        session.forward(batch, count)
-        examples, count = examples + batch.size, count + 1
-        if progress is not None:
-            progress(examples)
+    with session.worker:
+        for batch in batches:
+            session.forward(batch, count)
+            examples, count = examples + batch.size, count + 1
+            if progress is not None:
+                progress(examples)
     if not count:
         raise InputError("the calibration data are empty; pass at least one batch")
     return examples, count
@@ -117,6 +121,8 @@ class _Session:
     callback: Optional[Callable[[Any, Any], None]] = None
     executors: Dict[Shapes, Any] = field(default_factory=dict)
     failure: Optional[BaseException] = None
+    worker: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+    counting: Optional["Future[None]"] = None
 
     def __post_init__(self) -> None:
         graph = self.network.graph
@@ -145,6 +151,8 @@ class _Session:
             self.failure = found
         except mx.MXNetError as error:
             raise CalibrationError(f"the forward pass of batch {number} failed: {first_line(error)}") from error
+        finally:
+            self._wait()
         if self.failure is None:
             return
         if isinstance(self.failure, NonFiniteError):
@@ -189,7 +197,12 @@ class _Session:
         tensor = self.names.get(name.decode())
         if tensor is None or self.failure is not None or not self._is_wanted(tensor) or array.dtype != np.float32:
             return
-        try:
-            self.collector.observe(tensor, array.asnumpy())
-        except BaseException as error:  # noqa: BLE001  (raised after the forward pass)
-            self.failure = error
+        values = array.asnumpy()
+        self._wait()
+        self.counting = self.worker.submit(self.collector.observe, tensor, values)
+
+    def _wait(self) -> None:
+        """Wait for the tensor that is being counted; keep what goes wrong, to be raised after the forward pass."""
+        counting, self.counting = self.counting, None
+        error = counting.exception() if counting is not None else None
+        self.failure = self.failure or error

@@ -53,11 +53,7 @@ def candidate_divergences(hist: np.ndarray, num_quantized_bins: int) -> Tuple[np
     centre = len(hist) // 2
     widths = np.arange(num_quantized_bins // 2, centre + 1)
     merged = (2 * widths + 1) // num_quantized_bins
-    divergences = np.empty(len(widths))
-    starts = np.flatnonzero(np.diff(merged, prepend=-1))
-    for start, end in zip(starts, [*starts[1:], len(widths)]):
-        divergences[start:end] = search.of_group(widths[start:end], int(merged[start]))
-    return widths, divergences
+    return widths, search.divergences(widths, merged)
 
 
 def _cumulative(values: np.ndarray) -> np.ndarray:
@@ -103,8 +99,8 @@ class _Search:
         )
         self.powers = [self.sums.nonzero]
 
-    def of_group(self, widths: np.ndarray, m: int) -> np.ndarray:
-        """Return the divergences of the candidates `widths`, whose merged bins all are `m` wide."""
+    def divergences(self, widths: np.ndarray, m: np.ndarray) -> np.ndarray:
+        """Return the divergences of the candidates `widths`, whose merged bins are `m` wide."""
         begin, end = self.centre - widths, self.centre + widths + 1
         counts, nonzero = self.sums.counts, self.sums.nonzero
         below, above = counts[begin], self.total - counts[end]
@@ -130,10 +126,14 @@ class _Search:
         first = _merged_bin(first_sum, first_count, first_sum + below, p_e1, q_e, q_e1)
         last = _merged_bin(last_sum, last_count, last_sum + above, p_e1, q_e, q_e1)
         plogp = self._sum_of_plogp(begin + 1, end - 1, p_e1_series) + _plogp(left, p_e1) + _plogp(right, p_e1)
-        cross = first + last + self._inner_bins(begin, m, p_e1_series, q_e1_series)
-        if slow.any():
-            exact = self._few_nonzeros(widths[slow], m, p_e1[slow], q_e[slow], q_e1[slow])
-            plogp[slow], cross[slow] = exact
+        cross = first + last
+        starts = np.flatnonzero(np.diff(m, prepend=-1))
+        for start, stop in zip(starts, [*starts[1:], len(m)]):
+            group, step = slice(start, stop), int(m[start])
+            cross[group] += self._inner_bins(begin[group], step, p_e1_series[group], q_e1_series[group])
+            few = start + np.flatnonzero(slow[group])
+            if few.size:
+                plogp[few], cross[few] = self._few_nonzeros(widths[few], step, p_e1[few], q_e[few], q_e1[few])
         smoothed_zeros = (length - p_nonzero) * p_e * np.log(p_e / q_e)
         ratio = np.log(self.total / np.where(mass > 0, mass, 1.0))
         divergence = (plogp + smoothed_zeros - cross) / self.total - ratio
