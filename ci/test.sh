@@ -6,7 +6,7 @@ failed=()
 
 check() {
     say "$*"
-    "$VENV/bin/python" -m "$@" || failed+=("$1")
+    "$VENV/bin/python" -m "$@" || failed+=("$*")
 }
 
 prepare dev,example
@@ -14,5 +14,5 @@ check ruff check .
 check ruff format --check --quiet .
 check mypy
 check pytest "$@"
-[ ${#failed[@]} -eq 0 ] || die "failed: ${failed[*]}"
+[ ${#failed[@]} -eq 0 ] || die "failed:$(printf ' [%s]' "${failed[@]}")"
 say "all passed"

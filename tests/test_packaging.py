@@ -58,7 +58,7 @@ def test_what_it_needs():
     needed = requirements()
     assert needed["mxnet"] == {">=1.7", "<1.10"}
     assert needed["numpy"] == {">=1.20", "<2"}
-    assert set(needed) == {"mxnet", "numpy", "rich"}
+    assert set(needed) == {"mxnet", "numba", "numpy", "rich"}
 
 
 def test_on_which_python_it_runs():

@@ -69,7 +69,8 @@ def entries(text):
 
 
 def parameters(thing):
-    names = list(inspect.signature(thing).parameters)
+    function = thing.__init__ if inspect.isclass(thing) else thing
+    names = list(inspect.signature(function).parameters)
     return [name for name in names if name not in ("self", "cls") and not name.startswith("_")]
 
 
