@@ -108,7 +108,7 @@ def load(
     inputs, labels = _inputs(graph, params, data_names, label_names)
     used = {node.name for node in graph.variables}
     network = Network(graph, {name: value for name, value in params.items() if name in used})
-    _check_params(symbol, network, params)
+    _check_params(network, params)
     return Model(network, inputs, labels, structure)
 
 
@@ -265,8 +265,8 @@ def _looks_like_parameter(name: str) -> bool:
 _ROWS = {"Convolution": "num_filter", "FullyConnected": "num_hidden"}
 
 
-def _check_params(symbol: Any, network: Network, given: Mapping[str, Any]) -> None:
-    """Compare the parameters' shapes with what the network makes of them."""
+def _check_params(network: Network, given: Mapping[str, Any]) -> None:
+    """Compare the parameters with the layers that have them, as far as that is possible without an input's shape."""
     if given and not network.params:
         raise InputError(f"none of the parameters belongs to the network, for example '{next(iter(given))}'")
     for node in network.graph.operators:
@@ -278,10 +278,3 @@ def _check_params(symbol: Any, network: Network, given: Mapping[str, Any]) -> No
                     f"layer '{node.name}' ({node.op}): its {role} '{tensor.name}' has shape {value.shape}, expected "
                     f"{rows} rows; are these the network's parameters?"
                 )
-    shapes = {name: value.shape for name, value in network.params.items()}
-    try:
-        symbol.infer_shape_partial(**shapes)
-    except mx.MXNetError as error:
-        raise InputError(
-            f"the parameters do not fit the network: {first_line(error)}; are these its parameters?"
-        ) from error

@@ -169,7 +169,7 @@ class _Session:
             return executor
         missing = [node.name for node in self.network.inputs if node.name not in inputs]
         args = {**self.args, **inputs, **self._labels(missing, dict(shapes))}
-        with environment(MXNET_SUBGRAPH_BACKEND="NONE"):
+        with environment(MXNET_SUBGRAPH_BACKEND="default", MXNET_SUBGRAPH_VERBOSE="0"):
             try:
                 executor = self.symbol.bind(self.ctx, args, aux_states=self.aux, grad_req="null")
             except mx.MXNetError as error:
