@@ -15,7 +15,7 @@ EXTRAS = {
     "dask": ["dask", "distributed"],
     # OpenCV 4.12 wants NumPy 2. Weights and images of the demo: example/requirements.txt.
     "example": ["opencv-python-headless<4.12"],
-    # MXNet asks SciPy before its own entropy calibration, to which ours is compared; 2.0 drops a name it uses.
+    # MXNet's own entropy calibration, to which ours is compared, asks for SciPy by names that 2.0 drops.
     "dev": ["hypothesis", "mypy", "pytest>=7", "pytest-benchmark", "pytest-timeout", "ruff", "scipy<2"],
 }
 
