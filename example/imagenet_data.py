@@ -33,7 +33,8 @@ class Batch(NamedTuple):
 class Preprocessing:
     """From an image file to what the network reads.
 
-    The shorter side becomes 256/224 of the network's, the middle is cut out, and (x - mean) / std taken of each RGB channel.
+    The shorter side becomes 256/224 of the network's, the middle is cut out, and (x - mean) / std taken of each RGB
+    channel.
 
     Parameters
     ----------
@@ -103,8 +104,8 @@ def open_dataset(path: str, preprocessing: Preprocessing, batch_size: int) -> It
     Parameters
     ----------
     path : str
-        A ``.rec`` file with labels, or a folder with one folder of images for each class, whose numbers are their places in
-        alphabetical order.
+        A ``.rec`` file with labels, or a folder with one folder of images for each class, whose numbers are their
+        places in alphabetical order.
     preprocessing : Preprocessing
         How images are read.
     batch_size : int

@@ -1,7 +1,7 @@
 """Scores an ImageNet classifier in fp32 and int8.
 
-With no option: EfficientNet-Lite0 with its ImageNet weights on 20 labelled images, two-fold: each half is scored by the int8
-network that was calibrated on the other half.
+With no option: EfficientNet-Lite0 with its ImageNet weights on 20 labelled images, two-fold: each half is scored by
+the int8 network that was calibrated on the other half.
 
 ::
 
@@ -120,12 +120,16 @@ def load_network(options: argparse.Namespace) -> Network:
     try:
         symbol = mx.sym.load(options.symbol_file)
     except mx.MXNetError as error:
-        raise UsageError(f"--symbol-file: '{options.symbol_file}' cannot be read: {str(error).splitlines()[-1]}") from error
+        raise UsageError(
+            f"--symbol-file: '{options.symbol_file}' cannot be read: {str(error).splitlines()[-1]}"
+        ) from error
     arg_params, aux_params = load_params(options.param_file)
     known = {*arg_params, *aux_params}
     free = [name for name in symbol.list_arguments() if name not in known and not name.endswith("label")]
     if len(free) != 1:
-        raise UsageError(f"--param-file: the network has no value for {', '.join(free) or 'nothing'}; expected one input")
+        raise UsageError(
+            f"--param-file: the network has no value for {', '.join(free) or 'nothing'}; expected one input"
+        )
     return Network(symbol, dict(arg_params), dict(aux_params), free[0])
 
 
@@ -262,7 +266,8 @@ def run(options: argparse.Namespace) -> None:
         score.print()
     if options.save_prefix:
         int8.save(options.save_prefix)
-        print(f"\nsaved {options.save_prefix}-symbol.json, {options.save_prefix}-0000.params, {options.save_prefix}-plan.json")
+        names = ", ".join(f"{options.save_prefix}-{end}" for end in ("symbol.json", "0000.params", "plan.json"))
+        print(f"\nsaved {names}")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

@@ -1,9 +1,9 @@
 """Reads the tensors of a PyTorch checkpoint without PyTorch, and without running anything that is in the file.
 
-The format is the one from before PyTorch 1.6: five pickles (a magic number, a version, facts about the machine, the state
-dictionary, the list of storages), then each storage: a count of elements as int64, and the elements. A checkpoint is a
-program for a pickle machine, so the machine here knows three words only: an ordered dictionary, a tensor of a storage, and
-the storages' types. Any other makes it stop.
+The format is the one from before PyTorch 1.6: five pickles (a magic number, a version, facts about the machine, the
+state dictionary, the list of storages), then each storage: a count of elements as int64, and the elements. A
+checkpoint is a program for a pickle machine, so the machine here knows three words only: an ordered dictionary, a
+tensor of a storage, and the storages' types. Any other makes it stop.
 
 Tensors are views of their storage with an offset and strides, which need not be contiguous.
 """

@@ -7,8 +7,8 @@
 :func:`quantize`       all three
 =====================  ====================================================================
 
-:mod:`mxquant.quantization` has the functions of ``mxnet.contrib.quantization``. Everything that is raised on purpose is an
-:class:`MXQuantError`.
+:mod:`mxquant.quantization` has the functions of ``mxnet.contrib.quantization``. Everything that is raised on purpose
+is an :class:`MXQuantError`.
 """
 
 from importlib import import_module

@@ -16,12 +16,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
 from mxquant._compat import mx
 from mxquant.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Batch", "batches", "peek"]
 
@@ -41,7 +44,7 @@ class Batch:
         Number of examples.
     """
 
-    arrays: Mapping[str, np.ndarray]
+    arrays: Mapping[str, NDArray[Any]]
     size: int
 
 
@@ -84,7 +87,7 @@ def batches(data: Any, inputs: Sequence[str], num_examples: Optional[int] = None
         raise InputError(f"num_calib_examples is {num_examples}, but the calibration data hold {seen} examples")
 
 
-def peek(data: Any) -> Tuple[List[np.ndarray], Any]:
+def peek(data: Any) -> Tuple[List[NDArray[Any]], Any]:
     """Return the arrays of the first batch, and data that still begin with it.
 
     Parameters
@@ -179,7 +182,7 @@ def _from_data_batch(item: Any, inputs: List[str], names: Sequence[str]) -> Batc
     return _cut(batch, batch.size - (item.pad or 0))
 
 
-def _named(inputs: List[str], values: List[np.ndarray]) -> Batch:
+def _named(inputs: List[str], values: List[NDArray[Any]]) -> Batch:
     if len(values) != len(inputs):
         raise InputError(
             f"calibration data: a batch is one array, but the network has {len(inputs)} inputs "
@@ -192,9 +195,8 @@ def _named(inputs: List[str], values: List[np.ndarray]) -> Batch:
 def _cut(batch: Batch, size: int) -> Batch:
     if size >= batch.size:
         return batch
-    arrays: Dict[str, np.ndarray] = {
-        name: value[:size] if value.ndim and len(value) == batch.size else value
-        for name, value in batch.arrays.items()
+    arrays: Dict[str, NDArray[Any]] = {
+        name: value[:size] if value.ndim and len(value) == batch.size else value for name, value in batch.arrays.items()
     }
     return Batch(arrays, size)
 
@@ -203,7 +205,7 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, (np.ndarray, mx.nd.NDArray))
 
 
-def _array(value: Any, name: str) -> np.ndarray:
+def _array(value: Any, name: str) -> NDArray[Any]:
     array = value.asnumpy() if isinstance(value, mx.nd.NDArray) else np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise InputError(f"calibration data: input '{name}' holds {array.dtype}, expected numbers")

@@ -1,4 +1,4 @@
-"""Networks as users have them, read into a :class:`~mxquant.graph.Network`: Symbol with parameters, HybridBlock, checkpoint."""
+"""Networks as users have them: Symbol with parameters, HybridBlock, checkpoint; read into one form."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from mxquant._compat import mx
 from mxquant.errors import GraphError, InputError
@@ -154,7 +154,8 @@ def load_params(path: str) -> Tuple[Mapping[str, Any], Mapping[str, Any]]:
         raise InputError(f"cannot read the parameters '{path}': {first_line(error)}") from error
     if not isinstance(saved, dict):
         raise InputError(f"'{path}' holds arrays without names; save them with mx.model.save_checkpoint")
-    args, aux = {}, {}
+    args: Dict[str, Any] = {}
+    aux: Dict[str, Any] = {}
     for key, value in saved.items():
         kind, _, name = key.rpartition(":")
         (aux if kind == "aux" else args)[name] = value
@@ -210,7 +211,9 @@ def _initialize_by_running(block: Any, example: Sequence[Any]) -> None:
         with mx.autograd.pause(train_mode=False):
             block(*[mx.nd.array(value) for value in example])
     except RuntimeError as error:
-        raise InputError(f"network '{block.name}': {first_line(error)}; call its initialize() or load parameters") from error
+        raise InputError(
+            f"network '{block.name}': {first_line(error)}; call its initialize() or load parameters"
+        ) from error
 
 
 def _input_names(block: Any, count: int) -> List[str]:

@@ -1,8 +1,8 @@
-"""A collector that a user's own Executor or Module feeds, for the two-step calls ``quantize_graph`` and ``calib_graph``.
+"""A collector that a user's own Executor or Module feeds, between ``quantize_graph`` and ``calib_graph``.
 
-It is set as a monitor callback, sees every tensor that MXNet reports, and keeps those of the user's network. What a user binds
-is often fused already, and then fused nodes report under names of their own; a fused node's output is the tensor of the last
-layer inside it, so its name is translated back.
+It is set as a monitor callback, sees every tensor that MXNet reports, and keeps those of the user's network. What a
+user binds is often fused already, and then fused nodes report under names of their own; a fused node's output is the
+tensor of the last layer inside it, so its name is translated back.
 """
 
 from __future__ import annotations
@@ -122,9 +122,7 @@ def statistics_of(collector: Any) -> Tuple[Pending, Statistics]:
     """
     pending = getattr(collector, "pending", None)
     if not isinstance(pending, Pending):
-        raise InputError(
-            f"collector: found {type(collector).__name__}, expected the one that quantize_graph returned"
-        )
+        raise InputError(f"collector: found {type(collector).__name__}, expected the one that quantize_graph returned")
     if isinstance(collector, MonitorCollector):
         if collector.failure is not None:
             raise collector.failure

@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 import os
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, Mapping, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, Mapping, Tuple
 
 import numpy as np
 
 from mxquant._compat import mx
 from mxquant.errors import GraphError, InputError
 from mxquant.graph import Graph, Network, symbol_json
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["backend_symbol", "environment", "graph_of", "numpy_params", "split_params", "symbol_of"]
 
@@ -81,7 +84,7 @@ def backend_symbol(symbol: Any, backend: str) -> Any:
         return symbol.get_backend_symbol(backend)
 
 
-def numpy_params(params: Mapping[str, Any], role: str = "params") -> Dict[str, np.ndarray]:
+def numpy_params(params: Mapping[str, Any], role: str = "params") -> Dict[str, NDArray[Any]]:
     """Return parameters as NumPy arrays.
 
     Parameters
@@ -103,7 +106,7 @@ def numpy_params(params: Mapping[str, Any], role: str = "params") -> Dict[str, n
     """
     if not isinstance(params, Mapping):
         raise InputError(f"{role}: expected a dictionary of names to arrays, found {type(params).__name__}")
-    arrays: Dict[str, np.ndarray] = {}
+    arrays: Dict[str, NDArray[Any]] = {}
     for name, value in params.items():
         if isinstance(value, mx.nd.NDArray):
             arrays[name] = value.asnumpy()

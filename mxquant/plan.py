@@ -317,7 +317,7 @@ def _read_tensor(entry: Any, position: int) -> TensorPlan:
     return tensor
 
 
-def _check_fields(entry: Any, known: "set[str]", needed: "set[str]", where: str) -> None:
+def _check_fields(entry: Any, known: set[str], needed: set[str], where: str) -> None:
     if not isinstance(entry, dict):
         raise PlanError(f"{where} is {type(entry).__name__}, expected a JSON object")
     where = f"{where} ('{entry['name']}')" if "name" in entry else where

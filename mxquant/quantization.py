@@ -21,8 +21,8 @@ from mxquant import pipeline
 from mxquant._compat import mx
 from mxquant.data import batches, peek
 from mxquant.errors import InputError
-from mxquant.mxnet_bridge import symbol_of
 from mxquant.monitor_collector import MonitorCollector, Pending, statistics_of
+from mxquant.mxnet_bridge import symbol_of
 from mxquant.quantized_model import QuantizedModel
 from mxquant.stats.linear_histogram import combine_histogram
 from mxquant.stats.runner import run_monitored
@@ -201,8 +201,8 @@ def quantize_graph(
 ) -> Tuple[Any, Dict[str, Any], Dict[str, Any], Any]:
     """Return an int8 network without thresholds, and the collector to calibrate it with.
 
-    Set ``collector.collect`` as monitor callback of the fp32 network's executor, run forward passes, and hand the collector
-    to :func:`calib_graph`.
+    Set ``collector.collect`` as monitor callback of the fp32 network's executor, run forward passes, and hand the
+    collector to :func:`calib_graph`.
 
     Parameters
     ----------
@@ -213,8 +213,8 @@ def quantize_graph(
     quantized_dtype, quantize_mode, quantize_granularity, logger
         As for :func:`quantize_model`.
     LayerOutputCollector : object, optional
-        For 'customize': has a method ``collect(name, handle)`` and fills ``min_max_dict`` with (smallest, largest) by tensor
-        name.
+        For 'customize': has a method ``collect(name, handle)`` and fills ``min_max_dict`` with (smallest, largest) by
+        tensor name.
 
     Returns
     -------
@@ -344,7 +344,10 @@ def quantize_net_v2(
         raise InputError("LayerOutputCollector: calib_mode='customize' needs one")
     options = _options(
         "naive" if calib_mode == "customize" else calib_mode,
-        [*_names(exclude_layers, "exclude_layers"), *map(_contains, _names(exclude_layers_match, "exclude_layers_match"))],
+        [
+            *_names(exclude_layers, "exclude_layers"),
+            *map(_contains, _names(exclude_layers_match, "exclude_layers_match")),
+        ],
         exclude_operators,
         quantized_dtype,
         quantize_mode,

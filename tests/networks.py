@@ -41,7 +41,7 @@ def dense(data: Any, name: str, units: int = 16, **attrs: Any) -> Any:
     return mx.sym.FullyConnected(data, num_hidden=units, name=name, **attrs)
 
 
-def relu(data: Any, name: "str | None" = None) -> Any:
+def relu(data: Any, name: str | None = None) -> Any:
     """Return a ReLU."""
     return mx.sym.Activation(data, act_type="relu", name=name)
 
@@ -94,7 +94,7 @@ def zoo(name: str, batch: int = 2) -> Tuple[Any, Params, Params, np.ndarray]:
 
 
 def zoo_network(name: str, data: np.ndarray) -> Tuple[Any, Params, Params]:
-    """Return a network of the Gluon zoo for images like `data`, with weights under which activations keep their magnitude."""
+    """Return a network of the zoo for images like `data`; its random weights keep the magnitude of activations."""
     mx.random.seed(0)
     net = vision.get_model(name, pretrained=False, prefix=f"{name.replace('.', '_')}_")
     net.initialize(mx.init.Xavier(rnd_type="gaussian", factor_type="in", magnitude=2))

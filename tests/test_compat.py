@@ -41,9 +41,7 @@ def test_numpy_that_works(version):
 
 @pytest.mark.parametrize("version", ["1.19.5", "2.0.0", "2.0.0rc1", "2.3.1", "10.0"])
 def test_numpy_that_does_not_work(version):
-    with pytest.raises(
-        ImportError, match=rf"NumPy 1.20 to 1.26, found {version}; pip install 'numpy>=1.20,<2'"
-    ):
+    with pytest.raises(ImportError, match=rf"NumPy 1.20 to 1.26, found {version}; pip install 'numpy>=1.20,<2'"):
         _compat.check_numpy(version)
 
 
@@ -54,9 +52,7 @@ def test_mxnet_that_works(version):
 
 @pytest.mark.parametrize("version", ["1.6.0", "1.10.0", "2.0.0b1", "0.12.1"])
 def test_mxnet_that_does_not_work(version):
-    with pytest.raises(
-        ImportError, match=rf"MXNet 1.7 to 1.9, found {version}; pip install 'mxnet>=1.7,<1.10'"
-    ):
+    with pytest.raises(ImportError, match=rf"MXNet 1.7 to 1.9, found {version}; pip install 'mxnet>=1.7,<1.10'"):
         _compat.check_mxnet(version)
 
 
@@ -66,9 +62,7 @@ def test_a_version_that_is_not_one(check):
         check("unknown")
 
 
-@pytest.mark.parametrize(
-    "library, package", [("libgomp.so.1", "libgomp1"), ("libquadmath.so.0", "libquadmath0")]
-)
+@pytest.mark.parametrize("library, package", [("libgomp.so.1", "libgomp1"), ("libquadmath.so.0", "libquadmath0")])
 def test_a_missing_system_library_is_named_with_its_package(library, package):
     error = OSError(f"{library}: cannot open shared object file: No such file or directory")
     assert _compat.explain_loader_error(error).endswith(f"apt-get install {package}")

@@ -78,7 +78,9 @@ def test_several_inputs() -> None:
     np.testing.assert_array_equal(joined(by_name, "b", names), 2 * EXAMPLES)
 
 
-@pytest.mark.parametrize("given, kept", [("float64", "float32"), ("uint8", "float32"), ("int32", "int32"), ("int64", "int64")])
+@pytest.mark.parametrize(
+    "given, kept", [("float64", "float32"), ("uint8", "float32"), ("int32", "int32"), ("int64", "int64")]
+)
 def test_types(given: str, kept: str) -> None:
     (batch,) = batches(EXAMPLES.astype(given), ("data",))
     assert batch.arrays["data"].dtype == kept
@@ -96,7 +98,11 @@ def test_types(given: str, kept: str) -> None:
         ([(EXAMPLES,) * 4], ("a", "b"), "a batch has 4 arrays, but the network has 2 inputs"),
         (np.array(3.0), ("data",), "a single number"),
         (np.array(["a"]), ("data",), "input 'data' holds <U1, expected numbers"),
-        (mx.io.NDArrayIter({"x": EXAMPLES}, batch_size=5), ("a", "b"), "batches hold x, but the network's inputs are a, b"),
+        (
+            mx.io.NDArrayIter({"x": EXAMPLES}, batch_size=5),
+            ("a", "b"),
+            "batches hold x, but the network's inputs are a, b",
+        ),
     ],
 )
 def test_data_that_cannot_be_read_are_named(data: Any, inputs: Any, message: str) -> None:

@@ -101,8 +101,7 @@ def test_without_a_python_that_works_one_sentence_says_so(pretend):
     done = bash("find_python", PATH=pretend("exit 1"))
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        "error: no Python between 3.8 and 3.11 found, which is what MXNet 1.9 runs on; "
-        "install one, such as python3.11"
+        "error: no Python between 3.8 and 3.11 found, which is what MXNet 1.9 runs on; install one, such as python3.11"
     ]
 
 

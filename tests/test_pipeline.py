@@ -53,7 +53,8 @@ def test_a_block_a_checkpoint_and_a_symbol_are_one_network(net: Any, tmp_path: P
     symbol, params = net
     prefix = str(tmp_path / "net")
     mx.model.save_checkpoint(prefix, 3, symbol, params["arg_params"], params["aux_params"])
-    block = mx.gluon.SymbolBlock.imports(f"{prefix}-symbol.json", ["data"], f"{prefix}-0003.params")
+    with pytest.warns(UserWarning, match="Cannot decide type"):
+        block = mx.gluon.SymbolBlock.imports(f"{prefix}-symbol.json", ["data"], f"{prefix}-0003.params")
     data = images(*SHAPE)
     expected = mxquant.quantize(symbol, data, **params)
     for form in (f"{prefix}:3", Path(f"{prefix}:3"), block):

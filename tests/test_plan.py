@@ -71,7 +71,10 @@ def layer(**changes: Any) -> Callable[[Dict[str, Any]], None]:
         (tensor(threshold=True), r"tensors\['data'\].threshold is True"),
         (tensor(dtype="float32"), r"tensors\['data'\].threshold is 2.5, but a float32 tensor has none"),
         (tensor(scale=0.5), r"tensors\['data'\].scale is 0.5, but its threshold 2.5 .* edit the threshold"),
-        (tensor(threshold=2, scale=2 / 127), r"tensors\['relu_output'\].threshold is 2.5, but 'data' of the same group"),
+        (
+            tensor(threshold=2, scale=2 / 127),
+            r"tensors\['relu_output'\].threshold is 2.5, but 'data' of the same group",
+        ),
         (tensor(bits=8), r"tensors\[0\] \('data'\) has an unknown field 'bits'"),
         (tensor(name="relu_output"), r"tensors\['relu_output'\] stands twice"),
         (lambda d: d["tensors"][0].pop("dtype"), r"tensors\[0\] \('data'\) has no field 'dtype'"),

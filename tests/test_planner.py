@@ -76,7 +76,9 @@ def test_layers_that_share_a_name_are_excluded_together() -> None:
     assert precisions(plan(symbol, exclude_layers=["head_1"], mode="full"))["head"] == "int8"
 
 
-@pytest.mark.parametrize("dtype, data, act", [("auto", "int8", "uint8"), ("uint8", "int8", "uint8"), ("int8", "int8", "uint8")])
+@pytest.mark.parametrize(
+    "dtype, data, act", [("auto", "int8", "uint8"), ("uint8", "int8", "uint8"), ("int8", "int8", "uint8")]
+)
 def test_types(dtype: str, data: str, act: str) -> None:
     tensors = plan(two_layers(), dtype=dtype).tensors
     assert tensors["data"].dtype == data

@@ -77,9 +77,7 @@ def parameters(thing):
 def raised(function):
     """Return the names of the exceptions in the `raise X(...)` statements of a function."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    calls = (
-        node.exc for node in ast.walk(tree) if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)
-    )
+    calls = (node.exc for node in ast.walk(tree) if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call))
     return {call.func.id for call in calls if isinstance(call.func, ast.Name)}
 
 
@@ -98,9 +96,7 @@ def each(things):
 
 
 def test_the_walk_finds_the_package():
-    assert {"mxquant", "mxquant.quantization", "mxquant.graph.ir", "mxquant.thresholds.entropy"} <= set(
-        MODULES
-    )
+    assert {"mxquant", "mxquant.quantization", "mxquant.graph.ir", "mxquant.thresholds.entropy"} <= set(MODULES)
     assert {"mxquant.pipeline.quantize", "mxquant.graph.ir.Graph", "mxquant.errors.GraphError"} <= set(PUBLIC)
 
 
@@ -112,9 +108,7 @@ def test_a_module_says_what_it_is(name):
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_lists_its_public_names(name):
     module = importlib.import_module(name)
-    is_empty_package = hasattr(module, "__path__") and not any(
-        is_ours(thing) for thing in vars(module).values()
-    )
+    is_empty_package = hasattr(module, "__path__") and not any(is_ours(thing) for thing in vars(module).values())
     assert hasattr(module, "__all__") or is_empty_package
     listed = getattr(module, "__all__", [])
     assert len(listed) == len(set(listed))

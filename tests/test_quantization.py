@@ -25,13 +25,22 @@ with warnings.catch_warnings():
 SHAPE = (8, 3, 12, 12)
 # In dB. With as few values as here the entropy search clips much: most of its 8,001 bins are empty.
 FLOORS = {"none": 30, "naive": 30, "minmax": 30, "percentile": 30, "mse": 30, "entropy": 15, "customize": 28}
-FUNCTIONS = ("quantize_model", "quantize_model_mkldnn", "quantize_graph", "calib_graph", "quantize_net", "quantize_net_v2")
+FUNCTIONS = (
+    "quantize_model",
+    "quantize_model_mkldnn",
+    "quantize_graph",
+    "calib_graph",
+    "quantize_net",
+    "quantize_net_v2",
+)
 
 
 def network() -> Tuple[Any, Dict[str, Any], Dict[str, Any]]:
     x = relu(mx.sym.BatchNorm(conv(mx.sym.var("data"), "c1", no_bias=True), name="bn"), "act")
     x = relu(conv(x, "c2") + x, "act2")
-    symbol = mx.sym.SoftmaxOutput(dense(mx.sym.Pooling(x, global_pool=True, kernel=(2, 2), name="pool"), "fc"), name="softmax")
+    symbol = mx.sym.SoftmaxOutput(
+        dense(mx.sym.Pooling(x, global_pool=True, kernel=(2, 2), name="pool"), "fc"), name="softmax"
+    )
     args, aux = random_params(symbol, data=SHAPE, softmax_label=SHAPE[:1])
     return symbol, args, aux
 
@@ -78,9 +87,7 @@ def test_the_cpu_never_gets_the_unfused_operators() -> None:
 
 def test_every_range_is_calibrated() -> None:
     symbol, args, aux = network()
-    quantized, _, _ = ours.quantize_model(
-        symbol, args, aux, calib_data=iterator(images(*SHAPE)), quantize_mode="full"
-    )
+    quantized, _, _ = ours.quantize_model(symbol, args, aux, calib_data=iterator(images(*SHAPE)), quantize_mode="full")
     for node in graph_of(quantized).operators:
         if node.op in ("_contrib_quantize_v2", "_contrib_requantize"):
             assert {"min_calib_range", "max_calib_range"} <= set(node.attrs)

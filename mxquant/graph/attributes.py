@@ -1,6 +1,7 @@
 """Typed reading of operator attributes, which are text, with the operators' own defaults.
 
-MXNet writes booleans as ``True``, ``true``, ``1`` and so on, and tuples as ``(3, 3)``, ``[3, 3]`` or, for one number, ``3``.
+MXNet writes booleans as ``True``, ``true``, ``1`` and so on, and tuples as ``(3, 3)``, ``[3, 3]`` or, for one number,
+``3``.
 """
 
 from __future__ import annotations

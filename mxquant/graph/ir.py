@@ -101,7 +101,7 @@ class Tensor:
 class Use(NamedTuple):
     """Input number ``slot`` of ``node``; a node of ``None`` stands for output number ``slot`` of the graph."""
 
-    node: "Node | None"
+    node: Node | None
     slot: int
 
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Dict, List, Mapping
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping
 
 import numpy as np
 
 from mxquant.graph.ir import Graph, Node
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Network"]
 
@@ -32,7 +35,7 @@ class Network:
     """
 
     graph: Graph
-    params: Mapping[str, np.ndarray]
+    params: Mapping[str, NDArray[Any]]
 
     @property
     def inputs(self) -> List[Node]:
@@ -49,9 +52,9 @@ class Network:
             digest.update(value.data if value.size else b"")
         return digest.hexdigest()
 
-    def copy(self) -> "Network":
+    def copy(self) -> Network:
         """Return a network with a graph of its own and the same arrays."""
-        params: Dict[str, np.ndarray] = dict(self.params)
+        params: Dict[str, NDArray[Any]] = dict(self.params)
         return Network(self.graph.copy(), params)
 
 

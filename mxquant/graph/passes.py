@@ -1,8 +1,8 @@
 """Passes over a network, and the one order in which they bring it into canonical form.
 
-A pass works on a :class:`~mxquant.graph.rewriter.Rewriter`, a private copy of the network. A rule is a pass with three
-parts: which nodes it looks at, whether it may change one, and the change. A rule that may not tells the user why. The graph
-is verified before and after every pass.
+A pass works on a :class:`~mxquant.graph.rewriter.Rewriter`, a private copy of the network. A rule is a pass with
+three parts: which nodes it looks at, whether it may change one, and the change. A rule that may not tells the user
+why. The graph is verified before and after every pass.
 """
 
 from __future__ import annotations
@@ -118,4 +118,6 @@ def apply(network: Network, passes: Sequence[Pass]) -> Canonical:
 def _refuse_int8(network: Network) -> None:
     for node in network.graph.operators:
         if node.op.startswith(_INT8_PREFIXES) or node.attrs.get("quantized", "").lower() in ("true", "1"):
-            raise GraphError(f"the network is quantized already: layer '{node.name}' is {node.op}; pass the fp32 network")
+            raise GraphError(
+                f"the network is quantized already: layer '{node.name}' is {node.op}; pass the fp32 network"
+            )

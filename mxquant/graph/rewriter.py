@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar, Dict, FrozenSet, List, NamedTuple, Optional
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ClassVar, Dict, FrozenSet, List, NamedTuple, Optional
 
 from mxquant.graph.ir import VARIABLE, Graph, Node, Tensor, Use
 from mxquant.graph.network import Network
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Pass", "Refusal", "Rewriter", "Rule"]
 
@@ -26,8 +27,8 @@ class Refusal(NamedTuple):
 class Rewriter:
     """A network in the making.
 
-    Nodes and parameters that nothing reads any more are left in place until :meth:`settle`, which also puts the nodes into
-    order; a new node need not be entered anywhere, it is enough that something reads it.
+    Nodes and parameters that nothing reads any more are left in place until :meth:`settle`, which also puts the nodes
+    into order; a new node need not be entered anywhere, it is enough that something reads it.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ class Rewriter:
     """
 
     graph: Graph
-    params: Dict[str, np.ndarray]
+    params: Dict[str, NDArray[Any]]
     modified: bool = False
     aliases: Dict[str, FrozenSet[str]] = field(default_factory=dict)
 
@@ -82,11 +83,11 @@ class Rewriter:
         self.enter(node, slot, tensor)
         self.modified = True
 
-    def constant(self, tensor: Tensor) -> Optional[np.ndarray]:
+    def constant(self, tensor: Tensor) -> Optional[NDArray[Any]]:
         """Return the value of a parameter, or None where `tensor` is computed or an input."""
         return self.params.get(tensor.node.name) if tensor.node.is_variable else None
 
-    def set_parameter(self, node: Node, slot: int, value: np.ndarray, name: str) -> None:
+    def set_parameter(self, node: Node, slot: int, value: NDArray[Any], name: str) -> None:
         """Give input `slot` of `node` a value: in place where nobody else reads it, else as a new variable `name`."""
         if slot < len(node.inputs) and len(self.readers(node.inputs[slot])) == 1:
             self.params[node.inputs[slot].node.name] = value

@@ -1,9 +1,10 @@
 """MXNet's symbol JSON, read into a :class:`~mxquant.graph.ir.Graph` and written back.
 
-The only file that knows the format. A document has ``nodes`` (``op``, ``name``, ``attrs``, ``inputs``, ``subgraphs``),
-``arg_nodes`` (indices of the variables), ``heads`` (the outputs), ``node_row_ptr`` (running count of the nodes' outputs) and
-``attrs`` with ``mxnet_version``, without which MXNet takes the file for one of version 0.8. An input or head is
-``[node, output, version]``. Written again, a document equals the one that was read, attribute by attribute.
+The only file that knows the format. A document has ``nodes`` (``op``, ``name``, ``attrs``, ``inputs``,
+``subgraphs``), ``arg_nodes`` (indices of the variables), ``heads`` (the outputs), ``node_row_ptr`` (running count of
+the nodes' outputs) and ``attrs`` with ``mxnet_version``, without which MXNet takes the file for one of version 0.8.
+An input or head is ``[node, output, version]``. Written again, a document equals the one that was read, attribute by
+attribute.
 """
 
 from __future__ import annotations
@@ -96,9 +97,7 @@ def _read(document: Mapping[str, Any]) -> Graph:
             inputs = [_tensor(nodes, reference) for reference in entry["inputs"]]
             num_outputs = rows[position + 1] - rows[position] if position + 1 < len(rows) else 1
             subgraphs = tuple(_read(inner) for inner in entry.get("subgraphs", ()))
-            node = Node(
-                entry["op"], entry["name"], dict(entry.get("attrs") or {}), inputs, num_outputs, subgraphs
-            )
+            node = Node(entry["op"], entry["name"], dict(entry.get("attrs") or {}), inputs, num_outputs, subgraphs)
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise GraphError(f"node '{name}' is malformed or stands before one of its inputs: {error!r}") from None
         nodes.append(node)

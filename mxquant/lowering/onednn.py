@@ -1,10 +1,10 @@
 """The CPU target: MXNet's fused oneDNN operators in int8.
 
-Each int8 operator returns three tensors: codes, and the ends of the range they stand for. Where a float32 tensor meets an
-int8 operator a ``_contrib_quantize_v2`` node is put between, in the other direction a ``_contrib_dequantize``, each once per
-tensor. A calibrated range goes into the attributes of the operator that makes the tensor, with all nine digits of a
-float32; where the operator cannot take it, a ``_contrib_requantize`` node follows. A FullyConnected or elemwise_mul that
-only float32 nodes read returns float32 by itself.
+Each int8 operator returns three tensors: codes, and the ends of the range they stand for. Where a float32 tensor
+meets an int8 operator a ``_contrib_quantize_v2`` node is put between, in the other direction a
+``_contrib_dequantize``, each once per tensor. A calibrated range goes into the attributes of the operator that makes
+the tensor, with all nine digits of a float32; where the operator cannot take it, a ``_contrib_requantize`` node
+follows. A FullyConnected or elemwise_mul that only float32 nodes read returns float32 by itself.
 
 The result runs on plain MXNet 1.9.
 """
@@ -12,9 +12,7 @@ The result runs on plain MXNet 1.9.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Dict, FrozenSet, List, NamedTuple, Optional, Set, Tuple, Union
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ClassVar, Dict, FrozenSet, List, NamedTuple, Optional, Set, Tuple, Union
 
 from mxquant.errors import PlanError
 from mxquant.graph import Graph, Network, Node, Tensor
@@ -23,6 +21,9 @@ from mxquant.lowering.onednn_operators import describe
 from mxquant.lowering.quantized_params import quantize_int8
 from mxquant.lowering.target import Int8Operator, Target
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["OneDNN"]
 
@@ -86,7 +87,7 @@ class _Emitter:
     plan: QuantPlan
     calibrated: bool
     nodes: List[Node] = field(default_factory=list)
-    params: Dict[str, np.ndarray] = field(default_factory=dict)
+    params: Dict[str, NDArray[Any]] = field(default_factory=dict)
     floats: Dict[Tensor, Tensor] = field(default_factory=dict)
     codes: Dict[Tensor, _Codes] = field(default_factory=dict)
     offline: Dict[str, _Codes] = field(default_factory=dict)

@@ -10,7 +10,8 @@ FullyConnected with its activation. Some of these fusions are computed wrongly i
 * without calibration, clip and the curved activations are applied to raw sums;
 * an addition in place (`apart`, the planner's choice) needs both operands in one type.
 
-Such layers are kept apart by a barrier: a BlockGrad node, which no fusion crosses, put before them and taken away after.
+Such layers are kept apart by a barrier: a BlockGrad node, which no fusion crosses, put before them and taken away
+after.
 """
 
 from __future__ import annotations
@@ -57,11 +58,11 @@ def _edges_to_cut(graph: Graph, calibrated: bool, apart: FrozenSet[str]) -> Iter
     for node in graph.operators:
         for slot, tensor in enumerate(node.inputs):
             start = tensor.node.op
-            if tensor in returned and not tensor.node.is_variable:
-                yield node, slot
-            elif start in _STARTS and (set(node.layers) & apart or _is_wrong(node, start, calibrated)):
-                yield node, slot
-            elif start == "elemwise_add" and _is_wrong(node, "Convolution", calibrated=True):
+            if (
+                (tensor in returned and not tensor.node.is_variable)
+                or (start in _STARTS and (set(node.layers) & apart or _is_wrong(node, start, calibrated)))
+                or (start == "elemwise_add" and _is_wrong(node, "Convolution", calibrated=True))
+            ):
                 yield node, slot
 
 

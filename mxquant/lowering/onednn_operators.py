@@ -1,7 +1,8 @@
 """Which operators MXNet 1.9 computes in int8 on the CPU, and when the result is right.
 
-One function per operator of the fused fp32 graph returns an :class:`~mxquant.lowering.target.Int8Operator`, or the reason
-for the user why the node stays float32. Every refusal is a case that MXNet 1.9.1 aborts on or computes wrongly.
+One function per operator of the fused fp32 graph returns an :class:`~mxquant.lowering.target.Int8Operator`, or the
+reason for the user why the node stays float32. Every refusal is a case that MXNet 1.9.1 aborts on or computes
+wrongly.
 """
 
 from __future__ import annotations
@@ -54,9 +55,13 @@ def _convolution(network: Network, node: Node, calibrated: bool) -> Answer:
     sum_input = 2 + with_bias if with_sum else None
     groups = read_int(inner, "num_group", 1)
     per_channel = groups in (1, read_int(inner, "num_filter", 0))
-    note = "" if per_channel else (
-        f"its {groups} groups share one weight scale and its sums are requantized by a node of their own, "
-        "because MXNet mixes up the channel scales of grouped convolutions"
+    note = (
+        ""
+        if per_channel
+        else (
+            f"its {groups} groups share one weight scale and its sums are requantized by a node of their own, "
+            "because MXNet mixes up the channel scales of grouped convolutions"
+        )
     )
     act = _activation(node)
     return Int8Operator(
@@ -118,9 +123,7 @@ def _pooling(network: Network, node: Node, calibrated: bool) -> Answer:
 
 
 def _flatten(network: Network, node: Node, calibrated: bool) -> Answer:
-    return Int8Operator(
-        op="_contrib_quantized_flatten", must=False, data=(0,), output="inherited", result="like-input"
-    )
+    return Int8Operator(op="_contrib_quantized_flatten", must=False, data=(0,), output="inherited", result="like-input")
 
 
 def _activation_layer(network: Network, node: Node, calibrated: bool) -> Answer:
@@ -187,9 +190,7 @@ def _embedding(network: Network, node: Node, calibrated: bool) -> Answer:
         return refusal
     if node.attrs.get("dtype", "float32") != "float32":
         return f"MXNet's int8 Embedding returns float32 rows, this one {node.attrs['dtype']}"
-    return Int8Operator(
-        op="_contrib_quantized_embedding", must=False, data=(), output="weights", weights=(1,)
-    )
+    return Int8Operator(op="_contrib_quantized_embedding", must=False, data=(), output="weights", weights=(1,))
 
 
 OPERATORS: Dict[str, Callable[[Network, Node, bool], Answer]] = {
@@ -236,5 +237,3 @@ def _layout_refusal(node: Node) -> Optional[str]:
     if layout in ("None", "NCHW", "NCDHW"):
         return None
     return f"MXNet's int8 {node.op} is channel-first, this one has layout {layout}"
-
-

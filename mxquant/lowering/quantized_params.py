@@ -10,9 +10,12 @@ FullyConnected, which looks at the range of its bias alone, believe that a bias 
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import TYPE_CHECKING, Any, Tuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["SMALLEST_THRESHOLD", "largest_magnitude", "quantize_int8"]
 
@@ -20,7 +23,7 @@ __all__ = ["SMALLEST_THRESHOLD", "largest_magnitude", "quantize_int8"]
 SMALLEST_THRESHOLD = 1e-12
 
 
-def quantize_int8(values: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+def quantize_int8(values: NDArray[Any]) -> Tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Quantize a parameter.
 
     Parameters
@@ -39,7 +42,7 @@ def quantize_int8(values: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarra
     return codes, np.array([-largest], dtype=np.float32), np.array([largest], dtype=np.float32)
 
 
-def largest_magnitude(values: np.ndarray) -> float:
+def largest_magnitude(values: NDArray[Any]) -> float:
     """Return the threshold of a parameter: its largest magnitude, a float32 number above 0."""
     largest = float(np.abs(values).max()) if values.size else 0.0
     return max(largest, SMALLEST_THRESHOLD)

@@ -1,7 +1,7 @@
 """What a target is, and how it tells the planner what it can compute in int8.
 
-A target prepares a canonical fp32 network for itself (fusions), describes its int8 operators one node at a time, or says
-why a node has none, and turns a network with a plan into a network of its own.
+A target prepares a canonical fp32 network for itself (fusions), describes its int8 operators one node at a time, or
+says why a node has none, and turns a network with a plan into a network of its own.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Int8Operator:
     accepts: FrozenSet[str] = ANY_INT8
     output: str = "own"
     result: str = "int8"
-    sum_input: "int | None" = None
+    sum_input: int | None = None
     weights: Tuple[int, ...] = ()
     channel_wise: bool = False
     float_output: bool = False

@@ -1,7 +1,7 @@
 """The one loop over all activations, compiled: for each value, find its bin and count it.
 
-NumPy takes several passes for this, at twice the time. The machine code is kept on disk by Numba, beside this file or in
-the user's cache, so that only the first calibration after an installation waits for the compiler.
+NumPy takes several passes for this, at twice the time. The machine code is kept on disk by Numba, beside this file or
+in the user's cache, so that only the first calibration after an installation waits for the compiler.
 """
 
 from __future__ import annotations

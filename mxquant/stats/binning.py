@@ -2,8 +2,8 @@
 
     bin(x) = floor(x · 2**-k)
 
-The product with a power of two is exact in float64 for every float32: it neither overflows, since |x| · 2**-k < 2**14 by the
-choice of k, nor underflows. float64 data go the slower way round, for their magnitudes leave no room.
+The product with a power of two is exact in float64 for every float32: it neither overflows, since |x| · 2**-k < 2**14
+by the choice of k, nor underflows. float64 data go the slower way round, for their magnitudes leave no room.
 """
 
 from __future__ import annotations
@@ -119,6 +119,6 @@ def _bins(block: NDArray[np.float64], exponent: int) -> NDArray[np.intp]:
     """Return floor(block / 2**exponent), whole numbers within ±2**14."""
     with np.errstate(under="ignore"):
         quotient = np.ldexp(block, -exponent)
-    bins = np.floor(quotient).astype(np.intp)
+    bins: NDArray[np.intp] = np.floor(quotient).astype(np.intp)
     bins[(block < 0) & (quotient == 0)] = -1  # underflown to -0
     return bins

@@ -69,9 +69,7 @@ class HistogramCollector(Collector):
 
     def __init__(self, nonfinite: str = "raise") -> None:
         if nonfinite not in _NONFINITE:
-            raise InputError(
-                f"nonfinite is {nonfinite!r}, expected one of {', '.join(map(repr, _NONFINITE))}"
-            )
+            raise InputError(f"nonfinite is {nonfinite!r}, expected one of {', '.join(map(repr, _NONFINITE))}")
         self.nonfinite = nonfinite
         self.histograms: Dict[str, Histogram] = {}
 

@@ -23,9 +23,7 @@ __all__ = ["BINS_PER_SIDE", "bin_of", "coarsen", "exponent_of"]
 
 _LEVELS = 14
 BINS_PER_SIDE = 1 << _LEVELS  # the lowest bin is -BINS_PER_SIDE, the highest BINS_PER_SIDE - 1
-_MIN_EXPONENT = (
-    -1074
-)  # 2**-1074 is the smallest positive float64: no bin is narrower, so every edge is a float64
+_MIN_EXPONENT = -1074  # 2**-1074 is the smallest positive float64: no bin is narrower, so every edge is a float64
 
 
 def exponent_of(magnitude: float) -> Optional[int]:

@@ -207,9 +207,7 @@ class Histogram:
             return None if is_blank else "it has a range or zeros, but no counts"
         if counts.min() < 0 or float(counts.sum(dtype=np.float64)) >= _MAX_COUNT:
             return "a count is negative, or there are more than 2**63 - 1 values"
-        first, last = (
-            (0, 0) if self.exponent is None else (bin_of(low, self.exponent), bin_of(high, self.exponent))
-        )
+        first, last = (0, 0) if self.exponent is None else (bin_of(low, self.exponent), bin_of(high, self.exponent))
         if (self.first_bin, self.first_bin + counts.size - 1) != (first, last):
             return f"it has {counts.size} counts from bin {self.first_bin}, expected bins {first} to {last}"
         if not (counts[0] and counts[-1]):

@@ -1,8 +1,8 @@
 """Merging histograms on a linear grid over [-th, th], as ``mxnet.contrib.quantization`` keeps them.
 
-Calibration itself uses :class:`~mxquant.stats.Histogram`, which merges exactly in any order. On this grid the first batch
-decides the width of the bins. New bins of that width are added outside as data grow, and beyond :data:`MOST_BINS` groups of
-k bins (k odd, so that the middle one stays in the middle) become one.
+Calibration itself uses :class:`~mxquant.stats.Histogram`, which merges exactly in any order. On this grid the first
+batch decides the width of the bins. New bins of that width are added outside as data grow, and beyond
+:data:`MOST_BINS` groups of k bins (k odd, so that the middle one stays in the middle) become one.
 """
 
 from __future__ import annotations

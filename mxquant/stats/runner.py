@@ -95,9 +95,7 @@ def run_monitored(network: Network, batches: Iterable[Batch], callback: Callable
     _feed(_Session(network, HistogramCollector(), mx.cpu(), frozenset(), callback=callback), batches, None)
 
 
-def _feed(
-    session: _Session, batches: Iterable[Batch], progress: Optional[Callable[[int], None]]
-) -> Tuple[int, int]:
+def _feed(session: _Session, batches: Iterable[Batch], progress: Optional[Callable[[int], None]]) -> Tuple[int, int]:
     examples = count = 0
     with session.worker:
         for batch in batches:
@@ -122,7 +120,7 @@ class _Session:
     executors: Dict[Shapes, Any] = field(default_factory=dict)
     failure: Optional[BaseException] = None
     worker: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
-    counting: Optional["Future[None]"] = None
+    counting: Optional[Future[None]] = None
 
     def __post_init__(self) -> None:
         graph = self.network.graph
@@ -147,8 +145,8 @@ class _Session:
             executor.forward(is_train=False)
             for output in executor.outputs:
                 output.wait_to_read()
-        except NonFiniteError as found:
-            self.failure = found
+        except NonFiniteError as nonfinite:
+            self.failure = nonfinite
         except mx.MXNetError as error:
             raise CalibrationError(f"the forward pass of batch {number} failed: {first_line(error)}") from error
         finally:
@@ -156,8 +154,8 @@ class _Session:
         if self.failure is None:
             return
         if isinstance(self.failure, NonFiniteError):
-            error = self.failure
-            raise NonFiniteError(error.tensor, error.count, error.size, f" in batch {number}") from None
+            found = self.failure
+            raise NonFiniteError(found.tensor, found.count, found.size, f" in batch {number}") from None
         raise CalibrationError(f"batch {number}: {self.failure!r}") from self.failure
 
     def _bind(self, inputs: Mapping[str, Any]) -> Any:

@@ -1,7 +1,8 @@
 """Which tensors are worth observing during calibration, whatever the target.
 
-All but one kind: what a convolution or FullyConnected, or the addition after a convolution, hands to a ReLU, or to a clip
-from 0, and to nobody else. Every target computes them as one, and the range after the activation is the one it needs.
+All but one kind: what a convolution or FullyConnected, or the addition after a convolution, hands to a ReLU, or to a
+clip from 0, and to nobody else. Every target computes them as one, and the range after the activation is the one it
+needs.
 """
 
 from __future__ import annotations

@@ -59,12 +59,8 @@ class Statistics(Mapping[str, Histogram]):
                 raise StatisticsError(f"{name} is {value!r}, expected a whole number from 0")
         for name, histogram in self.histograms.items():
             if not isinstance(name, str) or not isinstance(histogram, Histogram):
-                raise StatisticsError(
-                    f"tensor {name!r} has {type(histogram).__name__}, expected name and Histogram"
-                )
-        object.__setattr__(
-            self, "histograms", {name: self.histograms[name] for name in sorted(self.histograms)}
-        )
+                raise StatisticsError(f"tensor {name!r} has {type(histogram).__name__}, expected name and Histogram")
+        object.__setattr__(self, "histograms", {name: self.histograms[name] for name in sorted(self.histograms)})
 
     def __getitem__(self, tensor: str) -> Histogram:
         return self.histograms[tensor]
@@ -88,9 +84,7 @@ class Statistics(Mapping[str, Histogram]):
         odd = sorted(self.histograms.keys() ^ other.histograms.keys())
         if odd:
             more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
-            raise StatisticsError(
-                f"cannot merge: only one of the two has {', '.join(map(repr, odd[:3]))}{more}"
-            )
+            raise StatisticsError(f"cannot merge: only one of the two has {', '.join(map(repr, odd[:3]))}{more}")
         return Statistics(
             {name: histogram + other[name] for name, histogram in self.items()},
             self.network,

@@ -49,9 +49,7 @@ _DAMAGE = (
 )
 
 
-def write_table(
-    path: Union[str, Path], about: Mapping[str, object], histograms: Mapping[str, Histogram]
-) -> None:
+def write_table(path: Union[str, Path], about: Mapping[str, object], histograms: Mapping[str, Histogram]) -> None:
     """Write histograms to a file, whole or not at all.
 
     Parameters
@@ -162,13 +160,9 @@ def _unpack(header: Mapping[str, Any], archive: zipfile.ZipFile) -> Dict[str, Hi
     shapes = (bins.shape, extremes.shape, special.shape, counts.ndim)
     kinds = bins.dtype.kind + extremes.dtype.kind + special.dtype.kind + counts.dtype.kind
     if shapes != ((len(names), 3), (len(names), 2), (len(names), 2), 1) or kinds != "ifiu":
-        raise StatisticsError(
-            f"arrays of shapes {shapes} and kinds {kinds} do not fit its {len(names)} tensors"
-        )
+        raise StatisticsError(f"arrays of shapes {shapes} and kinds {kinds} do not fit its {len(names)} tensors")
     if int(bins[:, 2].sum()) != counts.size:
-        raise StatisticsError(
-            f"it holds {counts.size} counts, but its tensors have {int(bins[:, 2].sum())} bins"
-        )
+        raise StatisticsError(f"it holds {counts.size} counts, but its tensors have {int(bins[:, 2].sum())} bins")
     if counts.size and int(counts.max()) > np.iinfo(np.int64).max:
         raise StatisticsError("a count is above 2**63 - 1")
     found: Dict[str, Histogram] = {}

@@ -1,21 +1,23 @@
 """The divergence of every candidate threshold of the entropy search, without a loop over candidates and bins.
 
-For a candidate of half width i the slice s = hist[z-i : z+i+1] of length L is compared, as p with the clipped counts added to its
-two ends, with q, the slice merged into N quantized bins of m = L // N and spread again over the non-zero p. Both are smoothed:
-a zero becomes e, a non-zero loses e1 = e · zeros / nonzeros. With P and Q the totals of p and q::
+For a candidate of half width i the slice s = hist[z-i : z+i+1] of length L is compared, as p with the clipped counts
+added to its two ends, with q, the slice merged into N quantized bins of m = L // N and spread again over the non-zero
+p. Both are smoothed: a zero becomes e, a non-zero loses e1 = e · zeros / nonzeros. With P and Q the totals of p and
+q::
 
     D = (1/P) · sum p' log(p'/q')  -  log(P/Q)
 
-Candidates of equal m share their merged bins: the bin [t, t+m) has a sum S and a non-zero count n that depend on t alone. So has every
-function of them, and the sum over the bins of one candidate, which lie m apart, is a difference of cumulative sums taken in
-steps of m. The smoothing e1 differs between candidates; it enters through the series, with r = n/S <= 1 for counts::
+Candidates of equal m share their merged bins: the bin [t, t+m) has a sum S and a non-zero count n that depend on t
+alone. So has every function of them, and the sum over the bins of one candidate, which lie m apart, is a difference
+of cumulative sums taken in steps of m. The smoothing e1 differs between candidates; it enters through the series,
+with r = n/S <= 1 for counts::
 
     sum (p-e) log(p-e)  =  sum p log p  -  e · sum (log p + 1)  +  sum over k>=2 of e^k / (k(k-1)) · sum p^(1-k)
     log(S/n - e)        =  log(S/n)  -  sum over k>=1 of (e r)^k / k
 
-cut where the rest is below 1e-10. The two end bins of p, and the first and last merged bin, are done one by one. The cost is about
-B²/N instead of B² · N. Where e is above 1/4 the series converge slowly; but then a slice has at least 2,500 zeros for each
-non-zero, and the few non-zeros are gone through directly.
+cut where the rest is below 1e-10. The two end bins of p, and the first and last merged bin, are done one by one. The
+cost is about B²/N instead of B² · N. Where e is above 1/4 the series converge slowly; but then a slice has at least
+2,500 zeros for each non-zero, and the few non-zeros are gone through directly.
 
 Source of the method: NVIDIA, '8-bit Inference with TensorRT', GTC 2017, pages 30 to 38.
 """
@@ -23,9 +25,12 @@ Source of the method: NVIDIA, '8-bit Inference with TensorRT', GTC 2017, pages 3
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Tuple
+from typing import TYPE_CHECKING, Any, Tuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["EPSILON", "candidate_divergences"]
 
@@ -34,7 +39,7 @@ _REST = 1e-10
 _SLOW = 0.25
 
 
-def candidate_divergences(hist: np.ndarray, num_quantized_bins: int) -> Tuple[np.ndarray, np.ndarray]:
+def candidate_divergences(hist: NDArray[Any], num_quantized_bins: int) -> Tuple[NDArray[Any], NDArray[Any]]:
     """Return the divergence of each candidate.
 
     Parameters
@@ -56,11 +61,11 @@ def candidate_divergences(hist: np.ndarray, num_quantized_bins: int) -> Tuple[np
     return widths, search.divergences(widths, merged)
 
 
-def _cumulative(values: np.ndarray) -> np.ndarray:
+def _cumulative(values: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([[0.0], np.cumsum(values)])
 
 
-def _smoothing(zeros: np.ndarray, nonzeros: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+def _smoothing(zeros: NDArray[Any], nonzeros: NDArray[Any]) -> Tuple[NDArray[Any], NDArray[Any]]:
     """Return (e, e1): what a zero becomes, and what a non-zero loses, which stays below 1."""
     nonzeros = np.maximum(nonzeros, 1)
     e = np.where(EPSILON * zeros >= nonzeros, 0.5 * nonzeros / np.maximum(zeros, 1), EPSILON)
@@ -79,14 +84,14 @@ def _terms(largest: float) -> int:
 class _Sums:
     """Cumulative sums over the bins of a histogram."""
 
-    counts: np.ndarray
-    nonzero: np.ndarray
-    plogp: np.ndarray
-    logp: np.ndarray
+    counts: NDArray[Any]
+    nonzero: NDArray[Any]
+    plogp: NDArray[Any]
+    logp: NDArray[Any]
 
 
 class _Search:
-    def __init__(self, hist: np.ndarray, num_quantized_bins: int) -> None:
+    def __init__(self, hist: NDArray[Any], num_quantized_bins: int) -> None:
         self.hist = hist
         self.parts = num_quantized_bins
         self.centre = len(hist) // 2
@@ -94,12 +99,10 @@ class _Search:
         self.present = hist > 0
         self.safe = np.where(self.present, hist, 1.0)
         logs = np.log(self.safe)
-        self.sums = _Sums(
-            _cumulative(hist), _cumulative(self.present), _cumulative(hist * logs), _cumulative(logs)
-        )
+        self.sums = _Sums(_cumulative(hist), _cumulative(self.present), _cumulative(hist * logs), _cumulative(logs))
         self.powers = [self.sums.nonzero]
 
-    def divergences(self, widths: np.ndarray, m: np.ndarray) -> np.ndarray:
+    def divergences(self, widths: NDArray[Any], m: NDArray[Any]) -> NDArray[Any]:
         """Return the divergences of the candidates `widths`, whose merged bins are `m` wide."""
         begin, end = self.centre - widths, self.centre + widths + 1
         counts, nonzero = self.sums.counts, self.sums.nonzero
@@ -140,8 +143,8 @@ class _Search:
         return np.where((mass > 0) & np.isfinite(cross), divergence, np.inf)
 
     def _few_nonzeros(
-        self, widths: np.ndarray, m: int, p_e1: np.ndarray, q_e: np.ndarray, q_e1: np.ndarray
-    ) -> Tuple[np.ndarray, np.ndarray]:
+        self, widths: NDArray[Any], m: int, p_e1: NDArray[Any], q_e: NDArray[Any], q_e1: NDArray[Any]
+    ) -> Tuple[NDArray[Any], NDArray[Any]]:
         """Return the sums of p' log p' and of p' log q' over the non-zero p, for slices that have only a few."""
         begin, end = self.centre - widths, self.centre + widths + 1
         inner = np.flatnonzero(self.present[begin.min() + 1 : end.max() - 1]) + begin.min() + 1
@@ -162,11 +165,11 @@ class _Search:
         plogp = np.where(smoothed > 0, smoothed * np.log(np.where(smoothed > 0, smoothed, 1.0)), 0.0)
         return plogp.sum(axis=1), np.where(present, smoothed * np.where(present, logs, 0.0), 0.0).sum(axis=1)
 
-    def _sum_of_plogp(self, begin: np.ndarray, end: np.ndarray, e: np.ndarray) -> np.ndarray:
+    def _sum_of_plogp(self, begin: NDArray[Any], end: NDArray[Any], e: NDArray[Any]) -> NDArray[Any]:
         """Return the sum of (p - e) log(p - e) over the non-zero p of [begin, end), by the series in e."""
         sums = self.sums
         count = sums.nonzero[end] - sums.nonzero[begin]
-        total = sums.plogp[end] - sums.plogp[begin] - e * (sums.logp[end] - sums.logp[begin] + count)
+        total: NDArray[Any] = sums.plogp[end] - sums.plogp[begin] - e * (sums.logp[end] - sums.logp[begin] + count)
         power = e
         for k in range(2, _terms(float(e.max())) + 2):
             power = power * e
@@ -174,13 +177,13 @@ class _Search:
             total += power / (k * (k - 1)) * (cumulative[end] - cumulative[begin])
         return total
 
-    def _power(self, k: int) -> np.ndarray:
+    def _power(self, k: int) -> NDArray[Any]:
         """Return the cumulative sum of p^-k over the non-zero p."""
         while len(self.powers) <= k:
             self.powers.append(_cumulative(np.where(self.present, self.safe ** -float(len(self.powers)), 0.0)))
         return self.powers[k]
 
-    def _inner_bins(self, begin: np.ndarray, m: int, p_e1: np.ndarray, q_e1: np.ndarray) -> np.ndarray:
+    def _inner_bins(self, begin: NDArray[Any], m: int, p_e1: NDArray[Any], q_e1: NDArray[Any]) -> NDArray[Any]:
         """Return the sum of (S - p_e1 n) log(S/n - q_e1) over the merged bins 1 .. N-2 of every candidate."""
         inner = self.parts - 2
         low = int(begin.min()) + m
@@ -200,7 +203,7 @@ class _Search:
                 rows[k] = rows[k - 1] * ratio
         offset = begin - int(begin.min())
         strided = _strided_sums(rows, m, inner, offset)
-        total = strided[0] - p_e1 * strided[1]
+        total: NDArray[Any] = strided[0] - p_e1 * strided[1]
         power = np.ones_like(q_e1)
         for k in range(1, terms + 1):
             power = power * q_e1
@@ -208,24 +211,31 @@ class _Search:
         return total
 
 
-def _strided_sums(rows: np.ndarray, step: int, number: int, offsets: np.ndarray) -> np.ndarray:
-    """Return, for every offset, the sum of `number` values of each row that lie `step` apart, the first at the offset."""
+def _strided_sums(rows: NDArray[Any], step: int, number: int, offsets: NDArray[Any]) -> NDArray[Any]:
+    """Return, for every offset, the sum of `number` values of each row, `step` apart from the offset on."""
     kinds, size = rows.shape
     padded = np.zeros((kinds, -(-size // step) + 1, step))
     padded.reshape(kinds, -1)[:, step : step + size] = rows
     np.cumsum(padded, axis=1, out=padded)
     flat = padded.reshape(kinds, -1)
-    return flat[:, offsets + number * step] - flat[:, offsets]
+    sums: NDArray[Any] = flat[:, offsets + number * step] - flat[:, offsets]
+    return sums
 
 
-def _plogp(p: np.ndarray, e: np.ndarray) -> np.ndarray:
+def _plogp(p: NDArray[Any], e: NDArray[Any]) -> NDArray[Any]:
     smoothed = np.where(p > e, p - e, 1.0)
-    return smoothed * np.log(smoothed)
+    result: NDArray[Any] = smoothed * np.log(smoothed)
+    return result
 
 
 def _merged_bin(
-    mass: np.ndarray, count: np.ndarray, p_mass: np.ndarray, p_e1: np.ndarray, q_e: np.ndarray, q_e1: np.ndarray
-) -> np.ndarray:
+    mass: NDArray[Any],
+    count: NDArray[Any],
+    p_mass: NDArray[Any],
+    p_e1: NDArray[Any],
+    q_e: NDArray[Any],
+    q_e1: NDArray[Any],
+) -> NDArray[Any]:
     """Return the sum of p' log q' over a merged bin that has an end of p in it; infinite where q' is not positive."""
     q = np.where(mass > 0, mass / np.maximum(count, 1) - q_e1, q_e)
     logs = np.where(q > 0, np.log(np.where(q > 0, q, 1.0)), -np.inf)

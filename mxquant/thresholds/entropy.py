@@ -6,7 +6,7 @@ Source of the method: NVIDIA, '8-bit Inference with TensorRT', GTC 2017, pages 3
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Tuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Tuple
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from mxquant.errors import InputError
 from mxquant.stats.histogram import Histogram
 from mxquant.thresholds._rounding import as_threshold
 from mxquant.thresholds.divergence import EPSILON, candidate_divergences
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["EntropySearch", "entropy", "entropy_search"]
 
@@ -25,11 +28,11 @@ class EntropySearch(NamedTuple):
 
     threshold: float
     divergence: float
-    thresholds: np.ndarray
-    divergences: np.ndarray
+    thresholds: NDArray[Any]
+    divergences: NDArray[Any]
 
 
-def entropy_search(hist: np.ndarray, edges: np.ndarray, num_quantized_bins: int = SIGNED_BINS) -> EntropySearch:
+def entropy_search(hist: NDArray[Any], edges: NDArray[Any], num_quantized_bins: int = SIGNED_BINS) -> EntropySearch:
     """Find the threshold of least divergence.
 
     Parameters
@@ -108,9 +111,10 @@ def _get_optimal_threshold(
     InputError
         If there are no values, or some are not finite, or a number of bins is not odd.
     """
-    values = np.concatenate([_values(item).reshape(-1) for item in (arr if isinstance(arr, list) else [arr])] or [[]])
-    if not values.size:
+    items = [_values(item).reshape(-1) for item in (arr if isinstance(arr, list) else [arr])]
+    if not any(item.size for item in items):
         raise InputError("there are no values to find a threshold for")
+    values = np.concatenate(items)
     if not np.isfinite(values).all():
         raise InputError(f"{int((~np.isfinite(values)).sum())} of {values.size} values are NaN or infinite")
     if num_bins < 1 or num_bins % 2 == 0:
@@ -122,7 +126,7 @@ def _get_optimal_threshold(
     return float(low), float(high), found.divergence, found.threshold
 
 
-def _values(item: Any) -> np.ndarray:
+def _values(item: Any) -> NDArray[Any]:
     if isinstance(item, np.ndarray):
         return item
     if hasattr(item, "asnumpy"):
@@ -130,7 +134,7 @@ def _values(item: Any) -> np.ndarray:
     raise TypeError(f"expected an NDArray, an ndarray or a list of them, found {type(item).__name__}")
 
 
-def _smooth_distribution(p: np.ndarray, eps: float = EPSILON) -> np.ndarray:
+def _smooth_distribution(p: NDArray[Any], eps: float = EPSILON) -> NDArray[Any]:
     """Replace the zeros of a distribution by a little, taken evenly from the rest.
 
     Parameters
@@ -161,7 +165,7 @@ def _smooth_distribution(p: np.ndarray, eps: float = EPSILON) -> np.ndarray:
     return np.where(zeros, eps, p - eps * n_zeros / n_nonzeros)
 
 
-def _check(counts: np.ndarray, edges: np.ndarray, num_quantized_bins: int) -> None:
+def _check(counts: NDArray[Any], edges: NDArray[Any], num_quantized_bins: int) -> None:
     if counts.ndim != 1 or len(counts) % 2 == 0:
         raise InputError(f"the histogram has shape {counts.shape}, expected one dimension of odd length")
     if edges.shape != (len(counts) + 1,):

@@ -4,17 +4,22 @@ For a threshold T with step s (T/127, or T/255 unsigned) and a histogram of bins
 
     error(T) = sum over |c| <= T of n · r(c, s)²  +  sum over |c| > T of n · (|c| - T)²
 
-where r is the distance to the nearest multiple of s. Zeros are exact. 128 candidates are tried, evenly spaced up to the largest
-magnitude, then 32 around the best of them. Source: Nagel et al., 'A White Paper on Neural Network Quantization', 2021,
-arXiv:2106.08295, section 3.1.
+where r is the distance to the nearest multiple of s. Zeros are exact. 128 candidates are tried, evenly spaced up to
+the largest magnitude, then 32 around the best of them. Source: Nagel et al., 'A White Paper on Neural Network
+Quantization', 2021, arXiv:2106.08295, section 3.1.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mxquant.stats.histogram import Histogram
 from mxquant.thresholds._rounding import as_threshold, largest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["mse"]
 
@@ -48,7 +53,7 @@ def mse(histogram: Histogram, *, unsigned: bool = False) -> float:
     return as_threshold(float(best) * top, histogram)
 
 
-def _magnitudes(histogram: Histogram) -> "tuple[np.ndarray, np.ndarray]":
+def _magnitudes(histogram: Histogram) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return magnitudes of bin centres, and their counts, without exact zeros and with bins merged by sign."""
     exponent = histogram.exponent
     assert exponent is not None
@@ -61,7 +66,7 @@ def _magnitudes(histogram: Histogram) -> "tuple[np.ndarray, np.ndarray]":
     return np.ldexp(occupied + 0.5, exponent), mass[occupied]
 
 
-def _errors(unit: np.ndarray, counts: np.ndarray, candidates: np.ndarray, codes: int) -> np.ndarray:
+def _errors(unit: NDArray[Any], counts: NDArray[Any], candidates: NDArray[Any], codes: int) -> NDArray[Any]:
     errors = np.empty(len(candidates))
     for i, threshold in enumerate(candidates):
         scaled = unit * (codes / threshold)

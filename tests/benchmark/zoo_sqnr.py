@@ -4,8 +4,8 @@
 
     python -m tests.benchmark.zoo_sqnr [NETWORK ...]
 
-Random weights, BatchNorm statistics of the data, min-max thresholds from the same images on which the outputs are compared:
-this measures the arithmetic and the rewrite, not how well a threshold generalizes.
+Random weights, BatchNorm statistics of the data, min-max thresholds from the same images on which the outputs are
+compared: this measures the arithmetic and the rewrite, not how well a threshold generalizes.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any, Tuple
 
 os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
 
-from mxquant._compat import mx  # noqa: E402
-from mxquant.quantization import quantize_model  # noqa: E402
-from tests import networks  # noqa: E402
+from mxquant._compat import mx
+from mxquant.quantization import quantize_model
+from tests import networks
 
 
 def compare(name: str) -> Tuple[float, float]:

@@ -1,9 +1,9 @@
 """The int8 graph is the one MXNet's own pass makes, given the same fp32 network and the same thresholds.
 
-MXNet's pass works on the canonical network (BatchNorm folded), with every threshold of the plan. It prints ranges with six
-decimals, so the plan's thresholds are rounded to as many first. What mxquant does
-differently on purpose lies in the plan (thresholds of additions in place) or is excluded from both (layers kept apart), so
-nothing is left to explain: outputs have to be equal to the last bit.
+MXNet's pass works on the canonical network (BatchNorm folded), with every threshold of the plan. It prints ranges
+with six decimals, so the plan's thresholds are rounded to as many first. What mxquant does differently on purpose
+lies in the plan (thresholds of additions in place) or is excluded from both (layers kept apart), so nothing is left
+to explain: outputs have to be equal to the last bit.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""All 34 networks of the Gluon zoo: each quantizes, binds, runs, and is at least as faithful as the stock tool makes it.
+"""All 34 networks of the Gluon zoo: each quantizes, binds, runs, and is no less faithful than by the stock tool.
 
-The floors are measured (``python -m tests.benchmark.zoo_sqnr``), less 1.5 dB for other CPUs. On CPUs without VNNI int16
-saturation lowers the signal-to-noise ratio of either tool where weights and activations are large; with these random weights
-it costs up to 1.2 dB.
+The floors are measured (``python -m tests.benchmark.zoo_sqnr``), less 1.5 dB for other CPUs. On CPUs without VNNI
+int16 saturation lowers the signal-to-noise ratio of either tool where weights and activations are large; with these
+random weights it costs up to 1.2 dB.
 """
 
 from __future__ import annotations

@@ -84,9 +84,7 @@ batches = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), m
 @given(st.lists(st.tuples(batches, st.sampled_from(["1.7.0", "1.8.0", "1.9.1"])), min_size=3, max_size=3))
 def test_merging_is_associative_and_commutative_with_0_as_identity(runs):
     a, b, c = (
-        statistics(
-            {"x": Histogram.of(np.array(values, np.float32))}, num_examples=number, mxnet_version=version
-        )
+        statistics({"x": Histogram.of(np.array(values, np.float32))}, num_examples=number, mxnet_version=version)
         for number, (values, version) in enumerate(runs)
     )
     assert a + b == b + a
@@ -135,15 +133,11 @@ def test_fields_of_the_wrong_kind_are_refused(change, complaint):
 
 def random_histogram(seed):
     rng = np.random.default_rng(seed)
-    return Histogram.of(
-        (rng.standard_normal(rng.integers(1, 200)) * 10.0 ** rng.integers(-40, 38)).astype(np.float32)
-    )
+    return Histogram.of((rng.standard_normal(rng.integers(1, 200)) * 10.0 ** rng.integers(-40, 38)).astype(np.float32))
 
 
 @settings(deadline=None, max_examples=20, derandomize=True)
-@given(
-    names=st.sets(st.text(st.characters(exclude_categories=["Cs"])), max_size=4), seed=st.integers(0, 2**20)
-)
+@given(names=st.sets(st.text(st.characters(exclude_categories=["Cs"])), max_size=4), seed=st.integers(0, 2**20))
 def test_what_was_saved_is_loaded(tmp_path_factory, names, seed):
     path = tmp_path_factory.mktemp("tables") / "table.npz"
     saved = statistics({name: random_histogram(seed + number) for number, name in enumerate(sorted(names))})
@@ -215,9 +209,7 @@ def test_a_failure_while_writing_leaves_the_old_file_and_nothing_else(tmp_path, 
 
 def test_the_table_of_another_network_is_refused_unless_told_otherwise(tmp_path):
     statistics().save(tmp_path / "table.npz")
-    with pytest.raises(
-        StatisticsError, match=f"belongs to network {NETWORK}, not to {OTHER_NETWORK}.*network=None"
-    ):
+    with pytest.raises(StatisticsError, match=f"belongs to network {NETWORK}, not to {OTHER_NETWORK}.*network=None"):
         Statistics.load(tmp_path / "table.npz", network=OTHER_NETWORK)
     assert Statistics.load(tmp_path / "table.npz", network=None) == statistics()
 

@@ -103,7 +103,9 @@ def test_arrays_of_every_kind_are_one_distribution() -> None:
     assert _get_optimal_threshold([values[:300], mx.nd.array(values[300:])]) == expected
 
 
-@pytest.mark.parametrize("bad, error", [("text", TypeError), (3.0, TypeError), ([], ValueError), ([1.0, 2.0], TypeError)])
+@pytest.mark.parametrize(
+    "bad, error", [("text", TypeError), (3.0, TypeError), ([], ValueError), ([1.0, 2.0], TypeError)]
+)
 def test_what_is_no_array_is_refused(bad: object, error: type) -> None:
     with pytest.raises(error):
         _get_optimal_threshold(bad)

@@ -8,19 +8,22 @@ At inference a BatchNorm is affine in each channel c, and so is what stands befo
 
 Computed in float64, stored as float32. Source: Jacob et al. 2018, arXiv:1712.05877, section 3.2.
 
-Nothing is folded where the BatchNorm alone does not decide what becomes of the weights: another node reads the output before
-it, a parameter has no fixed value, or the channels of the two are not the same axis.
+Nothing is folded where the BatchNorm alone does not decide what becomes of the weights: another node reads the output
+before it, a parameter has no fixed value, or the channels of the two are not the same axis.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, FrozenSet, List, Optional
+from typing import TYPE_CHECKING, Any, ClassVar, FrozenSet, List, Optional
 
 import numpy as np
 
 from mxquant.graph.attributes import read_bool, read_float, read_int
 from mxquant.graph.ir import Node, Tensor
 from mxquant.graph.rewriter import Rewriter, Rule
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["FoldBatchNorm"]
 
@@ -41,9 +44,7 @@ class FoldBatchNorm(Rule):
 
     def check(self, rewriter: Rewriter, node: Node) -> Optional[str]:
         """Refuse what cannot be folded; see the module's docstring."""
-        return (
-            _refuse_uses(rewriter, node) or _refuse_axis(node) or _refuse_values(rewriter, node)
-        )
+        return _refuse_uses(rewriter, node) or _refuse_axis(node) or _refuse_values(rewriter, node)
 
     def rewrite(self, rewriter: Rewriter, node: Node) -> None:
         """Give the producer scaled weights and a bias, and bypass the BatchNorm."""
@@ -109,11 +110,11 @@ def _refuse_values(rewriter: Rewriter, node: Node) -> Optional[str]:
     return None
 
 
-def _value(rewriter: Rewriter, tensor: Tensor) -> np.ndarray:
+def _value(rewriter: Rewriter, tensor: Tensor) -> NDArray[Any]:
     value = rewriter.constant(tensor)
     assert value is not None
     return value.astype(np.float64)
 
 
-def _set(rewriter: Rewriter, node: Node, slot: int, value: np.ndarray, role: str) -> None:
+def _set(rewriter: Rewriter, node: Node, slot: int, value: NDArray[Any], role: str) -> None:
     rewriter.set_parameter(node, slot, value.astype(np.float32), f"{node.name}_{role}")

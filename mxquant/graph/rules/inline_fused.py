@@ -1,7 +1,8 @@
 """Expand the nodes that MXNet has fused already into the operators inside them.
 
-A network that went through ``get_backend_symbol('MKLDNN')`` or ``'MKLDNN_QUANTIZE'`` holds nodes ``_sg_mkldnn_*`` with a
-subgraph. The subgraph's variables stand for the node's inputs, in order. Its operators still have the user's names.
+A network that went through ``get_backend_symbol('MKLDNN')`` or ``'MKLDNN_QUANTIZE'`` holds nodes ``_sg_mkldnn_*``
+with a subgraph. The subgraph's variables stand for the node's inputs, in order. Its operators still have the user's
+names.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Give every operator a name of its own.
 
 MXNet allows two operators of one name, and Gluon makes them whenever a block is called twice. Statistics, plans and
-exclusions need to tell them apart: the second 'head' becomes 'head_1', and so on. A name of the user's network that is taken
-already is passed over.
+exclusions need to tell them apart: the second 'head' becomes 'head_1', and so on. A name of the user's network that
+is taken already is passed over.
 """
 
 from __future__ import annotations

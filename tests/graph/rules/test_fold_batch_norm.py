@@ -151,7 +151,5 @@ def test_other_layers_before_a_batch_norm_are_none_of_its_business() -> None:
     st.sampled_from([1e-5, 1e-3, 0.1]),
 )
 def test_any_setting(rank: int, groups: int, no_bias: bool, fix_gamma: bool, eps: float) -> None:
-    symbol = mx.sym.Convolution(
-        data, kernel=(2,) * rank, num_filter=4, num_group=groups, no_bias=no_bias, name="c"
-    )
+    symbol = mx.sym.Convolution(data, kernel=(2,) * rank, num_filter=4, num_group=groups, no_bias=no_bias, name="c")
     assert_folds(norm(symbol, fix_gamma=fix_gamma, eps=eps), (1, 4) + (5,) * rank)
