@@ -7,12 +7,13 @@ A net is a Symbol with its parameters, a HybridBlock, or the prefix of a checkpo
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Optional, Sequence
+from typing import Any, Dict, FrozenSet, Mapping, Optional, Sequence
 
 from mxquant import model as models
 from mxquant._compat import mx
 from mxquant.data import batches, peek
 from mxquant.errors import InputError, PlanError, StatisticsError
+from mxquant.graph import Network
 from mxquant.lowering.onednn import OneDNN
 from mxquant.lowering.target import Target
 from mxquant.mxnet_bridge import split_params, symbol_of
@@ -23,7 +24,6 @@ from mxquant.progress import progress_bar
 from mxquant.quantized_model import QuantizedModel
 from mxquant.stats import HistogramCollector, Statistics
 from mxquant.stats.runner import run
-from mxquant.stats.selection import observable
 from mxquant.version import __version__
 
 __all__ = ["TARGETS", "calibrate", "collect", "lower", "make_plan", "quantize", "quantize_loaded"]
@@ -89,7 +89,7 @@ def collect(
     collector = HistogramCollector(nonfinite=nonfinite)
     with progress_bar("calibrating", num_examples) as progress:
         stream = batches(data, model.inputs, num_examples)
-        examples, count = run(canonical, stream, collector, ctx, progress, observable(canonical.graph))
+        examples, count = run(canonical, stream, collector, ctx, progress, _observed(canonical))
     return Statistics(
         collector.histograms,
         network=model.digest,
@@ -98,6 +98,12 @@ def collect(
         mxquant_version=__version__,
         mxnet_version=mx.__version__,
     )
+
+
+def _observed(network: Network) -> FrozenSet[str]:
+    """Return the tensors that some target needs, and what the network returns, which shows NaN and infinities."""
+    outputs = {tensor.name for tensor in network.graph.outputs}
+    return frozenset(outputs).union(*(target.observed(network) for target in TARGETS.values()))
 
 
 def make_plan(

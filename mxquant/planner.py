@@ -218,7 +218,7 @@ class Draft:
         if not self.calibrated:
             return None
         tensors = [node.inputs[slot] for slot in operator.data]
-        if operator.output == "own":
+        if operator.output == "own" and not operator.float_output:
             tensors.append(node.output)
         for tensor in tensors:
             if tensor.node.name not in self.network.params and tensor.name not in self.statistics:

@@ -7,8 +7,10 @@ its values. The inputs of a Concat that nobody else reads get one threshold, so 
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Dict, List, Optional, Sequence
+from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple
 
 from mxquant.graph import Node, Tensor
 from mxquant.lowering.quantized_params import SMALLEST_THRESHOLD, largest_magnitude
@@ -29,11 +31,13 @@ class Ranges:
         self.draft = draft
         self.graph = draft.network.graph
         self.plans: Dict[Tensor, TensorPlan] = {}
+        self.thresholds: Dict[Tuple[str, bool], float] = {}
         self.readers = {tensor: [use.node for use in uses] for tensor, uses in self.graph.uses().items()}
 
     def plan(self) -> Dict[str, TensorPlan]:
         """Return the plan of every tensor that an int8 node reads or makes, by its name."""
         draft = self.draft
+        self._choose_all()
         for node in self.graph.operators:
             if node not in draft.int8:
                 continue
@@ -45,6 +49,24 @@ class Ranges:
             self.plans[node.output] = self._result(node, operator)
         self._share_ranges()
         return {plan.name: plan for plan in self.plans.values()}
+
+    def _choose_all(self) -> None:
+        """Choose all thresholds that may be needed, in parallel, since this is most of the work of planning."""
+        draft = self.draft
+        if draft.options.method is None:
+            return
+        outputs = {node.output for node in draft.int8 if draft.operators[node].output == "own"}
+        inputs = {node.inputs[slot] for node in draft.int8 for slot in draft.operators[node].data}
+        needed = outputs | {tensor for tensor in inputs if tensor.node not in draft.int8}
+        keys = {(t.name, draft.dtypes[t] == "uint8") for t in needed if t.name in draft.statistics}
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            self.thresholds = dict(zip(keys, pool.map(lambda key: self._threshold(*key), keys)))
+
+    def _threshold(self, name: str, unsigned: bool) -> float:
+        options = self.draft.options
+        assert options.method is not None
+        extra = {"percent": options.percentile} if options.method == "percentile" else {}
+        return choose_threshold(self.draft.statistics[name], options.method, unsigned=unsigned, **extra)
 
     def _quantized(self, tensor: Tensor) -> TensorPlan:
         """Plan a float32 tensor that an int8 node reads."""
@@ -95,8 +117,8 @@ class Ranges:
         histogram = self.draft.statistics[tensor.name]
         if options.dtype == "uint8" and dtype == "int8" and histogram.minimum < 0:
             reason += "; int8 although uint8 was asked for, since it has negative values"
-        extra = {"percent": options.percentile} if options.method == "percentile" else {}
-        threshold = choose_threshold(histogram, options.method, unsigned=dtype == "uint8", **extra)
+        key = (tensor.name, dtype == "uint8")
+        threshold = self.thresholds[key] if key in self.thresholds else self._threshold(*key)
         return TensorPlan(tensor.name, dtype, max(threshold, SMALLEST_THRESHOLD), options.method, reason)
 
     def _first_reader(self, tensor: Tensor) -> str:

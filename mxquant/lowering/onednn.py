@@ -45,6 +45,24 @@ class OneDNN(Target):
         """Return the int8 form of a node; see :func:`mxquant.lowering.onednn_operators.describe`."""
         return describe(network, node, calibrated)
 
+    def observed(self, network: Network) -> FrozenSet[str]:
+        """Return what int8 operators read and make, in the fused network and where the planner may undo a fusion."""
+        fused = self.prepare(network, True, frozenset())
+        own_names = {node.name: node.output.name for node in network.graph.operators}
+        names: Set[str] = set()
+        for node in fused.graph.operators:
+            operator = self.describe(fused, node, True)
+            if isinstance(operator, str):
+                continue
+            names.update(node.inputs[slot].name for slot in operator.data)
+            # What returns float32 has a range only for the int8 operators that read it.
+            if operator.output == "own" and not operator.float_output:
+                names.add(node.output.name)
+            # An addition in place that returns int8 may be kept apart from its convolution.
+            if operator.sum_input is not None and operator.result == "int8":
+                names.update(own_names[inner.name] for inner in node.subgraphs[0].operators)
+        return frozenset(names)
+
     def lower(self, network: Network, plan: QuantPlan) -> Network:
         """Return the int8 network.
 

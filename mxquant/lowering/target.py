@@ -96,5 +96,9 @@ class Target(ABC):
         """Return how `node` of a prepared network is computed in int8, or the reason why it cannot be."""
 
     @abstractmethod
+    def observed(self, network: Network) -> FrozenSet[str]:
+        """Return the names of the tensors of a canonical network whose statistics a plan for this target may need."""
+
+    @abstractmethod
     def lower(self, network: Network, plan: QuantPlan) -> Network:
         """Return the int8 network that `plan` describes for a prepared network."""

@@ -1,15 +1,12 @@
-"""The one loop over all activations, compiled: for each value, find its bin and count it.
-
-NumPy takes several passes for this, at twice the time. The machine code is kept on disk by Numba, beside this file or
-in the user's cache, so that only the first calibration after an installation waits for the compiler.
-"""
+"""The one loop over all activations: for each value, find its bin and count it; NumPy would take several passes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
+
+from mxquant._compiled import compiled, numba
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,33 +14,11 @@ if TYPE_CHECKING:
 __all__ = ["count_float32"]
 
 _VALUES = numba.types.Array(numba.float32, 1, "C", readonly=True)
-_SIGNATURE = numba.int64(_VALUES, numba.float64, numba.int64, numba.int64[::1])
 
 
-def _count(values: NDArray[Any], scale: float, first: int, counts: NDArray[Any]) -> int:
-    zeros = 0
-    for value in values:
-        quotient = np.float64(value) * scale
-        whole = int(quotient)
-        if whole > quotient:
-            whole -= 1
-        counts[whole - first] += 1
-        zeros += value == 0
-    return zeros
-
-
-def _compiled() -> Any:
-    try:
-        return numba.njit(_SIGNATURE, nogil=True, cache=True)(_count)
-    except RuntimeError:  # no folder to keep the code in
-        return numba.njit(_SIGNATURE, nogil=True)(_count)
-
-
-_KERNEL = _compiled()
-
-
+@compiled(numba.int64(_VALUES, numba.float64, numba.int64, numba.int64[::1]))
 def count_float32(values: NDArray[np.float32], scale: float, first: int, counts: NDArray[np.int64]) -> int:
-    """Count values on a grid, without holding the interpreter's lock.
+    """Count values on a grid.
 
     Parameters
     ----------
@@ -61,4 +36,12 @@ def count_float32(values: NDArray[np.float32], scale: float, first: int, counts:
     int
         How many of the values are zero.
     """
-    return int(_KERNEL(values, scale, first, counts))
+    zeros = 0
+    for value in values:
+        quotient = np.float64(value) * scale
+        whole = int(quotient)
+        if whole > quotient:
+            whole -= 1
+        counts[whole - first] += 1
+        zeros += value == 0
+    return zeros

@@ -14,7 +14,7 @@ from __future__ import annotations
 import ctypes
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Callable, Container, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Container, Dict, Iterable, List, Mapping, Optional, Tuple
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from mxquant.errors import CalibrationError, InputError, NonFiniteError
 from mxquant.graph import Network, Tensor
 from mxquant.mxnet_bridge import environment, first_line, graph_of, split_params, symbol_of
 from mxquant.stats.collectors import Collector, HistogramCollector
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["run", "run_monitored"]
 
@@ -121,6 +124,7 @@ class _Session:
     failure: Optional[BaseException] = None
     worker: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     counting: Optional[Future[None]] = None
+    buffers: List[NDArray[np.float32]] = field(default_factory=lambda: [np.empty(0, np.float32) for _ in range(2)])
 
     def __post_init__(self) -> None:
         graph = self.network.graph
@@ -195,9 +199,19 @@ class _Session:
         tensor = self.names.get(name.decode())
         if tensor is None or self.failure is not None or not self._is_wanted(tensor) or array.dtype != np.float32:
             return
-        values = array.asnumpy()
+        values = self._copied(array)
         self._wait()
         self.counting = self.worker.submit(self.collector.observe, tensor, values)
+
+    def _copied(self, array: Any) -> NDArray[np.float32]:
+        """Return the values in memory that is used again: one tensor is copied while another is counted."""
+        self.buffers.reverse()
+        if self.buffers[0].size < array.size:
+            self.buffers[0] = np.empty(array.size, np.float32)
+        values = self.buffers[0][: array.size]
+        pointer = values.ctypes.data_as(ctypes.c_void_p)
+        mx.base.check_call(mx.base._LIB.MXNDArraySyncCopyToCPU(array.handle, pointer, ctypes.c_size_t(array.size)))
+        return values.reshape(array.shape)
 
     def _wait(self) -> None:
         """Wait for the tensor that is being counted; keep what goes wrong, to be raised after the forward pass."""

@@ -29,6 +29,8 @@ from typing import TYPE_CHECKING, Any, Tuple
 
 import numpy as np
 
+from mxquant.thresholds._kernels import strided_sums
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -186,40 +188,18 @@ class _Search:
     def _inner_bins(self, begin: NDArray[Any], m: int, p_e1: NDArray[Any], q_e1: NDArray[Any]) -> NDArray[Any]:
         """Return the sum of (S - p_e1 n) log(S/n - q_e1) over the merged bins 1 .. N-2 of every candidate."""
         inner = self.parts - 2
-        low = int(begin.min()) + m
-        size = int(begin.max() - begin.min()) + (inner - 1) * m + 1
-        counts, nonzero = self.sums.counts, self.sums.nonzero
-        sums = counts[low + m : low + m + size] - counts[low : low + size]
-        present = nonzero[low + m : low + m + size] - nonzero[low : low + size]
-        empty = sums == 0
-        logs = np.log(np.where(empty, 1.0, sums) / np.where(empty, 1.0, present))
+        low = int(begin.min())
         terms = _terms(float(q_e1.max()))
-        rows = np.empty((terms + 3 if terms else 2, size))
-        rows[0], rows[1] = sums * logs, present * logs
-        if terms:
-            ratio = np.where(empty, 0.0, present / np.where(empty, 1.0, sums))
-            rows[2] = present
-            for k in range(3, terms + 3):
-                rows[k] = rows[k - 1] * ratio
-        offset = begin - int(begin.min())
-        strided = _strided_sums(rows, m, inner, offset)
+        sums = np.zeros((terms + 3 if terms else 2, int(begin.max()) - low + inner * m + 1))
+        strided_sums(self.sums.counts, self.sums.nonzero, low + m, m, sums)
+        offset = begin - low
+        strided = sums[:, offset + inner * m] - sums[:, offset]
         total: NDArray[Any] = strided[0] - p_e1 * strided[1]
         power = np.ones_like(q_e1)
         for k in range(1, terms + 1):
             power = power * q_e1
             total -= power / k * (strided[k + 1] - p_e1 * strided[k + 2])
         return total
-
-
-def _strided_sums(rows: NDArray[Any], step: int, number: int, offsets: NDArray[Any]) -> NDArray[Any]:
-    """Return, for every offset, the sum of `number` values of each row, `step` apart from the offset on."""
-    kinds, size = rows.shape
-    padded = np.zeros((kinds, -(-size // step) + 1, step))
-    padded.reshape(kinds, -1)[:, step : step + size] = rows
-    np.cumsum(padded, axis=1, out=padded)
-    flat = padded.reshape(kinds, -1)
-    sums: NDArray[Any] = flat[:, offsets + number * step] - flat[:, offsets]
-    return sums
 
 
 def _plogp(p: NDArray[Any], e: NDArray[Any]) -> NDArray[Any]:
