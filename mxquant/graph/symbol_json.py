@@ -68,7 +68,7 @@ def dumps(graph: Graph) -> str:
     Returns
     -------
     str
-        Indented JSON.
+        JSON on one line; ``Symbol.save`` writes it with indentation.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def dumps(graph: Graph) -> str:
         If the graph breaks an invariant.
     """
     graph.verify()
-    return json.dumps(_write(graph), indent=2)
+    return json.dumps(_write(graph))
 
 
 def _read(document: Mapping[str, Any]) -> Graph:

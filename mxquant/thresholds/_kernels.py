@@ -5,44 +5,86 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mxquant._compiled import compiled, numba
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["strided_sums"]
+__all__ = ["inner_bins"]
+
+_Floats, _Ints = numba.float64[::1], numba.int64[::1]
 
 
-@compiled(numba.void(numba.float64[::1], numba.float64[::1], numba.int64, numba.int64, numba.float64[:, ::1]))
-def strided_sums(counts: NDArray[Any], nonzero: NDArray[Any], low: int, m: int, sums: NDArray[Any]) -> None:
-    """Add up functions of the merged bins [t, t+m), t = low, low + 1, ..., in steps of m.
+@compiled(numba.void(_Floats, _Floats, _Ints, _Ints, _Floats, _Floats, numba.int64, numba.float64, _Floats))
+def inner_bins(
+    counts: NDArray[Any],
+    nonzero: NDArray[Any],
+    begin: NDArray[Any],
+    m: NDArray[Any],
+    p_e1: NDArray[Any],
+    q_e1: NDArray[Any],
+    number: int,
+    rest: float,
+    total: NDArray[Any],
+) -> None:
+    """Find the sum of (S - p_e1 n) log(S/n - q_e1) over the inner merged bins of every candidate.
 
-    With S the sum and n the non-zero count of the bin at low + t, ``sums[k, t + m] = sums[k, t] + f_k`` where
-    f_0 = S log(S/n), f_1 = n log(S/n), and f_k = n (n/S)^(k-2) for k >= 2; all are 0 for an empty bin.
+    Candidates of one m share their bins. Column t + m of a table holds column t plus f_k of the bin
+    [low + t, low + t + m): f_0 = S log(S/n), f_1 = n log(S/n), and f_k = n (n/S)^(k-2) for k >= 2, all 0 for an empty
+    bin.
 
     Parameters
     ----------
     counts, nonzero : numpy.ndarray of float64
         Cumulative counts and numbers of non-zero bins.
-    low : int
-        The first bin.
-    m : int
-        Width of a merged bin.
-    sums : numpy.ndarray of float64, shape (kinds, m + bins)
-        The result; its first m columns have to be 0.
+    begin, m : numpy.ndarray of int64, shape (candidates,)
+        First inner bin and width of the merged bins; candidates of one m stand together.
+    p_e1, q_e1 : numpy.ndarray of float64, shape (candidates,)
+        What smoothing takes from a non-zero.
+    number : int
+        How many inner merged bins there are.
+    rest : float
+        Where the series in q_e1 is cut.
+    total : numpy.ndarray of float64, shape (candidates,)
+        The result.
     """
-    kinds = sums.shape[0]
-    for t in range(sums.shape[1] - m):
-        mass = counts[low + t + m] - counts[low + t]
-        present = nonzero[low + t + m] - nonzero[low + t]
-        if mass == 0:
-            for k in range(kinds):
-                sums[k, t + m] = sums[k, t]
-            continue
-        log = math.log(mass / present)
-        sums[0, t + m] = sums[0, t] + mass * log
-        sums[1, t + m] = sums[1, t] + present * log
-        value = present
-        for k in range(2, kinds):
-            sums[k, t + m] = sums[k, t] + value
-            value *= present / mass
+    start = 0
+    while start < len(begin):
+        width, low, high, largest = m[start], begin[start], begin[start], 0.0
+        stop = start
+        while stop < len(begin) and m[stop] == width:
+            low, high, largest = min(low, begin[stop]), max(high, begin[stop]), max(largest, q_e1[stop])
+            stop += 1
+        terms, power = 0, largest
+        while power / (terms + 1) > rest:
+            terms += 1
+            power *= largest
+        kinds = terms + 3 if terms else 2
+        sums = np.zeros((kinds, high - low + number * width + 1))
+        for t in range(sums.shape[1] - width):
+            mass = counts[low + t + width] - counts[low + t]
+            present = nonzero[low + t + width] - nonzero[low + t]
+            if mass == 0:
+                for k in range(kinds):
+                    sums[k, t + width] = sums[k, t]
+                continue
+            log = math.log(mass / present)
+            sums[0, t + width] = sums[0, t] + mass * log
+            sums[1, t + width] = sums[1, t] + present * log
+            value = present
+            for k in range(2, kinds):
+                sums[k, t + width] = sums[k, t] + value
+                value *= present / mass
+        for i in range(start, stop):
+            first = begin[i] - low
+            last = first + number * width
+            result = sums[0, last] - sums[0, first] - p_e1[i] * (sums[1, last] - sums[1, first])
+            power = 1.0
+            for k in range(1, terms + 1):
+                power *= q_e1[i]
+                ratio = sums[k + 1, last] - sums[k + 1, first]
+                result -= power / k * (ratio - p_e1[i] * (sums[k + 2, last] - sums[k + 2, first]))
+            total[i] = result
+        start = stop

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Tuple
 
 import numpy as np
 
-from mxquant.thresholds._kernels import strided_sums
+from mxquant.thresholds._kernels import inner_bins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -131,14 +131,12 @@ class _Search:
         first = _merged_bin(first_sum, first_count, first_sum + below, p_e1, q_e, q_e1)
         last = _merged_bin(last_sum, last_count, last_sum + above, p_e1, q_e, q_e1)
         plogp = self._sum_of_plogp(begin + 1, end - 1, p_e1_series) + _plogp(left, p_e1) + _plogp(right, p_e1)
-        cross = first + last
-        starts = np.flatnonzero(np.diff(m, prepend=-1))
-        for start, stop in zip(starts, [*starts[1:], len(m)]):
-            group, step = slice(start, stop), int(m[start])
-            cross[group] += self._inner_bins(begin[group], step, p_e1_series[group], q_e1_series[group])
-            few = start + np.flatnonzero(slow[group])
-            if few.size:
-                plogp[few], cross[few] = self._few_nonzeros(widths[few], step, p_e1[few], q_e[few], q_e1[few])
+        inner = np.empty(len(m))
+        inner_bins(counts, nonzero, begin + m, m, p_e1_series, q_e1_series, self.parts - 2, _REST, inner)
+        cross = first + last + inner
+        for step in np.unique(m[slow]):
+            few = np.flatnonzero(slow & (m == step))
+            plogp[few], cross[few] = self._few_nonzeros(widths[few], int(step), p_e1[few], q_e[few], q_e1[few])
         smoothed_zeros = (length - p_nonzero) * p_e * np.log(p_e / q_e)
         ratio = np.log(self.total / np.where(mass > 0, mass, 1.0))
         divergence = (plogp + smoothed_zeros - cross) / self.total - ratio
@@ -184,22 +182,6 @@ class _Search:
         while len(self.powers) <= k:
             self.powers.append(_cumulative(np.where(self.present, self.safe ** -float(len(self.powers)), 0.0)))
         return self.powers[k]
-
-    def _inner_bins(self, begin: NDArray[Any], m: int, p_e1: NDArray[Any], q_e1: NDArray[Any]) -> NDArray[Any]:
-        """Return the sum of (S - p_e1 n) log(S/n - q_e1) over the merged bins 1 .. N-2 of every candidate."""
-        inner = self.parts - 2
-        low = int(begin.min())
-        terms = _terms(float(q_e1.max()))
-        sums = np.zeros((terms + 3 if terms else 2, int(begin.max()) - low + inner * m + 1))
-        strided_sums(self.sums.counts, self.sums.nonzero, low + m, m, sums)
-        offset = begin - low
-        strided = sums[:, offset + inner * m] - sums[:, offset]
-        total: NDArray[Any] = strided[0] - p_e1 * strided[1]
-        power = np.ones_like(q_e1)
-        for k in range(1, terms + 1):
-            power = power * q_e1
-            total -= power / k * (strided[k + 1] - p_e1 * strided[k + 2])
-        return total
 
 
 def _plogp(p: NDArray[Any], e: NDArray[Any]) -> NDArray[Any]:

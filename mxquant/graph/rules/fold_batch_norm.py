@@ -53,10 +53,13 @@ class FoldBatchNorm(Rule):
         if read_bool(node, "fix_gamma", True):
             gamma = np.ones_like(mean)
         scale = gamma / np.sqrt(variance + read_float(node, "eps", _EPS))
-        weight = _value(rewriter, producer.inputs[_WEIGHT])
+        weight = rewriter.constant(producer.inputs[_WEIGHT])
+        assert weight is not None
         has_bias = not read_bool(producer, "no_bias", False)
         bias = _value(rewriter, producer.inputs[_BIAS]) if has_bias else np.zeros_like(mean)
-        folded = weight * scale.reshape((-1,) + (1,) * (weight.ndim - 1))
+        folded = np.empty_like(weight)
+        column = scale.reshape((-1,) + (1,) * (weight.ndim - 1))
+        np.multiply(weight, column, out=folded, dtype=np.float64, casting="same_kind")
         _set(rewriter, producer, _WEIGHT, folded, "weight")
         producer.attrs["no_bias"] = "False"
         _set(rewriter, producer, _BIAS, scale * (bias - mean) + beta, "bias")
@@ -117,4 +120,4 @@ def _value(rewriter: Rewriter, tensor: Tensor) -> NDArray[Any]:
 
 
 def _set(rewriter: Rewriter, node: Node, slot: int, value: NDArray[Any], role: str) -> None:
-    rewriter.set_parameter(node, slot, value.astype(np.float32), f"{node.name}_{role}")
+    rewriter.set_parameter(node, slot, value.astype(np.float32, copy=False), f"{node.name}_{role}")
