@@ -75,8 +75,11 @@ def _widened(counts: NDArray[Any], old_th: float, new_th: float) -> Tuple[NDArra
     group += 1 - group % 2
     side = len(counts) // 2
     groups = max(0, -(-(side - group // 2) // group))
-    padding = groups * group + group // 2 - side
-    counts = np.pad(counts, padding).reshape(2 * groups + 1, group).sum(axis=1)
+    if groups:
+        padding = groups * group + group // 2 - side
+        counts = np.pad(counts, padding).reshape(2 * groups + 1, group).sum(axis=1)
+    else:
+        counts = counts.sum(keepdims=True)
     width *= group
     more = max(0, int(np.ceil(new_th / width - len(counts) / 2)))
     return np.pad(counts, more), width * (len(counts) + 2 * more) / 2
