@@ -193,7 +193,8 @@ class Score:
             print(f"{title}: {('accuracy', top1)}")
             print(f"{title}: {('top_k_accuracy_5', top5)}")
             table.append((runner.images_per_second, top1, top5))
-        print(f"\n{len(labels)} images{'fp32':>17}{'int8':>10}{'int8/fp32':>12}")
+        count = f"{len(labels)} images"
+        print(f"\n{count:<19}{'fp32':>8}{'int8':>10}{'int8/fp32':>12}")
         for name, fp32, int8 in zip(("images per second", "top-1 accuracy", "top-5 accuracy"), *table):
             ratio = f"{int8 / fp32:>12.3f}" if fp32 else f"{'-':>12}"
             form = ".1f" if name == "images per second" else ".4f"

@@ -1,0 +1,41 @@
+"""Every block of Python in the README runs, in order, as printed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mxquant._compat import mx
+from tests.networks import images, zoo_network
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+# `from mxquant.quantization import *` and what Gluon says of an input whose type it has to guess.
+@pytest.mark.filterwarnings("ignore:Cannot decide type:UserWarning")
+def test_every_block_runs(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = images(16, 3, 64, 64)
+    mx.model.save_checkpoint("net", 0, *zoo_network("mobilenetv2_0.25", data[:1]))
+    namespace = {"images": data, "labels": np.zeros(16, np.float32)}
+    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 4
+    for block in blocks:
+        exec(compile(block, str(README), "exec"), namespace)
+    assert "(1, 1000)" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} >= {
+        "net-int8-symbol.json",
+        "mobilenet-int8-plan.json",
+        "statistics.npz",
+        "plan.json",
+    }
+
+
+def test_the_two_commands_are_there() -> None:
+    for command in ("ci/demo.sh", "ci/test.sh"):
+        assert f"    {command}" in README.read_text()
+        assert (README.parent / command).stat().st_mode & 0o111
