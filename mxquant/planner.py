@@ -113,7 +113,7 @@ def make_plan(
     if options.method is not None and statistics is None:
         raise InputError(f"method '{options.method}' needs statistics; calibrate first, or use method=None")
     network = canonical.network
-    _check_operators(options.exclude_operators, network)
+    _check_operators(options.exclude_operators, canonical.operators)
     apart: FrozenSet[str] = frozenset()
     excluded: Optional[FrozenSet[str]] = None
     reasons = {refusal.layer: f"{refusal.rule} was not possible: {refusal.reason}" for refusal in canonical.refusals}
@@ -156,16 +156,13 @@ def _similar(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
 
 
-def _check_operators(names: Sequence[str], network: Network) -> None:
-    known = {node.op for node in network.graph.operators} | _FUSED_OPERATORS
+def _check_operators(names: Sequence[str], known: FrozenSet[str]) -> None:
     for name in names:
-        if name not in known:
-            raise InputError(
-                f"exclude: the network has no operator '{name}'; it has {', '.join(sorted(known - _FUSED_OPERATORS))}"
-            )
+        if name not in known | _FUSED_OPERATORS:
+            raise InputError(f"exclude: the network has no operator '{name}'; it has {', '.join(sorted(known))}")
 
 
-_FUSED_OPERATORS = {"_sg_mkldnn_conv", "_sg_mkldnn_fully_connected"}
+_FUSED_OPERATORS = frozenset({"_sg_mkldnn_conv", "_sg_mkldnn_fully_connected"})
 
 
 @dataclass

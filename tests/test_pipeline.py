@@ -113,7 +113,7 @@ def test_statistics_of_another_network_are_refused(net: Any) -> None:
         ({"exclude_layers": "fc"}, "exclude_layers is the text 'fc', expected a list"),
         ({"exclude_layers": ["con"]}, "no layer is called 'con'; did you mean 'conv'"),
         ({"exclude_layers": ["layer*"]}, r"no layer is called 'layer\*'"),
-        ({"exclude_operators": ["Conv"]}, "no operator 'Conv'; it has Activation, Convolution"),
+        ({"exclude_operators": ["Conv"]}, "no operator 'Conv'; it has Activation, BatchNorm, Convolution"),
         ({"num_calib_examples": 9}, "num_calib_examples is 9, but the calibration data hold 8 examples"),
         ({"num_calib_examples": 0}, "num_calib_examples is 0, expected at least 1"),
         ({"num_calib_examples": 2.5}, "num_calib_examples is 2.5, expected a whole number"),

@@ -60,6 +60,11 @@ def test_layers_are_excluded_by_operator(operator: str) -> None:
     assert result.layers["conv"].reason == f"excluded by operator ({operator})"
 
 
+def test_an_operator_that_was_folded_may_be_named() -> None:
+    symbol = dense(mx.sym.BatchNorm(conv(mx.sym.var("data"), "conv"), name="bn"), "fc")
+    assert precisions(plan(symbol, exclude_operators=["BatchNorm"])) == {"conv": "int8", "fc": "int8"}
+
+
 def test_a_layer_that_was_folded_or_dropped_may_be_named() -> None:
     data = mx.sym.var("data")
     symbol = dense(mx.sym.Dropout(mx.sym.BatchNorm(conv(data, "conv"), name="bn"), name="drop"), "fc")

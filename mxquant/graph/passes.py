@@ -52,6 +52,8 @@ class Canonical:
         For layers of the user's network that go by other names now: the new names.
     dropped : frozenset of str
         Layers of the user's network that nothing computes any more.
+    operators : frozenset of str
+        Every operator of the user's network and of this one.
     """
 
     network: Network
@@ -59,6 +61,7 @@ class Canonical:
     refusals: Tuple[Refusal, ...]
     aliases: Mapping[str, FrozenSet[str]]
     dropped: FrozenSet[str]
+    operators: FrozenSet[str]
 
 
 def canonicalize(network: Network) -> Canonical:
@@ -112,7 +115,10 @@ def apply(network: Network, passes: Sequence[Pass]) -> Canonical:
     result = rewriter.network()
     left = {layer for node in result.graph.operators for layer in node.layers}
     dropped = {node.name for node in network.graph.operators} - left - set(rewriter.aliases)
-    return Canonical(result, rewriter.modified, tuple(refusals), dict(rewriter.aliases), frozenset(dropped))
+    operators = {node.op for graph in (network.graph, result.graph) for node in graph.operators}
+    return Canonical(
+        result, rewriter.modified, tuple(refusals), dict(rewriter.aliases), frozenset(dropped), frozenset(operators)
+    )
 
 
 def _refuse_int8(network: Network) -> None:
