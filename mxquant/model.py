@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+import numpy as np
+
 from mxquant._compat import mx
 from mxquant.errors import GraphError, InputError
 from mxquant.graph import Graph, Network
@@ -276,6 +278,11 @@ def _check_params(network: Network, given: Mapping[str, Any]) -> None:
         rows = read_int(node, _ROWS[node.op], 0) if node.op in _ROWS else 0
         for role, tensor in zip(("weight", "bias"), node.inputs[1:] if rows else ()):
             value = network.params.get(tensor.node.name)
+            if value is not None and value.dtype in (np.float16, np.float64):
+                raise InputError(
+                    f"layer '{node.name}' ({node.op}): its {role} '{tensor.name}' is {value.dtype}, expected float32; "
+                    "cast the network to float32 first"
+                )
             if value is not None and (not value.ndim or value.shape[0] != rows):
                 raise InputError(
                     f"layer '{node.name}' ({node.op}): its {role} '{tensor.name}' has shape {value.shape}, expected "

@@ -20,7 +20,7 @@ from mxquant.graph import Graph, Network, symbol_json
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["backend_symbol", "environment", "graph_of", "numpy_params", "split_params", "symbol_of"]
+__all__ = ["backend_symbol", "context", "environment", "graph_of", "numpy_params", "split_params", "symbol_of"]
 
 
 def graph_of(symbol: Any) -> Graph:
@@ -128,6 +128,33 @@ def split_params(network: Network, symbol: Any) -> Tuple[Dict[str, Any], Dict[st
         for names in (symbol.list_arguments(), symbol.list_auxiliary_states())
     )
     return args, auxiliary
+
+
+def context(ctx: Any) -> Any:
+    """Return a context that exists.
+
+    Parameters
+    ----------
+    ctx : mxnet.Context or None
+        Where to run; None for the CPU.
+
+    Returns
+    -------
+    mxnet.Context
+        The same, or the CPU.
+
+    Raises
+    ------
+    InputError
+        If `ctx` is something else, or a GPU that MXNet does not see.
+    """
+    if ctx is None:
+        return mx.cpu()
+    if not isinstance(ctx, mx.Context):
+        raise InputError(f"ctx is {ctx!r}, expected one mxnet.Context")
+    if ctx.device_type == "gpu" and ctx.device_id >= mx.context.num_gpus():
+        raise InputError(f"ctx is {ctx}, but MXNet sees {mx.context.num_gpus()} GPUs; use ctx=mx.cpu()")
+    return ctx
 
 
 def first_line(error: BaseException) -> str:

@@ -153,11 +153,8 @@ def _plan(model: models.Model, statistics: Optional[Statistics], target: str, op
     unknown = sorted(set(options) - set(PlanOptions.__dataclass_fields__))
     if unknown:
         raise InputError(f"unknown option '{unknown[0]}'; known are {', '.join(PlanOptions.__dataclass_fields__)}")
-    for name in ("exclude_layers", "exclude_operators"):
-        if isinstance(options.get(name, ()), str):
-            raise InputError(f"{name} is the text {options[name]!r}, expected a list of names")
-        if name in options:
-            options = {**options, name: tuple(options[name])}
+    if statistics is not None and not isinstance(statistics, Statistics):
+        raise InputError(f"statistics are {type(statistics).__name__}, expected what calibrate returned, or None")
     digest = model.digest
     if statistics is not None and statistics.network != digest:
         raise StatisticsError(
@@ -200,6 +197,8 @@ def lower(
 
 
 def _lower(model: models.Model, plan: QuantPlan) -> QuantizedModel:
+    if not isinstance(plan, QuantPlan):
+        raise InputError(f"plan is {type(plan).__name__}, expected a QuantPlan; read a file with QuantPlan.load")
     if plan.network != model.digest:
         raise PlanError(
             f"the plan is of network {plan.network[:12]}..., this one is {model.digest[:12]}...; plan again"

@@ -74,7 +74,12 @@ class PlanOptions:
             if getattr(self, name) not in values:
                 known = ", ".join(repr(value) for value in values)
                 raise InputError(f"{name} is {getattr(self, name)!r}, expected one of {known}")
-        if not 0 < self.percentile <= 100:
+        for name in ("exclude_layers", "exclude_operators"):
+            names = getattr(self, name) or ()
+            if isinstance(names, str) or not all(isinstance(each, str) for each in names):
+                raise InputError(f"{name} is {names!r}, expected a list of names")
+            object.__setattr__(self, name, tuple(names))
+        if not (isinstance(self.percentile, (int, float)) and 0 < self.percentile <= 100):
             raise InputError(f"percentile is {self.percentile!r}, expected a number above 0 and up to 100")
 
 

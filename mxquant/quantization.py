@@ -22,7 +22,7 @@ from mxquant._compat import mx
 from mxquant.data import batches, peek
 from mxquant.errors import InputError
 from mxquant.monitor_collector import MonitorCollector, Pending, statistics_of
-from mxquant.mxnet_bridge import symbol_of
+from mxquant.mxnet_bridge import context, symbol_of
 from mxquant.quantized_model import QuantizedModel
 from mxquant.stats.linear_histogram import combine_histogram
 from mxquant.stats.runner import run_monitored
@@ -464,11 +464,7 @@ def _needed(data: Any, method: Optional[str], calib_mode: Optional[str]) -> Any:
 
 
 def _check_ctx(ctx: Any) -> None:
-    if ctx is None:
-        return
-    if not isinstance(ctx, mx.Context):
-        raise InputError(f"ctx is {ctx!r}, expected one mxnet.Context")
-    if ctx.device_type == "gpu":
+    if context(ctx).device_type != "cpu":
         raise InputError(f"ctx is {ctx}, but the only target is int8 on the CPU; use ctx=mx.cpu()")
 
 

@@ -110,7 +110,11 @@ def test_statistics_of_another_network_are_refused(net: Any) -> None:
         ({"percentile": 0}, "percentile is 0"),
         ({"bits": 4}, "unknown option 'bits'; known are method, dtype"),
         ({"target": "tpu"}, "target is 'tpu', expected one of 'onednn'"),
-        ({"exclude_layers": "fc"}, "exclude_layers is the text 'fc', expected a list"),
+        ({"exclude_layers": "fc"}, "exclude_layers is 'fc', expected a list of names"),
+        ({"exclude_layers": [3]}, r"exclude_layers is \[3\], expected a list of names"),
+        ({"percentile": "99"}, "percentile is '99', expected a number"),
+        ({"ctx": "cpu"}, "ctx is 'cpu', expected one mxnet.Context"),
+        ({"ctx": mx.gpu(7)}, r"ctx is gpu\(7\), but MXNet sees \d GPUs"),
         ({"exclude_layers": ["con"]}, "no layer is called 'con'; did you mean 'conv'"),
         ({"exclude_layers": ["layer*"]}, r"no layer is called 'layer\*'"),
         ({"exclude_operators": ["Conv"]}, "no operator 'Conv'; it has Activation, BatchNorm, Convolution"),
@@ -124,6 +128,19 @@ def test_bad_options_are_named(net: Any, options: Any, message: str) -> None:
     symbol, params = net
     with pytest.raises(InputError, match=message):
         mxquant.quantize(symbol, images(*SHAPE), **params, **options)
+
+
+def test_things_of_another_kind_are_named(net: Any) -> None:
+    symbol, params = net
+    with pytest.raises(InputError, match="statistics are dict, expected what calibrate returned"):
+        mxquant.make_plan(symbol, {}, **params)
+    with pytest.raises(InputError, match="plan is str, expected a QuantPlan; read a file with QuantPlan.load"):
+        mxquant.lower(symbol, "plan.json", **params)
+    half = {name: value.astype("float16") for name, value in params["arg_params"].items()}
+    with pytest.raises(
+        InputError, match="its weight 'conv_weight' is float16, expected float32"
+    ):
+        mxquant.quantize(symbol, images(*SHAPE), arg_params=half, aux_params=params["aux_params"])
 
 
 def test_missing_data_are_named(net: Any) -> None:

@@ -22,7 +22,7 @@ from mxquant._compat import mx
 from mxquant.data import Batch
 from mxquant.errors import CalibrationError, InputError, NonFiniteError
 from mxquant.graph import Network, Tensor
-from mxquant.mxnet_bridge import environment, first_line, graph_of, split_params, symbol_of
+from mxquant.mxnet_bridge import context, environment, first_line, graph_of, split_params, symbol_of
 from mxquant.stats.collectors import Collector, HistogramCollector
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def run(
     InputError
         If a batch does not fit the network, or there is none.
     """
-    session = _Session(network, collector, ctx if ctx is not None else mx.cpu(), tensors)
+    session = _Session(network, collector, context(ctx), tensors)
     return _feed(session, batches, progress)
 
 
