@@ -160,6 +160,8 @@ class _Session:
         if isinstance(self.failure, NonFiniteError):
             found = self.failure
             raise NonFiniteError(found.tensor, found.count, found.size, f" in batch {number}") from None
+        if not isinstance(self.failure, Exception):
+            raise self.failure  # Ctrl-C
         raise CalibrationError(f"batch {number}: {self.failure!r}") from self.failure
 
     def _bind(self, inputs: Mapping[str, Any]) -> Any:
@@ -199,9 +201,12 @@ class _Session:
         tensor = self.names.get(name.decode())
         if tensor is None or self.failure is not None or not self._is_wanted(tensor) or array.dtype != np.float32:
             return
-        values = self._copied(array)
-        self._wait()
-        self.counting = self.worker.submit(self.collector.observe, tensor, values)
+        try:
+            values = self._copied(array)
+            self._wait()
+            self.counting = self.worker.submit(self.collector.observe, tensor, values)
+        except BaseException as error:
+            self.failure = self.failure or error
 
     def _copied(self, array: Any) -> NDArray[np.float32]:
         """Return the values in memory that is used again: one tensor is copied while another is counted."""

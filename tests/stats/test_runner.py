@@ -119,6 +119,18 @@ def test_an_error_inside_the_monitor_is_not_lost() -> None:
         run_all(relu(data, "act"), images(*SHAPE), Failing())
 
 
+class Interrupted(Recorder):
+    """Is interrupted when it sees an activation."""
+
+    def observe(self, name: str, array: np.ndarray) -> None:
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_interrupts() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run_all(relu(conv(data, "conv"), "act"), images(*SHAPE), Interrupted(), tensors={"act_output"})
+
+
 def test_a_batch_that_does_not_fit_is_named() -> None:
     with pytest.raises(InputError, match="cannot take these inputs"):
         run_all(conv(data, "conv"), images(4, 5, 8, 8), Recorder())
