@@ -3,10 +3,15 @@
 A plan is JSON that a person can read and edit. It speaks of the layers and tensors of the user's fp32 network. Lowering
 obeys it to the letter, or refuses it with the name of the field.
 
-The scale of a tensor, the real value of one code, follows from its type and threshold T::
+The scale of a tensor is the real value of one code. The threshold T is the outer end of what the last code stands for,
+as MXNet has it, half a scale beyond the code itself::
 
-    int8   codes -127..127   scale = T / 127
-    uint8  codes 0..255      scale = T / 255
+    int8                 codes -127..127   scale = T / 127.5   value = code · scale
+    uint8                codes 0..255      scale = T / 255.5   value = code · scale
+    int8, zero point z   codes z..127      scale = T / 255.5   value = (code - z) · scale        z = -128
+
+A tensor may use fewer codes, n, so that no sum of products saturates on a CPU without VNNI; see
+:mod:`mxquant.lowering.saturation`. Then T itself gets the last of them: scale = T / n.
 """
 
 from __future__ import annotations
@@ -47,6 +52,11 @@ class TensorPlan:
         Why the tensor has this type and threshold.
     group : str or None
         Tensors of one group are quantized with one threshold; the group bears the name of the layer that needs it.
+    codes : int or None
+        How many steps lead from 0 to the threshold; by default all that the type has: 127 for int8, 255 for uint8 and
+        for int8 with a zero point of -128. None for a float32 tensor.
+    zero_point : int
+        The code that stands for 0. Other than 0 only for int8 tensors without negative values: -128.
     """
 
     name: str
@@ -55,11 +65,14 @@ class TensorPlan:
     method: str
     reason: str
     group: Optional[str] = None
+    codes: Optional[int] = None
+    zero_point: int = 0
 
     def __post_init__(self) -> None:
         where = f"tensors['{self.name}']"
         if self.dtype not in (*_CODES, "float32"):
             raise PlanError(f"{where}.dtype is {self.dtype!r}, expected 'int8', 'uint8' or 'float32'")
+        self._check_codes(where)
         if self.threshold is None:
             return
         if self.dtype == "float32":
@@ -72,10 +85,29 @@ class TensorPlan:
             raise PlanError(f"{where}.threshold is {self.threshold!r}, expected a positive finite float32 number")
         object.__setattr__(self, "threshold", value)
 
+    def _check_codes(self, where: str) -> None:
+        if self.zero_point != 0 and (self.dtype, self.zero_point) != ("int8", -128):
+            raise PlanError(f"{where}.zero_point is {self.zero_point!r}, expected 0, or -128 for int8")
+        if self.dtype == "float32":
+            if self.codes is not None:
+                raise PlanError(f"{where}.codes is {self.codes!r}, but a float32 tensor has none")
+            return
+        largest = self._largest_code
+        if self.codes is None:
+            object.__setattr__(self, "codes", largest)
+        elif isinstance(self.codes, bool) or not isinstance(self.codes, int) or not 1 <= self.codes <= largest:
+            raise PlanError(f"{where}.codes is {self.codes!r}, expected a whole number from 1 to {largest}")
+
     @property
     def scale(self) -> Optional[float]:
         """The real value of one code, or None for a float32 or uncalibrated tensor."""
-        return None if self.threshold is None else self.threshold / _CODES[self.dtype]
+        if self.threshold is None or self.codes is None:
+            return None
+        return self.threshold / (self.codes + 0.5 if self.codes == self._largest_code else self.codes)
+
+    @property
+    def _largest_code(self) -> int:
+        return _CODES[self.dtype] - self.zero_point
 
 
 @dataclass(frozen=True)
@@ -96,6 +128,9 @@ class LayerPlan:
         Why.
     granularity : {'tensor-wise', 'channel-wise'} or None
         Whether its weights have one scale or one per output channel; None where it has no int8 weights.
+    weight_codes : int or None
+        How many steps lead from 0 to the largest weight: 127, or fewer where that keeps sums of products from
+        saturating; None where it has no int8 weights.
     """
 
     name: str
@@ -104,6 +139,7 @@ class LayerPlan:
     precision: str
     reason: str
     granularity: Optional[str] = None
+    weight_codes: Optional[int] = None
 
     def __post_init__(self) -> None:
         where = f"layers['{self.name}']"
@@ -113,6 +149,13 @@ class LayerPlan:
         if self.granularity not in (None, "tensor-wise", "channel-wise"):
             raise PlanError(
                 f"{where}.granularity is {self.granularity!r}, expected 'tensor-wise', 'channel-wise' or null"
+            )
+        if self.granularity is not None and self.weight_codes is None:
+            object.__setattr__(self, "weight_codes", _CODES["int8"])
+        if (self.granularity is None) != (self.weight_codes is None) or not 1 <= (self.weight_codes or 1) <= 127:
+            raise PlanError(
+                f"{where}.weight_codes is {self.weight_codes!r}, expected a whole number from 1 to 127 where the layer "
+                "has a granularity, else null"
             )
 
 
@@ -132,6 +175,9 @@ class QuantPlan:
         By the tensor's name.
     settings : mapping of str to str
         The choices that the plan was made with, for the reader.
+    isa : str or None
+        The int8 instructions of the CPU it was made for: 'avx2', 'avx512', 'vnni' or 'amx'; see
+        :mod:`mxquant.lowering.isa`. None where the target is no CPU.
     """
 
     target: str
@@ -139,6 +185,7 @@ class QuantPlan:
     layers: Mapping[str, LayerPlan]
     tensors: Mapping[str, TensorPlan]
     settings: Mapping[str, str] = field(default_factory=dict)
+    isa: Optional[str] = None
 
     def __post_init__(self) -> None:
         groups: Dict[str, TensorPlan] = {}
@@ -210,6 +257,7 @@ class QuantPlan:
             "version": VERSION,
             "target": self.target,
             "network": self.network,
+            "isa": self.isa,
             "settings": dict(self.settings),
             "layers": [asdict(layer) for layer in self.layers.values()],
             "tensors": tensors,
@@ -244,8 +292,8 @@ class QuantPlan:
             raise PlanError(f"not a plan: expected a JSON object with format '{FORMAT}'")
         if document.get("version") != VERSION:
             raise PlanError(f"version is {document.get('version')!r}, this mxquant reads {VERSION}")
-        fields = {"format", "version", "target", "network", "settings", "layers", "tensors"}
-        _check_fields(document, fields, fields - {"settings"}, "the plan")
+        fields = {"format", "version", "target", "network", "isa", "settings", "layers", "tensors"}
+        _check_fields(document, fields, fields - {"settings", "isa"}, "the plan")
         layers = [_read_layer(entry, i) for i, entry in enumerate(document["layers"])]
         tensors = [_read_tensor(entry, i) for i, entry in enumerate(document["tensors"])]
         return cls(
@@ -254,6 +302,7 @@ class QuantPlan:
             _by_name(layers, "layers"),
             _by_name(tensors, "tensors"),
             document.get("settings", {}),
+            document.get("isa"),
         )
 
     def save(self, path: Union[str, Path]) -> None:
@@ -298,21 +347,21 @@ class QuantPlan:
 
 
 def _read_layer(entry: Any, position: int) -> LayerPlan:
-    fields = {"name", "op", "contains", "precision", "reason", "granularity"}
+    fields = {"name", "op", "contains", "precision", "reason", "granularity", "weight_codes"}
     _check_fields(entry, fields, {"name", "op", "contains", "precision"}, f"layers[{position}]")
     return LayerPlan(**{"reason": "", **entry})
 
 
 def _read_tensor(entry: Any, position: int) -> TensorPlan:
-    fields = {"name", "dtype", "threshold", "scale", "method", "reason", "group"}
+    fields = {"name", "dtype", "threshold", "scale", "method", "reason", "group", "codes", "zero_point"}
     _check_fields(entry, fields, {"name", "dtype", "threshold"}, f"tensors[{position}]")
     values = {"method": "edited", "reason": "", **entry}
     scale = values.pop("scale", None)
     tensor = TensorPlan(**values)
     if scale is not None and not (tensor.scale and math.isclose(scale, tensor.scale, rel_tol=1e-6)):
         raise PlanError(
-            f"tensors['{tensor.name}'].scale is {scale!r}, but its threshold {tensor.threshold!r} and type "
-            f"{tensor.dtype} mean {tensor.scale!r}; edit the threshold and leave the scale out"
+            f"tensors['{tensor.name}'].scale is {scale!r}, but its threshold {tensor.threshold!r} in {tensor.codes} "
+            f"steps means {tensor.scale!r}; edit the threshold and leave the scale out"
         )
     return tensor
 

@@ -6,7 +6,8 @@ In four steps, each with a reason for the reader:
 2. in 'smart' mode an operator that only *may* run in int8 does so only where a path of int8 operators leads through it
    from one that *must* to another; in 'full' mode wherever it can;
 3. tensors get their types; an operator that cannot read the type of its input is refused, and step 2 starts again; an
-   addition in place whose operands differ in type is kept apart, and the target fuses again;
+   addition in place whose operands differ in type is kept apart, and the target fuses again; so is a clip that keeps a
+   tensor from being limited to the codes with which its readers cannot saturate;
 4. tensors get their thresholds; the inputs of a Concat that nobody else reads get a common one.
 """
 
@@ -14,18 +15,36 @@ from __future__ import annotations
 
 import fnmatch
 from dataclasses import dataclass, field
-from typing import Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    FrozenSet,
+    Iterable,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 import numpy as np
 
 from mxquant.errors import InputError
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.passes import Canonical
+from mxquant.lowering.isa import check
+from mxquant.lowering.quantized_params import INT8_RANGE, quantize_int8
 from mxquant.lowering.target import Int8Operator, Target
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 from mxquant.ranges import Ranges
 from mxquant.stats import Histogram
 from mxquant.thresholds import METHODS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["PlanOptions", "make_plan"]
 
@@ -39,6 +58,8 @@ class PlanOptions:
     method : str or None
         How thresholds are chosen: 'minmax', 'entropy', 'percentile' or 'mse'; None for no calibration: ranges are
         found at run time.
+    tensor_methods : mapping of str to str
+        Other methods for single tensors, by the tensor's name.
     dtype : {'int8', 'uint8', 'auto'}
         Type of quantized tensors where it is free to choose. 'auto' and 'uint8' mean uint8 for tensors that calibration
         has never seen negative, int8 for the rest.
@@ -53,15 +74,20 @@ class PlanOptions:
         Operators that stay float32.
     percentile : float
         For the method 'percentile': percentage of the values that are to be representable.
+    isa : str or None
+        The int8 instructions of the CPU that will run the network: 'avx2' (or older), 'avx512', 'vnni' or 'amx'.
+        None for those of this machine.
     """
 
-    method: Optional[str] = "entropy"
+    method: Optional[str] = "mse"
     dtype: str = "auto"
     mode: str = "smart"
     granularity: str = "channel-wise"
     exclude_layers: Tuple[str, ...] = ()
     exclude_operators: Tuple[str, ...] = ()
     percentile: float = 99.99
+    isa: Optional[str] = None
+    tensor_methods: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         allowed: Mapping[str, Sequence[Optional[str]]] = {
@@ -74,6 +100,10 @@ class PlanOptions:
             if getattr(self, name) not in values:
                 known = ", ".join(repr(value) for value in values)
                 raise InputError(f"{name} is {getattr(self, name)!r}, expected one of {known}")
+        for name, method in self.tensor_methods.items():
+            if method not in METHODS:
+                known = ", ".join(map(repr, METHODS))
+                raise InputError(f"tensor_methods['{name}'] is {method!r}, expected one of {known}")
         for name in ("exclude_layers", "exclude_operators"):
             names = getattr(self, name) or ()
             if isinstance(names, str) or not all(isinstance(each, str) for each in names):
@@ -81,6 +111,7 @@ class PlanOptions:
             object.__setattr__(self, name, tuple(names))
         if not (isinstance(self.percentile, (int, float)) and 0 < self.percentile <= 100):
             raise InputError(f"percentile is {self.percentile!r}, expected a number above 0 and up to 100")
+        object.__setattr__(self, "isa", check(self.isa))
 
 
 def make_plan(
@@ -128,7 +159,7 @@ def make_plan(
             excluded = _excluded_layers(options.exclude_layers, _layers(canonical, fused))
         draft = Draft(fused, statistics or {}, target, options, excluded, reasons)
         draft.settle()
-        conflicts = draft.additions_in_place()
+        conflicts = draft.additions_in_place() or draft.prevent_saturation()
         if not conflicts:
             return draft.finish(digest)
         apart = apart | conflicts
@@ -184,6 +215,7 @@ class Draft:
     refused: Dict[Node, str] = field(default_factory=dict)
     int8: Set[Node] = field(default_factory=set)
     dtypes: Dict[Tensor, str] = field(default_factory=dict)
+    shifted: Set[Tensor] = field(default_factory=set)
 
     @property
     def calibrated(self) -> bool:
@@ -200,6 +232,10 @@ class Draft:
                 missing = self._unknown_tensor(node, answer)
                 if missing:
                     self.refused[node] = missing
+        self.settle_types()
+
+    def settle_types(self) -> None:
+        """Decide which of the nodes that can run in int8 do so, and the types of their tensors."""
         while True:
             candidates = [node for node in self.operators if node not in self.refused]
             self.int8 = set(candidates) if self.options.mode == "full" else self._between(candidates)
@@ -271,6 +307,8 @@ class Draft:
         return "uint8" if histogram.minimum >= 0 else "int8"
 
     def _result_dtype(self, tensor: Tensor, operator: Int8Operator, inputs: Sequence[str]) -> str:
+        if tensor in self.shifted:
+            return "int8"
         if operator.output == "own" and not self.calibrated:
             return "int8"
         if operator.result == "like-input":
@@ -293,6 +331,80 @@ class Draft:
                 layers.update(n.name for n in inner if n.op == "elemwise_add")
         return frozenset(layers)
 
+    def prevent_saturation(self) -> FrozenSet[str]:
+        """Make room for limits on codes; return the clips that have to be computed apart from their convolution.
+
+        Codes of a tensor are limited by a wider range (see :mod:`mxquant.ranges`), unless its layer clips by the
+        largest code. Then it becomes int8 with a zero point, which has as many steps as uint8 and cannot saturate a
+        convolution; or the poolings on the way to its reader stay float32; or the clip is kept apart.
+        """
+        for node in self.network.graph.operators:
+            if node not in self.int8 or not self.operators[node].must or not self.operators[node].data:
+                continue
+            tensor = node.inputs[self.operators[node].data[0]]
+            if self._loses_too_much(node, tensor):
+                self.refused[node] = "in int8 it would saturate, or its weights lose too much with one scale for all"
+                self.settle_types()
+                return self.prevent_saturation()
+            if self.dtypes[tensor] != "uint8" or self.limit(node) == 255:
+                continue
+            for root, between in self.roots(tensor):
+                operator = self.operators.get(root.node) if root.node in self.int8 else None
+                if operator is None or operator.bound is None:
+                    continue
+                if between:
+                    why = f"in float32, so that int8 {node.layers[0]} gets codes with which it cannot saturate"
+                    self.refused.update({each: why for each in between})
+                elif self._can_shift(root, operator):
+                    self.shifted.add(root)
+                else:
+                    return frozenset({root.node.subgraphs[0].outputs[0].node.name})
+                self.settle_types()
+                return self.prevent_saturation()
+        return frozenset()
+
+    def limit(self, node: Node) -> int:
+        """Return the largest uint8 code that a node can read without saturating."""
+        assert self.options.isa is not None
+        return self.target.safe_data_codes(self.network, node, self.options.isa)
+
+    def _loses_too_much(self, node: Node, data: Tensor) -> bool:
+        """Whether a layer whose weights need one scale, so that they can be reduced, is better left in float32."""
+        operator = self.operators[node]
+        if not self._has_to_reduce_weights(node, operator):
+            return False
+        weight, codes = self._parameter(node, 0), self._weight_codes(node, operator, "tensor-wise")[0]
+        assert codes is not None
+        stored, _, end = quantize_int8(weight, codes)
+        noise = np.square(weight - stored * (end / INT8_RANGE)).sum()
+        histogram = self.statistics.get(data.name)
+        smallest = 1e-3 * max(-histogram.minimum, histogram.maximum) / 127 if histogram else 0.0
+        return bool(noise > 1e-3 * np.square(weight).sum()) or self._bias_overflows(node, operator, smallest)
+
+    def _has_to_reduce_weights(self, node: Node, operator: Int8Operator) -> bool:
+        """Whether a layer on int8 data can avoid saturation only by smaller codes of its weights."""
+        if not operator.weights or not operator.data:
+            return False
+        return self._weight_codes(node, operator, "tensor-wise")[0] != 127
+
+    def _parameter(self, node: Node, index: int) -> NDArray[Any]:
+        return self.network.params[node.inputs[self.operators[node].weights[index]].node.name]
+
+    def roots(self, tensor: Tensor, between: Tuple[Node, ...] = ()) -> List[Tuple[Tensor, Tuple[Node, ...]]]:
+        """Return the tensors whose range `tensor` has, each with the int8 nodes that hand it on."""
+        node = tensor.node
+        if node not in self.int8 or self.operators[node].output not in ("inherited", "joined"):
+            return [(tensor, between)]
+        inputs = [node.inputs[slot] for slot in self.operators[node].data]
+        return [root for each in inputs for root in self.roots(each, (*between, node))]
+
+    def _can_shift(self, tensor: Tensor, operator: Int8Operator) -> bool:
+        """Whether `tensor` can be int8 with a zero point: only int8 layers read it, which can take it out again."""
+        uses = self.network.graph.uses()[tensor]
+        return operator.returns_zero_point and all(
+            use.node in self.int8 and use.slot == 0 and self.operators[use.node].reads_zero_point for use in uses
+        )
+
     def finish(self, digest: str) -> QuantPlan:
         """Choose thresholds and write the plan."""
         tensors = Ranges(self).plan()
@@ -306,7 +418,7 @@ class Draft:
             "mode": self.options.mode,
             "granularity": self.options.granularity,
         }
-        return QuantPlan(self.target.name, digest, layers, tensors, settings)
+        return QuantPlan(self.target.name, digest, layers, tensors, settings, self.options.isa)
 
     def _layer(self, node: Node, tensors: Mapping[str, TensorPlan]) -> LayerPlan:
         inner = [n for graph in node.subgraphs for n in graph.operators]
@@ -317,8 +429,22 @@ class Draft:
             return LayerPlan(node.layers[0], op, node.layers, "float32", "; ".join([reason, *notes]))
         operator = self.operators[node]
         granularity, why = self._granularity(node, operator, tensors)
-        reasons = ["the operator runs in int8" if operator.must else "its neighbours run in int8", why, operator.note]
-        return LayerPlan(node.layers[0], op, node.layers, "int8", "; ".join(r for r in reasons if r), granularity)
+        codes, fewer = self._weight_codes(node, operator, granularity)
+        notes = [why, fewer, operator.note]
+        reason = "the operator runs in int8" if operator.must else "its neighbours run in int8"
+        return LayerPlan(
+            node.layers[0], op, node.layers, "int8", "; ".join([reason, *filter(None, notes)]), granularity, codes
+        )
+
+    def _weight_codes(
+        self, node: Node, operator: Int8Operator, granularity: Optional[str]
+    ) -> Tuple[Optional[int], str]:
+        if granularity is None or not operator.data:
+            return None if granularity is None else 127, ""
+        assert self.options.isa is not None
+        dtype = self.dtypes[node.inputs[operator.data[0]]]
+        codes = self.target.weight_codes(self.network, node, dtype, granularity, self.options.isa)
+        return codes, "" if codes == 127 else f"weights end at {codes}, so that it cannot saturate on int8 data"
 
     def _granularity(
         self, node: Node, operator: Int8Operator, tensors: Mapping[str, TensorPlan]
@@ -329,16 +455,18 @@ class Draft:
             return ("channel-wise" if operator.channel_wise and self.calibrated else "tensor-wise"), ""
         if not operator.channel_wise:
             return "tensor-wise", ""
-        if self.options.granularity == "tensor-wise" and self._bias_overflows(node, operator, tensors):
+        if self._has_to_reduce_weights(node, operator):
+            return "tensor-wise", "one weight scale, which can be chosen"
+        scale = tensors[node.inputs[operator.data[0]].name].scale
+        if self.options.granularity == "tensor-wise" and self._bias_overflows(node, operator, scale):
             return "channel-wise", "with one weight scale its bias would overflow int32"
         return self.options.granularity, ""
 
-    def _bias_overflows(self, node: Node, operator: Int8Operator, tensors: Mapping[str, TensorPlan]) -> bool:
+    def _bias_overflows(self, node: Node, operator: Int8Operator, scale: Optional[float]) -> bool:
         """Whether bias / (data scale x weight scale) passes the bound at which MXNet rewrites the weights in place."""
-        scale = tensors[node.inputs[operator.data[0]].name].scale
         if len(operator.weights) < 2 or scale is None:
             return False
-        weight, bias = (np.abs(self.network.params[node.inputs[slot].node.name]).max() for slot in operator.weights)
+        weight, bias = (np.abs(self._parameter(node, index)).max() for index in (0, 1))
         return bool(float(bias) * 127 > 0.999 * (2**31 - 1) / 2 * scale * float(weight))
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping, Tuple, Union
+from typing import TYPE_CHECKING, Any, Mapping, Optional, Tuple, Union
 
 from mxquant._compat import mx
 from mxquant._files import replacing
+from mxquant.lowering.isa import detect, saturates
 from mxquant.plan import QuantPlan
+
+if TYPE_CHECKING:
+    from mxquant.accuracy.mixed_precision import MixedPrecision
 
 __all__ = ["QuantizedModel"]
 
@@ -29,6 +34,8 @@ class QuantizedModel:
         Names of the data inputs, in order.
     structure : object
         For a network that was a HybridBlock, how its outputs are nested; None for one flat list.
+    mixed_precision : MixedPrecision or None
+        How the layers in float32 were found, with the trade-off curve, where a metric had to be reached.
     """
 
     symbol: Any
@@ -37,6 +44,7 @@ class QuantizedModel:
     plan: QuantPlan
     inputs: Tuple[str, ...]
     structure: Any = None
+    mixed_precision: Optional[MixedPrecision] = None
 
     def save(self, prefix: Union[str, Path], epoch: int = 0) -> None:
         """Write ``PREFIX-symbol.json``, ``PREFIX-EPOCH.params`` and ``PREFIX-plan.json``.
@@ -73,7 +81,18 @@ class QuantizedModel:
         -------
         mxnet.gluon.SymbolBlock
             It takes the same inputs as the fp32 network and nests its outputs in the same way.
+
+        Warns
+        -----
+        UserWarning
+            If its plan was made for CPUs with VNNI and this one has none, so that sums saturate.
         """
+        if self.plan.isa is not None and saturates(detect()) and not saturates(self.plan.isa):
+            warnings.warn(
+                f"the plan is made for CPUs with int8 instructions of level '{self.plan.isa}', this one has "
+                f"'{detect()}': sums of products saturate; plan again with isa='{detect()}'",
+                stacklevel=2,
+            )
         ctx = ctx if ctx is not None else mx.cpu()
         outputs = _nest(self.structure, list(self.symbol)) if self.structure is not None else self.symbol
         # The type spares a warning of Gluon's; what the network takes is stated in the network.

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple
 
 from mxquant.graph import Node, Tensor
-from mxquant.lowering.quantized_params import SMALLEST_THRESHOLD, largest_magnitude
+from mxquant.lowering.quantized_params import SMALLEST_THRESHOLD, joined_range, parameter_range
 from mxquant.lowering.target import Int8Operator
 from mxquant.plan import TensorPlan
 from mxquant.thresholds import choose_threshold
@@ -48,6 +48,8 @@ class Ranges:
                     self.plans[tensor] = self._quantized(tensor)
             self.plans[node.output] = self._result(node, operator)
         self._share_ranges()
+        self._limit_codes()
+        self._inherit_again()
         return {plan.name: plan for plan in self.plans.values()}
 
     def _choose_all(self) -> None:
@@ -58,22 +60,26 @@ class Ranges:
         outputs = {node.output for node in draft.int8 if draft.operators[node].output == "own"}
         inputs = {node.inputs[slot] for node in draft.int8 for slot in draft.operators[node].data}
         needed = outputs | {tensor for tensor in inputs if tensor.node not in draft.int8}
-        keys = {(t.name, draft.dtypes[t] == "uint8") for t in needed if t.name in draft.statistics}
+        keys = {(t.name, self._is_unsigned(t)) for t in needed if t.name in draft.statistics}
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             self.thresholds = dict(zip(keys, pool.map(lambda key: self._threshold(*key), keys)))
 
-    def _threshold(self, name: str, unsigned: bool) -> float:
+    def _method(self, name: str) -> str:
         options = self.draft.options
         assert options.method is not None
-        extra = {"percent": options.percentile} if options.method == "percentile" else {}
-        return choose_threshold(self.draft.statistics[name], options.method, unsigned=unsigned, **extra)
+        return options.tensor_methods.get(name, options.method)
+
+    def _threshold(self, name: str, unsigned: bool) -> float:
+        method = self._method(name)
+        extra = {"percent": self.draft.options.percentile} if method == "percentile" else {}
+        return choose_threshold(self.draft.statistics[name], method, unsigned=unsigned, **extra)
 
     def _quantized(self, tensor: Tensor) -> TensorPlan:
         """Plan a float32 tensor that an int8 node reads."""
         dtype = self.draft.dtypes[tensor]
         value = self.draft.network.params.get(tensor.node.name)
         if value is not None:
-            return TensorPlan(tensor.name, dtype, largest_magnitude(value), "weights", "a parameter, quantized offline")
+            return TensorPlan(tensor.name, dtype, parameter_range(value), "weights", "a parameter, quantized offline")
         return self._chosen(tensor, dtype, f"quantized for {self._first_reader(tensor)}")
 
     def _result(self, node: Node, operator: Int8Operator) -> TensorPlan:
@@ -81,14 +87,13 @@ class Ranges:
         inputs = [self.plans[node.inputs[slot]] for slot in operator.data]
         if operator.output == "inherited":
             source = inputs[0]
-            return TensorPlan(tensor.name, dtype, source.threshold, "inherited", f"has the range of '{source.name}'")
+            reason = f"has the range of '{source.name}'"
+            return replace(source, name=tensor.name, method="inherited", reason=reason, group=None)
         if operator.output == "joined":
             return self._joined(tensor, dtype, inputs)
         if operator.output == "weights":
             value = self.draft.network.params[node.inputs[operator.weights[0]].node.name]
-            return TensorPlan(
-                tensor.name, dtype, largest_magnitude(value), "weights", "its rows are those of the weight"
-            )
+            return TensorPlan(tensor.name, dtype, parameter_range(value), "weights", "its rows are those of the weight")
         if operator.float_output and not any(n in self.draft.int8 for n in self.readers.get(tensor, ())):
             return TensorPlan(tensor.name, "float32", None, "none", "the operator returns float32 by itself")
         if operator.sum_input is not None and dtype == "uint8" and operator.fuses_requantize:
@@ -98,17 +103,37 @@ class Ranges:
         return self._chosen(tensor, dtype, f"the result of int8 {node.layers[0]}")
 
     def _joined(self, tensor: Tensor, dtype: str, inputs: Sequence[TensorPlan]) -> TensorPlan:
-        thresholds = [plan.threshold for plan in inputs if plan.threshold is not None]
-        if len(thresholds) < len(inputs):
-            return TensorPlan(tensor.name, dtype, None, "runtime", "has the largest range of its inputs")
-        return TensorPlan(tensor.name, dtype, max(thresholds), "inherited", "has the largest range of its inputs")
+        reason = "has the largest range of its inputs"
+        if any(plan.threshold is None for plan in inputs):
+            return TensorPlan(tensor.name, dtype, None, "runtime", reason)
+        threshold, codes = joined_range(inputs, dtype)
+        return TensorPlan(tensor.name, dtype, threshold, "inherited", reason, codes=codes)
 
     def _seven_bits(self, tensor: Tensor, summand: TensorPlan) -> TensorPlan:
         """Plan a uint8 result that MXNet adds up in the int8 memory of its summand: codes end at 127."""
-        plan = self._chosen(tensor, "int8", "")
-        assert plan.threshold is not None
-        reason = f"codes end at 127: MXNet adds it up in the int8 memory of '{summand.name}'"
-        return replace(plan, dtype="uint8", threshold=plan.threshold * 255 / 127, reason=reason)
+        plan = self._chosen(
+            tensor, "uint8", f"codes end at 127: MXNet adds it up in the int8 memory of '{summand.name}'"
+        )
+        return replace(plan, codes=127)
+
+    def _limit_codes(self) -> None:
+        """Let uint8 tensors end at the code with which none of their readers can saturate.
+
+        The range grows, so that the threshold has this code. What lies between the threshold and the end of the range
+        may saturate; a pair of products that does is then still nearer to the truth than if both values had been
+        clipped at the threshold.
+        """
+        draft = self.draft
+        for node in self.graph.operators:
+            if node not in draft.int8 or not draft.operators[node].must or not draft.operators[node].data:
+                continue
+            tensor = node.inputs[draft.operators[node].data[0]]
+            limit = draft.limit(node) if self.plans[tensor].dtype == "uint8" else 255
+            for root, _ in draft.roots(tensor) if limit < 255 else ():
+                plan = self.plans[root]
+                if plan.codes is not None and plan.codes > limit:
+                    reason = f"{plan.reason}; codes end at {limit}, so that {node.layers[0]} cannot saturate"
+                    self.plans[root] = replace(plan, codes=limit, reason=reason)
 
     def _chosen(self, tensor: Tensor, dtype: str, reason: str) -> TensorPlan:
         options = self.draft.options
@@ -117,9 +142,15 @@ class Ranges:
         histogram = self.draft.statistics[tensor.name]
         if options.dtype == "uint8" and dtype == "int8" and histogram.minimum < 0:
             reason += "; int8 although uint8 was asked for, since it has negative values"
-        key = (tensor.name, dtype == "uint8")
-        threshold = self.thresholds[key] if key in self.thresholds else self._threshold(*key)
-        return TensorPlan(tensor.name, dtype, max(threshold, SMALLEST_THRESHOLD), options.method, reason)
+        zero_point = -128 if tensor in self.draft.shifted else 0
+        key = (tensor.name, self._is_unsigned(tensor))
+        threshold = max(self.thresholds[key] if key in self.thresholds else self._threshold(*key), SMALLEST_THRESHOLD)
+        if self._is_clipped(tensor):
+            threshold = min(threshold, self.draft.operators[tensor.node].bound or threshold)
+        return TensorPlan(tensor.name, dtype, threshold, self._method(tensor.name), reason, zero_point=zero_point)
+
+    def _is_unsigned(self, tensor: Tensor) -> bool:
+        return self.draft.dtypes[tensor] == "uint8" or tensor in self.draft.shifted
 
     def _first_reader(self, tensor: Tensor) -> str:
         nodes = [node for node in self.readers[tensor] if node in self.draft.int8 and node is not None]
@@ -142,7 +173,10 @@ class Ranges:
             common = max(threshold for threshold in thresholds if threshold is not None)
             for tensor in members:
                 self.plans[tensor] = replace(self.plans[tensor], threshold=common, group=leader.layers[0])
-        self._inherit_again()
+
+    def _is_clipped(self, tensor: Tensor) -> bool:
+        operator = self.draft.operators.get(tensor.node) if tensor.node in self.draft.int8 else None
+        return operator is not None and operator.bound is not None
 
     def _members(self, concat: Node) -> List[Tensor]:
         """Return the tensors with a range of their own that reach `concat` through int8 poolings and Concats alone."""
@@ -163,7 +197,8 @@ class Ranges:
                     inside.add(tensor.node)
                     pending.append(tensor.node)
                 elif tensor.node.name not in draft.network.params and self._has_own_range(tensor):
-                    members.append(tensor)
+                    # What a layer clips by its largest code cannot take a wider range.
+                    members += [] if self._is_clipped(tensor) else [tensor]
         return list(dict.fromkeys(members))
 
     def _reader_nodes(self, tensor: Tensor) -> List[Optional[Node]]:

@@ -26,8 +26,10 @@ def plan() -> QuantPlan:
 
 def test_the_scale_is_the_value_of_one_code() -> None:
     tensors = plan().tensors
-    assert tensors["data"].scale == 2.5 / 127
-    assert tensors["relu_output"].scale == 2.5 / 255
+    assert tensors["data"].scale == 2.5 / 127.5
+    assert tensors["relu_output"].scale == 2.5 / 255.5
+    assert TensorPlan("x", "uint8", 2.5, "minmax", "", codes=140).scale == 2.5 / 140
+    assert TensorPlan("x", "int8", 2.5, "minmax", "", zero_point=-128).scale == 2.5 / 255.5
     assert tensors["softmax_output"].scale is None
 
 
@@ -69,10 +71,15 @@ def layer(**changes: Any) -> Callable[[Dict[str, Any]], None]:
         (tensor(threshold=1e39), r"tensors\['data'\].threshold is 1e\+39"),
         (tensor(threshold="2"), r"tensors\['data'\].threshold is '2', expected a number or null"),
         (tensor(threshold=True), r"tensors\['data'\].threshold is True"),
-        (tensor(dtype="float32"), r"tensors\['data'\].threshold is 2.5, but a float32 tensor has none"),
+        (tensor(dtype="float32"), r"tensors\['data'\].codes is 127, but a float32 tensor has none"),
+        (tensor(dtype="float32", codes=None), r"tensors\['data'\].threshold is 2.5, but a float32 tensor has none"),
+        (tensor(codes=128), r"tensors\['data'\].codes is 128, expected a whole number from 1 to 127"),
+        (tensor(codes=0), r"tensors\['data'\].codes is 0"),
+        (tensor(codes=True), r"tensors\['data'\].codes is True"),
+        (tensor(zero_point=3), r"tensors\['data'\].zero_point is 3, expected 0, or -128 for int8"),
         (tensor(scale=0.5), r"tensors\['data'\].scale is 0.5, but its threshold 2.5 .* edit the threshold"),
         (
-            tensor(threshold=2, scale=2 / 127),
+            tensor(threshold=2, scale=2 / 127.5),
             r"tensors\['relu_output'\].threshold is 2.5, but 'data' of the same group",
         ),
         (tensor(bits=8), r"tensors\[0\] \('data'\) has an unknown field 'bits'"),

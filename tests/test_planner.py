@@ -146,6 +146,7 @@ def test_a_bias_that_would_overflow_gets_channel_wise_scales() -> None:
     args["fc_bias"][:] = 1e4
     args["fc_weight"] *= 1e-3
     statistics = mxquant.calibrate(symbol, images(4, 8) * 1e-3, arg_params=args, aux_params=aux)
-    result = mxquant.make_plan(symbol, statistics, arg_params=args, aux_params=aux, granularity="tensor-wise")
+    options = {"granularity": "tensor-wise", "isa": "vnni"}
+    result = mxquant.make_plan(symbol, statistics, arg_params=args, aux_params=aux, **options)
     assert result.layers["fc"].granularity == "channel-wise"
     assert "its bias would overflow int32" in result.layers["fc"].reason

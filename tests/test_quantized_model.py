@@ -96,3 +96,13 @@ def test_the_callers_parameters_stay_as_they_are(network: Any) -> None:
     forward(result.symbol, result.arg_params, result.aux_params, data=data)
     for name, value in {**args, **aux}.items():
         np.testing.assert_array_equal(value.asnumpy(), before[name])
+
+
+def test_a_block_for_another_cpu_is_warned_about(network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    symbol, args, aux, data = network
+    plans = {"arg_params": args, "aux_params": aux, "accuracy": "fast"}
+    with_vnni, without = (mxquant.quantize(symbol, data, isa=isa, **plans) for isa in ("vnni", "avx2"))
+    monkeypatch.setattr("mxquant.quantized_model.detect", lambda: "avx2")
+    with pytest.warns(UserWarning, match="level 'vnni', this one has 'avx2': .* plan again with isa='avx2'"):
+        with_vnni.as_block()
+    without.as_block()

@@ -14,12 +14,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Dict, FrozenSet, List, NamedTuple, Optional, Set, Tuple, Union
 
+import numpy as np
+
 from mxquant.errors import PlanError
 from mxquant.graph import Graph, Network, Node, Tensor
 from mxquant.lowering.onednn_fusion import fuse
+from mxquant.lowering.onednn_limits import safe_data_codes, stored_weights, weight_codes
 from mxquant.lowering.onednn_operators import describe
-from mxquant.lowering.quantized_params import quantize_int8
+from mxquant.lowering.quantized_params import joined_range, quantize_int8, range_end
 from mxquant.lowering.target import Int8Operator, Target
+from mxquant.lowering.zero_points import bias_shift
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 
 if TYPE_CHECKING:
@@ -29,6 +33,8 @@ __all__ = ["OneDNN"]
 
 # MXNet's numbers of element types, as variables state them.
 _FLOAT32, _INT8 = "0", "5"
+# Where a fused convolution or FullyConnected has its bias.
+_BIAS = 2
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,14 @@ class OneDNN(Target):
         """Return the int8 form of a node; see :func:`mxquant.lowering.onednn_operators.describe`."""
         return describe(network, node, calibrated)
 
+    def safe_data_codes(self, network: Network, node: Node, isa: str) -> int:
+        """Return the largest safe uint8 code; see :func:`mxquant.lowering.onednn_limits.safe_data_codes`."""
+        return safe_data_codes(network, node, isa)
+
+    def weight_codes(self, network: Network, node: Node, dtype: str, granularity: str, isa: str) -> int:
+        """Return the code of the largest weight; see :func:`mxquant.lowering.onednn_limits.weight_codes`."""
+        return weight_codes(network, node, dtype, granularity, isa)
+
     def observed(self, network: Network) -> FrozenSet[str]:
         """Return what int8 operators read and make, in the fused network and where the planner may undo a fusion."""
         fused = self.prepare(network, True, frozenset())
@@ -58,10 +72,21 @@ class OneDNN(Target):
             # What returns float32 has a range only for the int8 operators that read it.
             if operator.output == "own" and not operator.float_output:
                 names.add(node.output.name)
-            # An addition in place that returns int8 may be kept apart from its convolution.
-            if operator.sum_input is not None and operator.result == "int8":
+            # What the planner may keep apart from its convolution: additions in place that return int8, and clips.
+            apart = operator.sum_input is not None and operator.result == "int8"
+            if apart or (operator.bound is not None and self._may_need_apart(fused, node)):
                 names.update(own_names[inner.name] for inner in node.subgraphs[0].operators)
         return frozenset(names)
+
+    def _may_need_apart(self, fused: Network, node: Node) -> bool:
+        """Whether a layer that reads the clipped `node` may saturate and cannot read a zero point instead."""
+        for use in fused.graph.uses()[node.output]:
+            operator = self.describe(fused, use.node, True) if use.node is not None else ""
+            if use.node is None or isinstance(operator, str) or use.slot or operator.reads_zero_point:
+                continue
+            if safe_data_codes(fused, use.node, "avx2") < 255:
+                return True
+        return False
 
     def lower(self, network: Network, plan: QuantPlan) -> Network:
         """Return the int8 network.
@@ -84,7 +109,7 @@ class OneDNN(Target):
             If the plan asks for what the network or the target cannot do, naming the field.
         """
         calibrated = plan.settings.get("method") != "none"
-        apart = frozenset(name for name, layer in plan.layers.items() if layer.op == "elemwise_add")
+        apart = frozenset(name for name, layer in plan.layers.items() if layer.op in ("elemwise_add", "clip"))
         fused = self.prepare(network, calibrated, apart)
         return _Emitter(fused, plan, calibrated).emit()
 
@@ -108,7 +133,7 @@ class _Emitter:
     params: Dict[str, NDArray[Any]] = field(default_factory=dict)
     floats: Dict[Tensor, Tensor] = field(default_factory=dict)
     codes: Dict[Tensor, _Codes] = field(default_factory=dict)
-    offline: Dict[str, _Codes] = field(default_factory=dict)
+    offline: Dict[Tuple[str, int], _Codes] = field(default_factory=dict)
     twins: Dict[Node, Node] = field(default_factory=dict)
 
     def emit(self) -> Network:
@@ -164,6 +189,8 @@ class _Emitter:
         if tensor.node in self.twins:
             return Tensor(self.twins[tensor.node], tensor.index, tensor.version)
         if tensor not in self.floats:
+            if self.plan.tensors[tensor.name].zero_point:
+                raise PlanError(f"tensors['{tensor.name}'].zero_point is not 0, but float32 layers read it")
             name = f"{tensor.node.name}_dequantize"
             self.floats[tensor] = self._add("_contrib_dequantize", name, {}, list(self.codes[tensor]), 1).output
         return self.floats[tensor]
@@ -174,10 +201,12 @@ class _Emitter:
         if plan.dtype not in operator.accepts:
             allowed = " or ".join(f"'{dtype}'" for dtype in sorted(operator.accepts))
             raise PlanError(f"tensors['{plan.name}'].dtype is '{plan.dtype}', but layer '{layer.name}' reads {allowed}")
+        if plan.zero_point and not (operator.reads_zero_point and tensor in self.codes):
+            raise PlanError(f"tensors['{plan.name}'].zero_point is not 0, which layer '{layer.name}' cannot read")
         if tensor in self.codes:
             return self.codes[tensor]
         if tensor.node.name in self.network.params and tensor.node.is_variable:
-            return self._stored(tensor.node)
+            return self._stored(tensor.node, 127)
         suffix = "" if tensor.node.is_variable else "_output" if tensor.index == 0 else f"_output{tensor.index}"
         attrs = {"out_type": plan.dtype, **_range(plan)}
         source = self._float(tensor)
@@ -188,17 +217,18 @@ class _Emitter:
         self.codes[tensor] = _three(node)
         return self.codes[tensor]
 
-    def _stored(self, variable: Node) -> _Codes:
+    def _stored(self, variable: Node, codes: int) -> _Codes:
         """Return a parameter quantized offline: three variables with int8 codes and their range."""
         name = variable.name
-        if name not in self.offline:
-            values = quantize_int8(self.network.params[name])
-            names = (f"{name}_quantize", f"{name}_quantize_min", f"{name}_quantize_max")
+        if (name, codes) not in self.offline:
+            values = quantize_int8(self.network.params[name], codes)
+            stem = f"{name}_quantize" if f"{name}_quantize" not in self.params else f"{name}_quantize{codes}"
+            names = (stem, f"{stem}_min", f"{stem}_max")
             self.params.update(zip(names, values))
             types = (_INT8, _FLOAT32, _FLOAT32)
             made = [self._add("null", n, {"__dtype__": t}, [], 1).output for n, t in zip(names, types)]
-            self.offline[name] = _Codes(*made)
-        return self.offline[name]
+            self.offline[name, codes] = _Codes(*made)
+        return self.offline[name, codes]
 
     def _tensor_plan(self, tensor: Tensor) -> TensorPlan:
         plan = self.plan.tensors.get(tensor.name)
@@ -216,13 +246,18 @@ class _Emitter:
         if per_channel and not operator.channel_wise:
             raise PlanError(f"layers['{layer.name}'].granularity is 'channel-wise', which it cannot be here")
         stored = () if per_channel else operator.weights
+        self._check_saturation(node, operator, layer)
+        bias = self._shifted_bias(node, operator, layer)
         inputs: List[Tensor] = []
         ranges: List[Tensor] = []
         for slot, tensor in enumerate(node.inputs):
             if slot not in operator.data and slot not in stored:
-                inputs.append(self._float(tensor))
+                inputs.append(bias if bias is not None and slot == _BIAS else self._float(tensor))
                 continue
-            codes = self._stored(tensor.node) if slot in stored else self._int8(tensor, operator, layer)
+            if slot in stored:
+                codes = self._stored(tensor.node, (layer.weight_codes or 127) if slot == stored[0] else 127)
+            else:
+                codes = self._int8(tensor, operator, layer)
             inputs.append(codes.data)
             ranges += [codes.minimum, codes.maximum]
         attrs = dict(node.attrs)
@@ -236,9 +271,11 @@ class _Emitter:
         self, node: Node, operator: Int8Operator, layer: LayerPlan, attrs: Dict[str, str], inputs: List[Tensor]
     ) -> None:
         name, subgraphs = f"quantized_{node.name}", node.subgraphs
-        plan = self.plan.tensors.get(node.output.name)
-        if plan is None:
-            raise PlanError(f"tensors['{node.output.name}'] is missing, but int8 layer '{layer.name}' makes it")
+        plan = self._result_plan(node, layer)
+        if plan.zero_point:
+            # The two ends of the clip are the two ends of int8.
+            subgraphs = (_without_last(node.subgraphs[0]),)
+            attrs = {key: value for key, value in attrs.items() if key != "with_act"}
         if operator.output != "own":
             self._check_inherited(node, operator, plan)
             self.codes[node.output] = _three(self._add(operator.op, name, attrs, inputs, 3, subgraphs))
@@ -260,12 +297,49 @@ class _Emitter:
             made = self._add("_contrib_requantize", f"requantize_{node.name}", attrs, list(_three(made)), 3)
         self.codes[node.output] = _three(made)
 
+    def _result_plan(self, node: Node, layer: LayerPlan) -> TensorPlan:
+        plan = self.plan.tensors.get(node.output.name)
+        if plan is None:
+            raise PlanError(f"tensors['{node.output.name}'] is missing, but int8 layer '{layer.name}' makes it")
+        return plan
+
+    def _shifted_bias(self, node: Node, operator: Int8Operator, layer: LayerPlan) -> Optional[Tensor]:
+        """Return a bias that takes zero points into account, or None where there are none."""
+        result, data = self._result_plan(node, layer), self.plan.tensors.get(node.inputs[0].name)
+        if result.zero_point and not operator.returns_zero_point:
+            raise PlanError(f"tensors['{result.name}'].zero_point is not 0, which '{layer.name}' cannot return")
+        if not (operator.reads_zero_point or operator.returns_zero_point):
+            return None
+        weight = self.network.params[node.inputs[1].node.name]
+        stored, steps = stored_weights(weight, layer.weight_codes or 127, layer.granularity)
+        sums = stored.reshape(len(stored), -1).sum(axis=1) * steps
+        shift = bias_shift(sums, data if operator.reads_zero_point else None, result)
+        if shift is None:
+            return None
+        name = f"{layer.name}_shifted_bias"
+        self.params[name] = (self.network.params[node.inputs[_BIAS].node.name] + shift).astype(np.float32)
+        return self._add("null", name, {}, [], 1).output
+
+    def _check_saturation(self, node: Node, operator: Int8Operator, layer: LayerPlan) -> None:
+        """Refuse codes with which a layer may saturate on the CPU that the plan was made for."""
+        data = self.plan.tensors.get(node.inputs[operator.data[0]].name) if operator.must and operator.data else None
+        if data is None or self.plan.isa is None or layer.granularity is None or layer.weight_codes is None:
+            return
+        remedy = f"on '{self.plan.isa}' layer '{layer.name}' would saturate; plan for another isa, or use at most"
+        if data.dtype == "uint8" and data.codes is not None:
+            safe = safe_data_codes(self.network, node, self.plan.isa, layer.granularity)
+            if data.codes > safe:
+                raise PlanError(f"tensors['{data.name}'].codes is {data.codes}, but {remedy} {safe}")
+        most = weight_codes(self.network, node, data.dtype, layer.granularity, self.plan.isa)
+        if layer.weight_codes > most:
+            raise PlanError(f"layers['{layer.name}'].weight_codes is {layer.weight_codes}, but {remedy} {most}")
+
     def _check_result_type(self, node: Node, operator: Int8Operator, plan: TensorPlan) -> None:
         inputs = {self.plan.tensors[node.inputs[slot].name].dtype for slot in operator.data}
         expected = operator.result
         if expected == "like-input":
             expected = "uint8" if inputs == {"uint8"} else "int8"
-        if not self.calibrated:
+        if not self.calibrated or plan.zero_point:
             expected = "int8"
         if plan.dtype != expected:
             raise PlanError(
@@ -277,16 +351,18 @@ class _Emitter:
         if operator.output == "weights":
             return
         sources = [self.plan.tensors[node.inputs[slot].name] for slot in operator.data]
-        thresholds = [source.threshold for source in sources]
-        expected = None if None in thresholds else max(t for t in thresholds if t is not None)
-        if plan.threshold != expected:
-            raise PlanError(
-                f"tensors['{plan.name}'].threshold is {plan.threshold!r}, but {operator.op} hands on the range of its "
-                f"inputs, {expected!r}"
-            )
         dtype = "uint8" if {source.dtype for source in sources} == {"uint8"} else "int8"
         if plan.dtype != dtype:
             raise PlanError(f"tensors['{plan.name}'].dtype is '{plan.dtype}', but {operator.op} returns '{dtype}' here")
+        expected: Tuple[Optional[float], Optional[int]] = (None, plan.codes)
+        if all(source.threshold is not None for source in sources):
+            expected = joined_range(sources, dtype)
+        for field_name, found, value in zip(("threshold", "codes"), (plan.threshold, plan.codes), expected):
+            if found != value:
+                raise PlanError(
+                    f"tensors['{plan.name}'].{field_name} is {found!r}, but {operator.op} hands on the range of its "
+                    f"inputs, {value!r}"
+                )
 
     def _add(
         self,
@@ -302,16 +378,25 @@ class _Emitter:
         return node
 
 
+def _without_last(graph: Graph) -> Graph:
+    """Return the inside of a fused node without its last operator."""
+    copy = graph.copy()
+    copy.outputs = [copy.outputs[0].node.inputs[0]]
+    copy.prune()
+    return copy
+
+
 def _three(node: Node) -> _Codes:
     return _Codes(Tensor(node, 0), Tensor(node, 1), Tensor(node, 2))
 
 
 def _range(plan: TensorPlan) -> Dict[str, str]:
     """Return the calibrated range as attributes, in the nine digits that tell float32 numbers apart."""
-    if plan.threshold is None:
+    if plan.scale is None:
         return {}
-    low: Optional[float] = 0.0 if plan.dtype == "uint8" else -plan.threshold
-    return {"min_calib_range": f"{low:.9g}", "max_calib_range": f"{plan.threshold:.9g}"}
+    end = range_end(plan)
+    low = 0.0 if plan.dtype == "uint8" else -end
+    return {"min_calib_range": f"{low:.9g}", "max_calib_range": f"{end:.9g}"}
 
 
 def _name_outputs(outputs: List[Tensor], originals: List[Tensor], nodes: List[Node]) -> None:

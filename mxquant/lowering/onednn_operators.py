@@ -64,6 +64,7 @@ def _convolution(network: Network, node: Node, calibrated: bool) -> Answer:
         )
     )
     act = _activation(node)
+    bound = float(node.subgraphs[0].outputs[0].node.attrs["a_max"]) if act == "clip" else None
     return Int8Operator(
         op="_sg_mkldnn_conv",
         must=True,
@@ -72,6 +73,9 @@ def _convolution(network: Network, node: Node, calibrated: bool) -> Answer:
         sum_input=sum_input,
         channel_wise=per_channel,
         fuses_requantize=per_channel,
+        bound=bound,
+        reads_zero_point=per_channel and with_bias and not any(read_tuple(inner, "pad")),
+        returns_zero_point=per_channel and with_bias and not with_sum and bound is not None,
         note=note,
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, FrozenSet, Tuple, Union
+from typing import ClassVar, FrozenSet, Optional, Tuple, Union
 
 from mxquant.graph import Network, Node
 from mxquant.plan import QuantPlan
@@ -48,6 +48,11 @@ class Int8Operator:
         Whether the operator can return float32 by itself.
     fuses_requantize : bool
         Whether the operator can bring the result into its range by itself, rather than through a requantize node.
+    bound : float or None
+        Where a fused clip ends. The operator clips by the largest code alone, so that the range of the result must not
+        reach beyond, and all codes are used.
+    reads_zero_point, returns_zero_point : bool
+        Whether the data may be int8 with a zero point, and whether the result can be.
     note : str
         What the user should know about how this node is computed; becomes part of the plan's reason.
     """
@@ -58,11 +63,14 @@ class Int8Operator:
     accepts: FrozenSet[str] = ANY_INT8
     output: str = "own"
     result: str = "int8"
-    sum_input: int | None = None
+    sum_input: Optional[int] = None
     weights: Tuple[int, ...] = ()
     channel_wise: bool = False
     float_output: bool = False
     fuses_requantize: bool = True
+    bound: Optional[float] = None
+    reads_zero_point: bool = False
+    returns_zero_point: bool = False
     note: str = ""
 
 
@@ -94,6 +102,14 @@ class Target(ABC):
     @abstractmethod
     def describe(self, network: Network, node: Node, calibrated: bool) -> Union[Int8Operator, str]:
         """Return how `node` of a prepared network is computed in int8, or the reason why it cannot be."""
+
+    @abstractmethod
+    def safe_data_codes(self, network: Network, node: Node, isa: str) -> int:
+        """Return the largest uint8 code of its data with which `node` cannot saturate on a CPU of level `isa`."""
+
+    @abstractmethod
+    def weight_codes(self, network: Network, node: Node, dtype: str, granularity: str, isa: str) -> int:
+        """Return the code of its largest weight with which `node` cannot saturate on data of type `dtype`."""
 
     @abstractmethod
     def observed(self, network: Network) -> FrozenSet[str]:

@@ -104,11 +104,11 @@ def without(kind: str, name: str) -> Callable[[QuantPlan], QuantPlan]:
             r"contains is \['c1'\], but the network has \['c1', 'act'\]",
         ),
         (
-            edit("tensor", "act_output", dtype="int8"),
+            edit("tensor", "act_output", dtype="int8", codes=None),
             "dtype is 'int8', but .* returns 'uint8' here",
         ),
         (
-            edit("tensor", "data", dtype="float32", threshold=None),
+            edit("tensor", "data", dtype="float32", threshold=None, codes=None),
             "dtype is 'float32', but an int8 layer reads it",
         ),
         (edit("tensor", "data", threshold=None), r"tensors\['data'\].threshold is null, but an int8 layer needs it"),

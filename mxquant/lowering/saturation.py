@@ -1,0 +1,148 @@
+"""When int8 sums of products saturate on CPUs without VNNI.
+
+Found by experiment with oneDNN 2.4.4 (``DNNL_MAX_CPU_ISA`` = SSE41, AVX, AVX2, AVX512_CORE: all alike) against exact
+integer arithmetic; ``tests/lowering/test_saturation.py`` repeats it. The instruction ``vpmaddubsw`` multiplies uint8
+data by int8 weights and adds two neighbouring products in a saturating int16:
+
+* neighbours are the input channels 2i and 2i + 1 of one group at one place of the kernel; in a FullyConnected the
+  inputs 2i and 2i + 1 of the flattened row. The last of an odd number has none. Further sums are made in int32;
+* a 2D depthwise convolution has one input channel per group, so it is exact;
+* other groups of which either channel count is no multiple of 4, and 3D depthwise, have no kernel of their own. On
+  AVX-512 they are a product of matrices, where rows hold all channels of the first place of the kernel, then those of
+  the next: neighbours are the elements 2i and 2i + 1 of a row, at two places where the number of channels is odd. On
+  AVX2 they are exact, and int8 data do not halve their weights;
+* int8 data of a convolution get 128 added, and oneDNN halves the weights in return: (127 + 128) · (64 + 64) = 32640.
+  Nothing saturates, and one bit of the weights is lost, in depthwise convolutions too;
+* int8 data of a FullyConnected get 128 added as well, but the weights stay: the bound is that of uint8 data up to 255.
+
+A pair of codes w₁, w₂ of one sign cannot saturate on data up to c if c · (|w₁| + |w₂|) ≤ 32767 (32768 for negative
+ones). Products of different signs only take from each other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Tuple
+
+import numpy as np
+
+from mxquant.lowering.quantized_params import INT8_RANGE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["halved_weight_codes", "largest_safe_code", "neighbours", "pair_sums", "weight_codes", "weights_safe_at"]
+
+_LARGEST, _SMALLEST = 32767, -32768
+
+
+def neighbours(shape: Tuple[int, ...], groups: int = 1) -> NDArray[np.int64]:
+    """Return for each weight of an output channel the one whose product is added to its own in int16.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the layer's weight: output channels, input channels of a group, kernel.
+    groups : int
+        Number of groups of a convolution.
+
+    Returns
+    -------
+    numpy.ndarray
+        Positions in the flattened weights of a channel, or -1, shape (K,).
+    """
+    positions = np.arange(int(np.prod(shape[1:]))).reshape((1, *shape[1:]))
+    first, second = _pairs(positions, shape[0], groups)
+    partner = np.full(positions.size, -1)
+    partner[first], partner[second] = second, first
+    return partner
+
+
+def pair_sums(codes: NDArray[Any], groups: int = 1) -> Tuple[int, int]:
+    """Return the largest sum of positive codes of a pair, and the smallest of negative ones.
+
+    Parameters
+    ----------
+    codes : numpy.ndarray
+        Whole numbers, shape (output channels, input channels of a group, ...).
+    groups : int
+        Number of groups of a convolution.
+
+    Returns
+    -------
+    tuple of int
+        At least 0, and at most 0.
+    """
+    codes = codes.astype(np.int16)
+    first, second = _pairs(codes, len(codes), groups)
+    positive = np.maximum(first, 0) + np.maximum(second, 0)
+    negative = np.minimum(first, 0) + np.minimum(second, 0)
+    # A code without a partner is a sum too; one with a partner is no larger than its pair's.
+    return (
+        max(int(positive.max(initial=0)), int(codes.max(initial=0))),
+        min(int(negative.min(initial=0)), int(codes.min(initial=0))),
+    )
+
+
+def largest_safe_code(codes: NDArray[Any], groups: int = 1) -> int:
+    """Return the largest uint8 code, at most 255, of data with which no pair of weights saturates.
+
+    Parameters
+    ----------
+    codes : numpy.ndarray
+        Codes of the weights, -128 to 127, shape (output channels, input channels of a group, ...).
+    groups : int
+        Number of groups of a convolution.
+
+    Returns
+    -------
+    int
+        From 128 to 255, and 255 for a 2D depthwise convolution, whose products are not added in pairs.
+    """
+    positive, negative = pair_sums(codes, groups)
+    return min(255, _LARGEST // max(positive, 1), _SMALLEST // min(negative, -1))
+
+
+def weights_safe_at(codes: NDArray[Any], data_code: int, groups: int = 1) -> bool:
+    """Whether no pair of weights saturates on data up to `data_code`."""
+    return largest_safe_code(codes, groups) >= data_code
+
+
+def _pairs(rows: NDArray[Any], channels: int, groups: int) -> Tuple[NDArray[Any], NDArray[Any]]:
+    """Return the first and the second of each pair, as views where possible.
+
+    `rows` has the shape of a weight, or of one output channel of it; `channels` is the number of all of them.
+    """
+    depthwise = groups == channels and rows.shape[1] == 1 and rows.ndim < 5
+    parts = rows.reshape(len(rows), rows.shape[1], -1)
+    if groups > 1 and rows.shape[1] % 2 and not depthwise:
+        parts = parts.transpose(0, 2, 1).reshape(len(rows), -1, 1)
+    even = parts.shape[1] // 2 * 2
+    return parts[:, 0:even:2], parts[:, 1:even:2]
+
+
+def weight_codes(values: NDArray[Any]) -> NDArray[np.int8]:
+    """Return weights as MXNet's operators quantize them, with a scale for each channel.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        float32, shape (output channels, ...).
+
+    Returns
+    -------
+    numpy.ndarray
+        Codes from -128 to 127, in the shape of `values`; zeros for a channel of zeros.
+    """
+    return _codes(values, np.float32(1))
+
+
+def halved_weight_codes(values: NDArray[Any]) -> NDArray[np.int8]:
+    """Return weights as oneDNN halves them for int8 data: codes from -64 to 64."""
+    return _codes(values, np.float32(0.5))
+
+
+def _codes(values: NDArray[Any], factor: np.float32) -> NDArray[np.int8]:
+    rows = values.reshape(len(values), -1).astype(np.float32)
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    scales = np.float32(INT8_RANGE) / np.where(largest > 0, largest, np.float32(1))
+    return np.clip(np.rint(rows * (scales * factor)), -128, 127).astype(np.int8).reshape(values.shape)

@@ -1,0 +1,424 @@
+"""The integer arithmetic of a plan in float32 operators: what an int8 CPU will compute, on any device.
+
+Tensors that the plan stores as int8 hold whole numbers, their codes. A convolution of codes with codes of weights is
+exact in float32 up to 2²⁴. Its sums are brought to the codes of the result as oneDNN does it, by one multiplication per
+output channel, then clipped, and rounded to nearest, halves to even, by adding and taking away 1.5 · 2²³::
+
+    q_y = round(clip((Σ q_w q_x + q_b) · (s_x s_w / s_y) [+ q_sum · s_sum / s_y], low, high))
+
+FullyConnected, elemwise_mul, BatchNorm and Embedding are computed on real values, which may differ from oneDNN's in
+the last digits. Not simulated: a grouped convolution that needs a requantize node of MXNet's gets 0.4 to 0.6 % too
+large there; a sum of uint8 and int8 tensors apart from a convolution may differ by one code; saturation of sums, where
+a plan for 'vnni' is run on a CPU without.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
+
+import numpy as np
+
+from mxquant.errors import PlanError
+from mxquant.graph import Network, Node, Tensor
+from mxquant.graph.attributes import read_tuple
+from mxquant.lowering.onednn_limits import HALVED, stored_weights
+from mxquant.lowering.quantized_params import INT8_RANGE, UINT8_RANGE, largest_magnitude, quantize_int8, range_end
+from mxquant.lowering.zero_points import bias_shift
+from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["SIMULATE", "LinearLayer", "int8_weight", "simulate", "simulate_layers"]
+
+SIMULATE = "simulate"
+_ROUNDER = 1.5 * 2**23
+# Step of the weights of a channel that has none but zeros.
+_SMALLEST_STEP = 1e-9
+_LINEAR = ("Convolution", "FullyConnected")
+
+
+@dataclass(frozen=True)
+class LinearLayer:
+    """A convolution or FullyConnected of the simulation.
+
+    Parameters
+    ----------
+    op : str
+        Its operator.
+    plan : LayerPlan
+        Its plan.
+    data, result : TensorPlan or None
+        Plans of what it reads, and of what it makes with all that is fused into it.
+    in_codes : bool
+        Whether what is fused into it is computed in codes of the result, rather than in real values.
+    exact_weights : bool
+        Whether weights and bias are left as they are.
+    """
+
+    op: str
+    plan: LayerPlan
+    data: TensorPlan
+    result: Optional[TensorPlan]
+    in_codes: bool
+    exact_weights: bool = False
+
+    @property
+    def data_scale(self) -> float:
+        """The real value of one code of the data."""
+        assert self.data.scale is not None
+        return self.data.scale
+
+    @property
+    def result_shift(self) -> float:
+        """What a zero point of the result takes from the simulated result."""
+        if self.result is None or not self.result.zero_point or self.result.scale is None:
+            return 0.0
+        return self.result.zero_point * self.result.scale
+
+    def units(self, weight: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the real value, for each output channel, of one unit of its simulated result."""
+        if self.op == "FullyConnected":
+            return np.ones(len(weight))
+        steps = stored_weights(weight, self.plan.weight_codes or 127, self.plan.granularity)[1]
+        return self.data_scale * np.maximum(steps, _SMALLEST_STEP)
+
+    def weight(self, weight: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the real values that the int8 operator computes with, in the shape of `weight`."""
+        return int8_weight(self.op, weight, self.plan)
+
+    def simulated(
+        self, weight: NDArray[Any], bias: Optional[NDArray[Any]]
+    ) -> Tuple[NDArray[Any], Optional[NDArray[Any]]]:
+        """Return weight and bias as the simulated operator takes them, in units of its result."""
+        if self.exact_weights:
+            units = self.units(weight)
+            shares = (self.data_scale / units).reshape((-1,) + (1,) * (weight.ndim - 1))
+            return weight * shares, None if bias is None else (bias + self.result_shift) / units
+        if self.op == "FullyConnected":
+            if bias is not None and self.plan.granularity == "tensor-wise":
+                bias = quantize_int8(bias)[0] * np.float64(largest_magnitude(bias) / 127)
+            return self.weight(weight) * self.data_scale, bias
+        stored, steps = stored_weights(weight, self.plan.weight_codes or 127, self.plan.granularity)
+        if bias is None:
+            return stored, None
+        halved = self.plan.weight_codes == HALVED
+        sums = stored.reshape(len(stored), -1).sum(axis=1) * steps
+        shift = bias_shift(sums, self.data, self.result)
+        shifted = (bias if shift is None else bias + shift).astype(np.float32)
+        whole = np.rint(shifted * (self.weight_scales(weight) * _span_over_end(self.data))) / (1 + halved)
+        # Data with a zero point are simulated without: the sum of weights goes again.
+        of_data = bias_shift(sums, self.data, None)
+        return stored, whole if of_data is None else whole - of_data / self.units(weight)
+
+    def scales(self, weight: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the factors of a convolution's sums, shape (O,), by the float32 divisions that MXNet makes."""
+        if not self.in_codes:
+            return self.units(weight).astype(np.float32)
+        assert self.result is not None
+        scales = _span_over_end(self.result) / _span_over_end(self.data) / self.weight_scales(weight)
+        return scales * np.float32(2 if self.plan.weight_codes == HALVED else 1)
+
+    def weight_scales(self, weight: NDArray[Any]) -> NDArray[np.float32]:
+        """Return codes per real value of a convolution's weights, shape (O,), in float32 as MXNet computes them."""
+        rows = weight.reshape(len(weight) if self.plan.granularity == "channel-wise" else 1, -1)
+        largest = np.maximum(np.abs(rows).max(axis=1).astype(np.float32), np.float32(_SMALLEST_STEP * INT8_RANGE))
+        return np.broadcast_to(np.float32(INT8_RANGE) / largest, (len(weight),))
+
+
+def int8_weight(op: str, weight: NDArray[Any], layer: LayerPlan) -> NDArray[np.float64]:
+    """Return the real values that an int8 layer computes with.
+
+    Parameters
+    ----------
+    op : {'Convolution', 'FullyConnected'}
+        The layer's operator.
+    weight : numpy.ndarray
+        Its fp32 weight, shape (O, ...).
+    layer : LayerPlan
+        Its plan.
+
+    Returns
+    -------
+    numpy.ndarray
+        The shape of `weight`.
+    """
+    codes = layer.weight_codes or 127
+    if op == "FullyConnected" and layer.granularity == "tensor-wise":
+        return quantize_int8(weight, codes)[0] * np.float64(largest_magnitude(weight) / codes)
+    stored, steps = stored_weights(weight, codes, layer.granularity)
+    return stored * steps.reshape((-1,) + (1,) * (weight.ndim - 1))
+
+
+def simulate(network: Network, plan: QuantPlan, exact_weights: bool = False) -> Network:
+    """Return a float32 network that computes what the int8 network of a plan computes.
+
+    Parameters
+    ----------
+    network : Network
+        The canonical fp32 network.
+    plan : QuantPlan
+        A calibrated plan for it.
+    exact_weights : bool
+        Whether to round activations only.
+
+    Returns
+    -------
+    Network
+        Its operators are those of `network`, by the same names, and elementwise ones between them.
+
+    Raises
+    ------
+    PlanError
+        If the plan is not calibrated, or does not fit the network.
+    """
+    return simulate_layers(network, plan, exact_weights)[0]
+
+
+def simulate_layers(
+    network: Network, plan: QuantPlan, exact_weights: bool = False
+) -> Tuple[Network, Mapping[str, LinearLayer]]:
+    """Do what :func:`simulate` does; return also its convolutions and FullyConnected layers by name."""
+    if plan.settings.get("method") == "none":
+        raise PlanError("the plan is not calibrated; only a plan with thresholds can be simulated")
+    simulation = _Simulation(network.copy(), plan, exact_weights)
+    return simulation.run(), simulation.linear
+
+
+class _Simulation:
+    def __init__(self, network: Network, plan: QuantPlan, exact_weights: bool) -> None:
+        self.exact_weights = exact_weights
+        self.graph, self.params, self.plan = network.graph, dict(network.params), plan
+        self.layers = {name: layer for layer in plan.layers.values() for name in layer.contains}
+        self.nodes: List[Node] = []
+        self.linear: Dict[str, LinearLayer] = {}
+        # Tensors of the network as codes, as real values, and inside a layer as multiples of the codes of its result.
+        self.codes: Dict[Tensor, Tensor] = {}
+        self.reals: Dict[Tensor, Tensor] = {}
+        self.inside: Dict[Tensor, Tensor] = {}
+        self.results: Dict[str, TensorPlan] = {}
+        self.curved: Dict[str, bool] = {}
+        for node in self.graph.operators:
+            layer = self._int8_layer(node)
+            if layer is not None:
+                self.curved[layer.name] = self.curved.get(layer.name, False) or _is_curved(node, layer)
+                if self._stored(node.output) is not None:
+                    self.results[layer.name] = self.plan.tensors[node.output.name]
+
+    def run(self) -> Network:
+        for node in self.graph.nodes:
+            layer = self._int8_layer(node)
+            if layer is None:
+                self._float_node(node)
+            else:
+                self._int8_node(node, layer)
+        self.graph.outputs = [self._real(tensor) for tensor in self.graph.outputs]
+        self.graph.nodes = self.nodes
+        self.graph.prune()
+        self.graph.verify()
+        used = {node.name for node in self.graph.variables}
+        return Network(self.graph, {name: value for name, value in self.params.items() if name in used})
+
+    def _int8_layer(self, node: Node) -> Optional[LayerPlan]:
+        if node.is_variable:
+            return None
+        layer = self.layers.get(node.layers[0])
+        if layer is None:
+            raise PlanError(f"layers['{node.layers[0]}'] is missing; the network computes it as a layer of its own")
+        return layer if layer.precision == "int8" else None
+
+    def _stored(self, tensor: Tensor) -> Optional[TensorPlan]:
+        """Return the plan of a tensor that exists as codes."""
+        plan = self.plan.tensors.get(tensor.name)
+        return plan if plan is not None and plan.threshold is not None else None
+
+    def _float_node(self, node: Node) -> None:
+        node.inputs = [self._real(tensor) for tensor in node.inputs]
+        self.nodes.append(node)
+
+    def _real(self, tensor: Tensor) -> Tensor:
+        """Return a tensor as real values."""
+        if tensor not in self.codes or self._int8_layer(tensor.node) is None:
+            return self.inside.get(tensor, tensor)
+        if tensor not in self.reals:
+            plan = self.plan.tensors[tensor.name]
+            self.reals[tensor] = self._op("_mul_scalar", f"{tensor.name}_real", [self.codes[tensor]], scalar=plan.scale)
+        return self.reals[tensor]
+
+    def _coded(self, tensor: Tensor) -> Tensor:
+        """Return a tensor as codes."""
+        plan = self.plan.tensors[tensor.name]
+        if tensor in self.codes:
+            return self.codes[tensor]
+        value = self.params.get(tensor.node.name) if tensor.node.is_variable else None
+        if value is not None:
+            return self._parameter(f"{tensor.name}_codes", quantize_int8(value)[0])
+        source = self._op("_mul_scalar", f"{tensor.name}_scaled", [tensor], scalar=_span_over_end(plan))
+        if plan.zero_point:
+            source = self._op("_plus_scalar", f"{tensor.name}_shifted", [source], scalar=plan.zero_point)
+        self.codes[tensor] = self._rounded(source, plan, tensor.name)
+        return self.codes[tensor]
+
+    def _rounded(self, source: Tensor, plan: TensorPlan, name: str, truncated: bool = False) -> Tensor:
+        low, high = _ends(plan)
+        clipped = self._op("clip", f"{name}_clipped", [source], a_min=low, a_max=high)
+        if truncated:
+            return self._op("trunc", f"{name}_codes", [clipped])
+        raised = self._op("_plus_scalar", f"{name}_raised", [clipped], scalar=_ROUNDER)
+        rounded = self._op("_minus_scalar", f"{name}_codes", [raised], scalar=_ROUNDER)
+        if not plan.zero_point:
+            return rounded
+        return self._op("_minus_scalar", f"{name}_from_zero", [rounded], scalar=plan.zero_point)
+
+    def _int8_node(self, node: Node, layer: LayerPlan) -> None:
+        main = node.layers[0] == layer.name
+        if node.op in _LINEAR and main:
+            self._linear(node, layer)
+        elif not main:
+            self._fused(node, layer)
+        elif node.op in ("Pooling", "Flatten", "flatten", "Activation"):
+            self._inherited(node)
+        elif node.op in ("Concat", "concat", "elemwise_add"):
+            plan = self.plan.tensors[node.output.name]
+            node.inputs = [self._in_codes_of(tensor, plan) for tensor in node.inputs]
+            self.nodes.append(node)
+            self.codes[node.output] = self._rounded(node.output, plan, node.output.name)
+        else:
+            self._on_reals(node, layer)
+
+    def _linear(self, node: Node, layer: LayerPlan) -> None:
+        result = self.results.get(layer.name)
+        data = self.plan.tensors[node.inputs[0].name]
+        linear = LinearLayer(node.op, layer, data, result, self._is_in_codes(layer), self.exact_weights)
+        self.linear[node.name] = linear
+        names = [tensor.node.name for tensor in node.inputs[1:]]
+        values = [self.params[name] for name in names]
+        simulated = linear.simulated(values[0], values[1] if len(values) > 1 else None)
+        node.inputs[0] = self._coded(node.inputs[0])
+        for slot, value in enumerate(simulated[: len(names)], start=1):
+            assert value is not None
+            node.inputs[slot] = self._parameter(f"{node.name}_{names[slot - 1]}_int8", value)
+        self.nodes.append(node)
+        tensor = node.output
+        if node.op == "Convolution":
+            shape = (1, -1) + (1,) * len(read_tuple(node, "kernel"))
+            scales = self._parameter(f"{node.name}_scale", linear.scales(values[0]).reshape(shape))
+            tensor = self._op("broadcast_mul", f"{node.name}_result", [tensor, scales])
+        elif self._is_in_codes(layer):
+            assert result is not None and result.scale is not None
+            tensor = self._op("_mul_scalar", f"{node.name}_result", [tensor], scalar=1 / result.scale)
+        self.inside[node.output] = tensor
+        self._finish(node, layer)
+
+    def _is_in_codes(self, layer: LayerPlan) -> bool:
+        """Whether the inside of a layer is computed in codes of its result: it has any, and no curved activation."""
+        return layer.name in self.results and not self.curved[layer.name]
+
+    def _fused(self, node: Node, layer: LayerPlan) -> None:
+        """Compute an addition or activation inside a layer."""
+        result = self.results.get(layer.name)
+        inputs = []
+        for tensor in node.inputs:
+            if self._int8_layer(tensor.node) is layer:
+                inputs.append(self.inside[tensor])
+            elif result is not None and self._is_in_codes(layer):
+                inputs.append(self._in_codes_of(tensor, result))
+            else:
+                inputs.append(
+                    self._op("_mul_scalar", f"{node.name}_sum", [self._coded(tensor)], scalar=self._scale(tensor))
+                )
+        if node.op == "clip" and self._is_in_codes(layer):
+            # The ends of the codes are those of the clip.
+            self.inside[node.output] = inputs[0]
+        else:
+            node.inputs = inputs
+            self.nodes.append(node)
+            self.inside[node.output] = node.output
+        self._finish(node, layer)
+
+    def _finish(self, node: Node, layer: LayerPlan) -> None:
+        """Round the result of a layer, where `node` is its last."""
+        plan = self._stored(node.output)
+        if plan is None or plan is not self.results.get(layer.name):
+            return
+        source = self.inside[node.output]
+        if not self._is_in_codes(layer):
+            source = self._op(
+                "_mul_scalar", f"{node.output.name}_scaled", [source], scalar=1 / self._scale(node.output)
+            )
+        self.codes[node.output] = self._rounded(source, plan, node.output.name)
+
+    def _scale(self, tensor: Tensor) -> float:
+        scale = self.plan.tensors[tensor.name].scale
+        assert scale is not None
+        return scale
+
+    def _in_codes_of(self, tensor: Tensor, plan: TensorPlan) -> Tensor:
+        """Return a tensor in units of another tensor's codes."""
+        codes = self._coded(tensor)
+        assert plan.scale is not None
+        if self._scale(tensor) == plan.scale:
+            return codes
+        name = f"{tensor.name}_in_codes_of_{plan.name}"
+        return self._op("_mul_scalar", name, [codes], scalar=np.float32(self._scale(tensor) / plan.scale))
+
+    def _inherited(self, node: Node) -> None:
+        node.inputs = [self._coded(tensor) for tensor in node.inputs]
+        self.nodes.append(node)
+        averages = node.op == "Pooling" and node.attrs.get("pool_type") == "avg"
+        plan = self.plan.tensors[node.output.name]
+        self.codes[node.output] = self._rounded(node.output, plan, node.output.name) if averages else node.output
+
+    def _on_reals(self, node: Node, layer: LayerPlan) -> None:
+        """Compute elemwise_mul, BatchNorm or Embedding on real values that were rounded."""
+        for slot, tensor in enumerate(node.inputs):
+            if tensor.node.is_variable and tensor.node.name in self.params and tensor.name in self.plan.tensors:
+                value = self.params[tensor.node.name]
+                rounded = quantize_int8(value)[0] * np.float32(largest_magnitude(value) / 127)
+                node.inputs[slot] = self._parameter(f"{node.name}_{tensor.name}_int8", rounded)
+            elif self._stored(tensor) is not None:
+                codes = self._coded(tensor)
+                node.inputs[slot] = self._op("_mul_scalar", f"{node.name}_{slot}", [codes], scalar=self._scale(tensor))
+        if node.op == "Embedding":
+            value = self.params[node.inputs[1].node.name]
+            rounded = quantize_int8(value)[0] * np.float32(largest_magnitude(value) / 127)
+            node.inputs[1] = self._parameter(f"{node.name}_rows_int8", rounded)
+        self.nodes.append(node)
+        self.inside[node.output] = node.output
+        plan = self._stored(node.output)
+        if plan is not None:
+            source = self._op("_mul_scalar", f"{node.name}_scaled", [node.output], scalar=1 / self._scale(node.output))
+            # oneDNN's product of two tensors is not rounded to nearest, but towards 0.
+            self.codes[node.output] = self._rounded(source, plan, node.output.name, node.op == "elemwise_mul")
+
+    def _op(self, op: str, name: str, inputs: List[Tensor], **attrs: Any) -> Tensor:
+        node = Node(op, name, {key: f"{value:.9g}" for key, value in attrs.items()}, inputs)
+        self.nodes.append(node)
+        return node.output
+
+    def _parameter(self, name: str, value: NDArray[Any]) -> Tensor:
+        self.params[name] = value.astype(np.float32)
+        variable = Node("null", name)
+        self.nodes.append(variable)
+        return variable.output
+
+
+def _is_curved(node: Node, layer: LayerPlan) -> bool:
+    """Whether an activation needs real values: any but ReLU, and but a clip that is left to the ends of the codes."""
+    if node.op == "Activation":
+        return node.attrs.get("act_type") != "relu"
+    return node.op not in ("elemwise_add", *_LINEAR) and (node.op != "clip" or layer.op != "Convolution")
+
+
+def _span_over_end(plan: TensorPlan) -> np.float32:
+    """Return codes per real value, in float32 as MXNet computes them from the range."""
+    return np.float32(UINT8_RANGE if plan.dtype == "uint8" else INT8_RANGE) / np.float32(range_end(plan))
+
+
+def _ends(plan: TensorPlan) -> Tuple[int, int]:
+    """Return the smallest and largest code."""
+    if plan.dtype == "int8":
+        return -128, 127
+    # A uint8 sum in the memory of an int8 tensor ends at 127; every other one saturates at 255 only.
+    return 0, 127 if plan.codes == 127 else 255
