@@ -4,7 +4,8 @@
 :func:`calibrate`      run the fp32 network on data: :class:`Statistics` of its tensors
 :func:`make_plan`      decide what runs in int8 and how: a :class:`QuantPlan`
 :func:`lower`          do it: a :class:`QuantizedModel`
-:func:`quantize`       all three
+:func:`quantize`       all three, and weights that lose less
+:func:`sensitivity`    measure which layers lose how much
 =====================  ====================================================================
 
 :mod:`mxquant.quantization` has the functions of ``mxnet.contrib.quantization``. Everything that is raised on purpose
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
         PlanError,
         StatisticsError,
     )
-    from mxquant.pipeline import calibrate, lower, make_plan, quantize
+    from mxquant.pipeline import calibrate, lower, make_plan, quantize, sensitivity
     from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
     from mxquant.quantized_model import QuantizedModel
     from mxquant.stats import Histogram, Statistics
@@ -55,6 +56,7 @@ __all__ = [
     "lower",
     "make_plan",
     "quantize",
+    "sensitivity",
 ]
 
 del _compat
@@ -72,7 +74,7 @@ _MODULES = {
         "PlanError",
         "StatisticsError",
     ),
-    "pipeline": ("calibrate", "lower", "make_plan", "quantize"),
+    "pipeline": ("calibrate", "lower", "make_plan", "quantize", "sensitivity"),
     "plan": ("LayerPlan", "QuantPlan", "TensorPlan"),
     "quantized_model": ("QuantizedModel",),
     "stats": ("Histogram", "Statistics"),

@@ -14,9 +14,9 @@ iterable of ``DataBatch``      like a DataIter; a gluon ``DataLoader`` is one of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from mxquant.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Batch", "batches", "peek"]
+__all__ = ["Batch", "Sample", "batches", "peek"]
 
 _BATCH_OF_ARRAY = 32
 _KEPT = ("float32", "int32", "int64")
@@ -46,6 +46,39 @@ class Batch:
 
     arrays: Mapping[str, NDArray[Any]]
     size: int
+
+
+@dataclass
+class Sample:
+    """The first examples of a stream of batches, kept while the stream passes by.
+
+    Parameters
+    ----------
+    size : int
+        How many to keep at most.
+    """
+
+    size: int
+    parts: List[Mapping[str, NDArray[Any]]] = field(default_factory=list)
+    kept: int = 0
+
+    def of(self, stream: Iterable[Batch]) -> Iterator[Batch]:
+        """Yield every batch, keeping examples of the first ones that have one shape."""
+        for batch in stream:
+            missing = self.size - self.kept
+            if missing > 0 and (not self.parts or _shapes(self.parts[0]) == _shapes(batch.arrays)):
+                self.parts.append({name: value[:missing].copy() for name, value in batch.arrays.items()})
+                self.kept += min(batch.size, missing)
+            yield batch
+
+    @property
+    def arrays(self) -> Dict[str, NDArray[Any]]:
+        """The examples by name of the input."""
+        return {name: np.concatenate([part[name] for part in self.parts]) for name in (self.parts or [{}])[0]}
+
+
+def _shapes(arrays: Mapping[str, NDArray[Any]]) -> Dict[str, Tuple[int, ...]]:
+    return {name: value.shape[1:] for name, value in arrays.items()}
 
 
 def batches(data: Any, inputs: Sequence[str], num_examples: Optional[int] = None) -> Iterator[Batch]:

@@ -7,14 +7,24 @@ A net is a Symbol with its parameters, a HybridBlock, or the prefix of a checkpo
 
 from __future__ import annotations
 
-from typing import Any, Dict, FrozenSet, Mapping, Optional, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple, Union
 
 from mxquant import model as models
 from mxquant._compat import mx
-from mxquant.data import batches, peek
+from mxquant.accuracy.goal import Goal
+from mxquant.accuracy.judge import Judge
+from mxquant.accuracy.mixed_precision import search
+from mxquant.accuracy.presets import EXAMPLES, improve, number_of_trials, takes_any_batch
+from mxquant.accuracy.thresholds import choose_methods
+from mxquant.analysis.sensitivity import Sensitivity, measure
+from mxquant.analysis.timing import layer_seconds
+from mxquant.data import Sample, batches, peek
 from mxquant.errors import InputError, PlanError, StatisticsError
 from mxquant.graph import Network
 from mxquant.lowering.onednn import OneDNN
+from mxquant.lowering.simulate import SIMULATE, simulate
 from mxquant.lowering.target import Target
 from mxquant.mxnet_bridge import split_params, symbol_of
 from mxquant.plan import QuantPlan
@@ -24,11 +34,15 @@ from mxquant.progress import progress_bar
 from mxquant.quantized_model import QuantizedModel
 from mxquant.stats import HistogramCollector, Statistics
 from mxquant.stats.runner import run
+from mxquant.thresholds import METHODS
 from mxquant.version import __version__
 
-__all__ = ["TARGETS", "calibrate", "collect", "lower", "make_plan", "quantize", "quantize_loaded"]
+__all__ = ["TARGETS", "calibrate", "collect", "lower", "make_plan", "quantize", "quantize_loaded", "sensitivity"]
 
 TARGETS: Mapping[str, Target] = {OneDNN.name: OneDNN()}
+
+# How many examples the choice of a threshold for each tensor looks at.
+AUTO_EXAMPLES = 16
 
 
 def calibrate(
@@ -82,13 +96,19 @@ def calibrate(
 
 
 def collect(
-    model: models.Model, data: Any, num_examples: Optional[int] = None, ctx: Any = None, nonfinite: str = "raise"
+    model: models.Model,
+    data: Any,
+    num_examples: Optional[int] = None,
+    ctx: Any = None,
+    nonfinite: str = "raise",
+    sample: Optional[Sample] = None,
 ) -> Statistics:
-    """Do what :func:`calibrate` does, with a network that is loaded already."""
+    """Do what :func:`calibrate` does, with a network that is loaded already; keep the examples that `sample` wants."""
     canonical = model.canonical.network
     collector = HistogramCollector(nonfinite=nonfinite)
     with progress_bar("calibrating", num_examples) as progress:
         stream = batches(data, model.inputs, num_examples)
+        stream = stream if sample is None else sample.of(stream)
         examples, count = run(canonical, stream, collector, ctx, progress, _observed(canonical))
     return Statistics(
         collector.histograms,
@@ -171,6 +191,7 @@ def lower(
     aux_params: Optional[Mapping[str, Any]] = None,
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
+    target: Optional[str] = None,
 ) -> QuantizedModel:
     """Turn a network into the int8 network that a plan describes.
 
@@ -182,6 +203,9 @@ def lower(
         The plan.
     arg_params, aux_params, data_names, label_names
         As for :func:`calibrate`.
+    target : {'simulate', None}
+        'simulate' for a float32 network that rounds as the int8 network does, and runs on any device; default: the
+        target that the plan was made for.
 
     Returns
     -------
@@ -193,20 +217,32 @@ def lower(
     PlanError
         If the plan is of another network, or asks for what cannot be done, naming the field.
     """
-    return _lower(models.load(net, arg_params, aux_params, data_names, label_names), plan)
+    return _lower(models.load(net, arg_params, aux_params, data_names, label_names), plan, target)
 
 
-def _lower(model: models.Model, plan: QuantPlan) -> QuantizedModel:
+def _lower(model: models.Model, plan: QuantPlan, target: Optional[str] = None) -> QuantizedModel:
     if not isinstance(plan, QuantPlan):
         raise InputError(f"plan is {type(plan).__name__}, expected a QuantPlan; read a file with QuantPlan.load")
     if plan.network != model.digest:
         raise PlanError(
             f"the plan is of network {plan.network[:12]}..., this one is {model.digest[:12]}...; plan again"
         )
-    network = _target(plan.target).lower(model.canonical.network, plan)
+    if target not in (None, plan.target, SIMULATE):
+        raise InputError(
+            f"target is {target!r}, expected {plan.target!r}, which the plan was made for, or {SIMULATE!r}"
+        )
+    return _emit(model, model.canonical.network, plan, target)
+
+
+def _emit(model: models.Model, canonical: Network, plan: QuantPlan, target: Optional[str] = None) -> QuantizedModel:
+    """Return the int8 form of a canonical network, which may have other weights than that of `model`."""
+    network = simulate(canonical, plan) if target == SIMULATE else _target(plan.target).lower(canonical, plan)
+    return QuantizedModel(*_symbol_and_params(network), plan, model.inputs, model.structure)
+
+
+def _symbol_and_params(network: Network) -> Tuple[Any, Dict[str, Any], Dict[str, Any]]:
     symbol = symbol_of(network.graph)
-    args, aux = split_params(network, symbol)
-    return QuantizedModel(symbol, args, aux, plan, model.inputs, model.structure)
+    return (symbol, *split_params(network, symbol))
 
 
 def quantize(
@@ -221,9 +257,13 @@ def quantize(
     ctx: Any = None,
     nonfinite: str = "raise",
     target: str = "onednn",
+    accuracy: Optional[str] = None,
+    metric: Any = None,
+    max_drop: Optional[float] = None,
+    checkpoint: Optional[Union[str, Path]] = None,
     **options: Any,
 ) -> QuantizedModel:
-    """Calibrate, plan and lower in one call.
+    """Calibrate, plan, improve and lower in one call.
 
     Parameters
     ----------
@@ -233,8 +273,18 @@ def quantize(
         Calibration examples; needed unless ``method=None``.
     arg_params, aux_params, data_names, label_names, num_calib_examples, ctx, nonfinite
         As for :func:`calibrate`.
+    accuracy : {'fast', 'balanced', 'best'}
+        How much work goes into weights that lose less; see :mod:`mxquant.accuracy.presets`. Default: 'balanced', and
+        'fast' without calibration.
+    metric : str, callable or tuple, optional
+        What the int8 network has to reach: 'sqnr>=20 dB', a function of a Gluon block, or (data, labels) for top-1
+        accuracy; see :mod:`mxquant.accuracy.goal`. As few layers as possible are left in float32 for it.
+    max_drop : float, optional
+        By how much the function or the top-1 accuracy may be lower than in float32.
+    checkpoint : str or Path, optional
+        A file in which the search for these layers keeps what it has measured, to go on from there.
     target, **options
-        As for :func:`make_plan`.
+        As for :func:`make_plan`. The method may also be 'auto': for each tensor the one with the least measured error.
 
     Returns
     -------
@@ -250,12 +300,76 @@ def quantize(
     """
     example, data = peek(data) if data is not None else ([], None)
     model = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
-    statistics = None
-    if options.get("method", PlanOptions.method) is not None:
-        if data is None:
-            raise InputError("data: calibration needs examples; pass data, or method=None to find ranges at run time")
-        statistics = collect(model, data, num_calib_examples, ctx, nonfinite)
-    return quantize_loaded(model, statistics, options, target)
+    method = options.get("method", PlanOptions.method)
+    if method is None:
+        if accuracy not in (None, "fast"):
+            raise InputError(f"accuracy is {accuracy!r}, but without calibration (method=None) only 'fast' is possible")
+        return quantize_loaded(model, None, options, target)
+    if data is None:
+        raise InputError("data: calibration needs examples; pass data, or method=None to find ranges at run time")
+    accuracy = "balanced" if accuracy is None else accuracy
+    if accuracy not in EXAMPLES:
+        raise InputError(f"accuracy is {accuracy!r}, expected one of {', '.join(map(repr, EXAMPLES))}")
+    goal = Goal.of(metric, max_drop) if metric is not None or max_drop is not None else None
+    sample = Sample(max(EXAMPLES[accuracy], AUTO_EXAMPLES if method == "auto" or goal is not None else 0))
+    statistics = collect(model, data, num_calib_examples, ctx, nonfinite, sample)
+    inputs = _examples(model, sample)
+    network, plan = _improved(model, statistics, options, target, accuracy, inputs)
+    if goal is None:
+        return _emit(model, network, plan)
+    return _mixed(model, network, plan, goal, statistics, options, target, inputs, checkpoint)
+
+
+def _examples(model: models.Model, sample: Sample) -> Mapping[str, Any]:
+    """Return the kept examples, or the first batch of them where the network takes no other batch."""
+    if len(sample.parts) < 2 or takes_any_batch(model.canonical.network, sample.parts[0]):
+        return sample.arrays
+    return sample.parts[0]
+
+
+def sensitivity(
+    net: Any,
+    data: Any,
+    *,
+    arg_params: Optional[Mapping[str, Any]] = None,
+    aux_params: Optional[Mapping[str, Any]] = None,
+    data_names: Optional[Sequence[str]] = None,
+    label_names: Optional[Sequence[str]] = None,
+    num_calib_examples: Optional[int] = None,
+    target: str = "onednn",
+    **options: Any,
+) -> Sensitivity:
+    """Measure what each layer loses in int8, with its weights, its activations, and both.
+
+    Parameters
+    ----------
+    net : Symbol, HybridBlock, str or Path
+        The fp32 network.
+    data : DataIter, DataLoader, array, or iterable
+        Calibration examples; the first 16 are those that it is measured on.
+    arg_params, aux_params, data_names, label_names, num_calib_examples
+        As for :func:`calibrate`.
+    target, **options
+        As for :func:`make_plan`.
+
+    Returns
+    -------
+    Sensitivity
+        SQNR in dB of the network's output with one layer in int8, the most sensitive first; ``table()`` is a text.
+
+    Raises
+    ------
+    InputError
+        If the network, the data or an option is not what it has to be.
+    """
+    example, data = peek(data)
+    model = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
+    sample = Sample(AUTO_EXAMPLES)
+    statistics = collect(model, data, num_calib_examples, sample=sample)
+    plan = _plan(model, statistics, target, options)
+    count = sum(layer.precision == "int8" for layer in plan.layers.values())
+    with progress_bar("measuring layers", count) as progress:
+        return measure(model.canonical.network, plan, sample.arrays, progress)
 
 
 def quantize_loaded(
@@ -263,6 +377,99 @@ def quantize_loaded(
 ) -> QuantizedModel:
     """Plan and lower a network that is loaded already; `options` are fields of PlanOptions."""
     return _lower(model, _plan(model, statistics, target, options))
+
+
+def _improved(
+    model: models.Model,
+    statistics: Optional[Statistics],
+    options: Dict[str, Any],
+    target: str,
+    accuracy: str,
+    inputs: Mapping[str, Any],
+) -> Tuple[Network, QuantPlan]:
+    """Return a canonical network with better weights, and its plan."""
+    plans = _plans(model, statistics, target, options, accuracy, inputs)
+    if accuracy == "fast":
+        return model.canonical.network, plans[0]
+    with progress_bar("improving", number_of_trials(len(plans))) as progress:
+        improved = improve(model.canonical.network, plans, inputs, progress)
+    settings = {**improved.plan.settings, "accuracy": accuracy, "steps": improved.steps}
+    return improved.network, replace(improved.plan, settings=settings)
+
+
+def _mixed(
+    model: models.Model,
+    network: Network,
+    plan: QuantPlan,
+    goal: Goal,
+    statistics: Statistics,
+    options: Dict[str, Any],
+    target: str,
+    inputs: Mapping[str, Any],
+    checkpoint: Optional[Union[str, Path]],
+) -> QuantizedModel:
+    """Leave as few layers in float32 as the goal allows."""
+    canonical = replace(model.canonical, network=network)
+    judge = Judge(model.canonical.network, inputs)
+    excluded = tuple(options.get("exclude_layers") or ())
+    methods = {tensor.name: tensor.method for tensor in plan.tensors.values() if tensor.method in METHODS}
+
+    def planned(float32: FrozenSet[str]) -> QuantPlan:
+        fixed = {"method": plan.settings["method"], "tensor_methods": methods}
+        changes = {**options, **fixed, "exclude_layers": (*excluded, *sorted(float32))}
+        made = plan_network(canonical, model.digest, statistics, _target(target), PlanOptions(**changes))
+        return replace(made, settings={**made.settings, **plan.settings})
+
+    def weights(float32: FrozenSet[str]) -> Network:
+        """Return the network with the user's own weights where they are not rounded."""
+        kept = [t.node.name for node in network.graph.operators if node.layers[0] in float32 for t in node.inputs]
+        original = model.canonical.network.params
+        return Network(network.graph, {**network.params, **{name: original[name] for name in kept if name in original}})
+
+    def measured(float32: FrozenSet[str]) -> float:
+        if goal.metric is None:
+            return judge.level(weights(float32), planned(float32))
+        return goal.metric(_emit(model, weights(float32), planned(float32), SIMULATE).as_block())
+
+    if goal.metric is None:
+        least = goal.decibels or 0.0
+    else:
+        fp32 = QuantizedModel(*_symbol_and_params(model.canonical.network), plan, model.inputs, model.structure)
+        least = goal.metric(fp32.as_block()) - goal.max_drop
+    ready = measured(frozenset()) >= least
+    int8 = [name for name, layer in plan.layers.items() if layer.precision == "int8" and layer.granularity is not None]
+    noise: Dict[str, float] = {}
+    if not ready:
+        with progress_bar("measuring layers", len(int8)) as progress:
+            found = measure(network, plan, inputs, progress, parts=False)
+        noise = {row.layer: 10 ** (-row.both / 10) for row in found.layers if row.layer in int8}
+    seconds = layer_seconds(model.canonical.network, inputs) if not ready else {}
+    key = f"{model.digest} {plan.settings} {least}"
+    with progress_bar("mixing precision", None) as progress:
+        mixed = search(measured, least, noise, seconds, key=key, checkpoint=checkpoint, progress=progress)
+    final = planned(frozenset(mixed.float32))
+    final = replace(final, settings={**final.settings, "mixed precision": mixed.reason})
+    return replace(_emit(model, weights(frozenset(mixed.float32)), final), mixed_precision=mixed)
+
+
+def _plans(
+    model: models.Model,
+    statistics: Optional[Statistics],
+    target: str,
+    options: Dict[str, Any],
+    accuracy: str,
+    inputs: Mapping[str, Any],
+) -> List[QuantPlan]:
+    """Return the plans that are worth a trial."""
+
+    def make(method: Optional[str], tensors: Mapping[str, str]) -> QuantPlan:
+        return _plan(model, statistics, target, {**options, "method": method, "tensor_methods": tensors})
+
+    if options.get("method") == "auto" or (accuracy == "best" and "method" not in options):
+        network = model.canonical.network
+        auto = choose_methods(network, make, inputs)
+        return [auto] if accuracy != "best" else [auto, *(make(method, {}) for method in METHODS)]
+    return [_plan(model, statistics, target, options)]
 
 
 def _target(name: str) -> Target:

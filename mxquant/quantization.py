@@ -124,6 +124,7 @@ def quantize_model(
         data_names=data_names,
         label_names=label_names,
         num_calib_examples=num_calib_examples,
+        accuracy="fast",
         **options,
     )
     _report(logger, quantized)

@@ -1,0 +1,97 @@
+"""What a network has to reach, as users state it.
+
+=============================  ==============================================================================
+metric                         what is measured
+=============================  ==============================================================================
+'sqnr>=20' or 'sqnr>=20 dB'    SQNR of the output on calibration examples, the lowest of all outputs
+a function of a Gluon block    its value for the int8 network; more is better
+(data, labels)                 top-1 accuracy of the first output
+=============================  ==============================================================================
+
+For the latter two the int8 network may be worse than the fp32 network by at most `max_drop`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Callable, Optional
+
+import numpy as np
+
+from mxquant._compat import mx
+from mxquant.errors import InputError
+
+__all__ = ["Goal"]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A metric of a network and what it has to reach.
+
+    Parameters
+    ----------
+    decibels : float or None
+        The SQNR that is to be reached; None for a metric of another kind.
+    metric : callable or None
+        Returns a number for a Gluon block; None for SQNR.
+    max_drop : float
+        By how much the metric may fall.
+    """
+
+    decibels: Optional[float]
+    metric: Optional[Callable[[Any], float]]
+    max_drop: float = 0.0
+
+    @classmethod
+    def of(cls, metric: Any, max_drop: Optional[float]) -> Goal:
+        """Read a goal.
+
+        Parameters
+        ----------
+        metric : str, callable, or tuple of data and labels
+            See the table above.
+        max_drop : float or None
+            In units of the metric, at least 0; only for metrics other than SQNR.
+
+        Returns
+        -------
+        Goal
+            The goal.
+
+        Raises
+        ------
+        InputError
+            If it is stated in another way.
+        """
+        if isinstance(metric, str):
+            match = re.fullmatch(r"sqnr\s*>=\s*(\d+(?:\.\d*)?)\s*(?:dB)?", metric.strip())
+            if match is None:
+                raise InputError(f"metric is {metric!r}, expected 'sqnr>=20 dB', a function, or (data, labels)")
+            if max_drop is not None:
+                raise InputError(f"max_drop is {max_drop!r}, but metric={metric!r} states what has to be reached")
+            return cls(float(match.group(1)), None)
+        if isinstance(max_drop, bool) or not isinstance(max_drop, (int, float)) or not max_drop >= 0:
+            raise InputError(f"max_drop is {max_drop!r}, expected a number from 0 on, in units of the metric")
+        if callable(metric):
+            return cls(None, metric, float(max_drop))
+        if isinstance(metric, tuple) and len(metric) == 2:
+            return cls(None, _Top1(*metric), float(max_drop))
+        raise InputError(
+            f"metric is {type(metric).__name__}, expected 'sqnr>=20 dB', a function of a block, or (data, labels)"
+        )
+
+
+class _Top1:
+    """Share of examples whose largest output is that of their label."""
+
+    def __init__(self, data: Any, labels: Any) -> None:
+        self.data = data if isinstance(data, mx.nd.NDArray) else mx.nd.array(data)
+        self.labels = np.asarray(labels.asnumpy() if isinstance(labels, mx.nd.NDArray) else labels).reshape(-1)
+        if len(self.labels) != len(self.data) or not len(self.labels):
+            raise InputError(f"metric: {len(self.data)} examples, but {len(self.labels)} labels")
+
+    def __call__(self, block: Any) -> float:
+        found = block(self.data)
+        first = found[0] if isinstance(found, (list, tuple)) else found
+        return float((first.asnumpy().argmax(axis=-1).reshape(-1) == self.labels).mean())

@@ -1,0 +1,177 @@
+"""Layer-wise reconstruction: weights and biases that undo, layer by layer, what int8 did to the layers before.
+
+Two networks run side by side on calibration data: the fp32 network, and its integer simulation
+(:mod:`mxquant.lowering.simulate`). At each layer, with x the fp32 data, x̂ the simulated data, y = W x + b:
+
+1. adaptive rounding (Nagel et al. 2020, arXiv:2004.10568): integer weights Ŵ that minimize Var(W x - Ŵ x̂), by
+   coordinate descent on the closed form; see :mod:`mxquant.accuracy.rounding`;
+2. empirical bias correction (Nagel et al. 2019, arXiv:1906.04721, section 4.2): b̂ = b + E[y - (Ŵ x̂ + b)], per channel.
+
+Then the simulation goes on with what was found. The result are ordinary fp32 parameters, which the int8 operators
+quantize to just these integers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Tuple
+
+import numpy as np
+
+from mxquant._compat import mx
+from mxquant.accuracy.grid import WeightGrid
+from mxquant.accuracy.patches import rows_of
+from mxquant.accuracy.rounding import Rounding
+from mxquant.accuracy.walk import Walk
+from mxquant.graph import Network, Node
+from mxquant.graph.attributes import read_int, read_tuple
+from mxquant.lowering.isa import saturates
+from mxquant.lowering.saturation import neighbours
+from mxquant.lowering.simulate import LinearLayer, simulate_layers
+from mxquant.plan import LayerPlan, QuantPlan
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["reconstruct"]
+
+# Numbers that the rows of one layer may hold.
+_MOST = 30_000_000
+_LINEAR = ("Convolution", "FullyConnected")
+
+
+def reconstruct(
+    network: Network,
+    plan: QuantPlan,
+    inputs: Mapping[str, NDArray[Any]],
+    *,
+    rounding: bool = True,
+    bias: bool = True,
+    progress: Optional[Callable[[int], None]] = None,
+) -> Network:
+    """Return a network whose int8 form is nearer to the fp32 network.
+
+    Parameters
+    ----------
+    network : Network
+        The canonical fp32 network.
+    plan : QuantPlan
+        A calibrated plan for it.
+    inputs : mapping of str to numpy.ndarray
+        Calibration data by name, one batch.
+    rounding, bias : bool
+        What to do: adaptive rounding of weights, correction of biases.
+    progress : callable, optional
+        Called with the number of layers done.
+
+    Returns
+    -------
+    Network
+        The same graph with other weights and biases; the plan fits it too.
+    """
+    layers = _layers(network, plan)
+    simulation, linear = simulate_layers(network, plan)
+    work = _Reconstruction(Walk(network, inputs), Walk(simulation, inputs), linear, plan, rounding, bias)
+    for done, (node, layer) in enumerate(layers, start=1):
+        work.layer(node, layer)
+        if progress is not None:
+            progress(done)
+    return Network(network.graph, {**network.params, **work.changed})
+
+
+def _layers(network: Network, plan: QuantPlan) -> List[Tuple[Node, LayerPlan]]:
+    """Return the int8 layers with weights that belong to no other layer."""
+    readers: Dict[str, int] = {}
+    for node in network.graph.operators:
+        for tensor in node.inputs:
+            readers[tensor.name] = readers.get(tensor.name, 0) + 1
+    found = []
+    for node in network.graph.operators:
+        layer = plan.layers.get(node.layers[0])
+        if node.op not in _LINEAR or layer is None or layer.precision != "int8":
+            continue
+        if all(readers[tensor.name] == 1 for tensor in node.inputs[1:]):
+            found.append((node, layer))
+    return found
+
+
+@dataclass
+class _Reconstruction:
+    exact: Walk
+    rounded: Walk
+    linear: Mapping[str, LinearLayer]
+    plan: QuantPlan
+    rounding: bool
+    bias: bool
+    changed: Dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    def layer(self, node: Node, layer: LayerPlan) -> None:
+        """Compute one layer in both networks, after changing it in the simulation."""
+        self.exact.stop_before(node.name)
+        twin = self.rounded.stop_before(node.name)
+        linear = self.linear[node.name]
+        target = self.exact.step()
+        names = [tensor.node.name for tensor in node.inputs[1:]]
+        if self.rounding and _has_rows(node, layer):
+            weight = self._rounded_weight(node, twin, linear, target.asnumpy())
+            self.changed[names[0]] = weight
+            self._feed(twin, linear, weight, names)
+        result = self.rounded.step()
+        if not (self.bias and len(names) > 1):
+            return
+        # Exact but for the rounding of the new bias, which is less than a thousandth of a code.
+        channel = target.ndim - 1 if node.op == "FullyConnected" else 1
+        shape = [-1 if axis == channel else 1 for axis in range(target.ndim)]
+        units = mx.nd.array(linear.units(self.changed.get(names[0], self.exact.params[names[0]])).reshape(shape))
+        error = (target - mx.nd.broadcast_mul(result, units) + linear.result_shift).asnumpy()
+        shift = error.mean(axis=tuple(a for a in range(target.ndim) if a != channel), keepdims=True, dtype=np.float64)
+        self.changed[names[1]] = (self.exact.params[names[1]] + shift.reshape(-1)).astype(np.float32)
+        self.rounded.values[twin.output] = mx.nd.broadcast_add(result, mx.nd.array(shift) / units)
+
+    def _rounded_weight(
+        self, node: Node, twin: Node, linear: LinearLayer, target: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Return a weight rounded so that the layer's result varies with `target`."""
+        weight = self.exact.params[node.inputs[1].node.name]
+        data = self.rounded.value(twin.inputs[0]).asnumpy()
+        rows, results, examples = rows_of(node, data, target, weight.shape, _MOST)
+        rows *= np.float32(linear.data_scale)
+        grid = WeightGrid.of(node.op, weight, linear.plan)
+        groups, _, columns = rows.shape
+        problem = Rounding(
+            grid.original.reshape(groups, -1, columns),
+            grid.steps.reshape(groups, -1),
+            grid.fixed.reshape(groups, -1, columns),
+            grid.low,
+            grid.high,
+            *self._pairs(node, linear, weight.shape),
+        )
+        codes = problem.solve(rows, results, examples)
+        return grid.weights(codes.reshape(len(weight), columns)).reshape(weight.shape)
+
+    def _feed(self, twin: Node, linear: LinearLayer, weight: NDArray[Any], names: List[str]) -> None:
+        bias = self.exact.params[names[1]] if len(names) > 1 else None
+        for tensor, value in zip(twin.inputs[1:], linear.simulated(weight, bias)):
+            assert value is not None
+            self.rounded.params[tensor.node.name] = value.astype(np.float32)
+        if twin.op == "Convolution":
+            name = f"{twin.name}_scale"
+            self.rounded.params[name] = linear.scales(weight).reshape(self.rounded.params[name].shape)
+
+    def _pairs(
+        self, node: Node, linear: LinearLayer, shape: Tuple[int, ...]
+    ) -> Tuple[Optional[NDArray[np.int64]], Optional[int]]:
+        """Return neighbours, and the largest sum of their codes with which the layer is as safe as it was."""
+        data = linear.data
+        if self.plan.isa is None or not saturates(self.plan.isa) or (node.op == "Convolution" and data.dtype == "int8"):
+            return None, None
+        largest = data.codes if data.dtype == "uint8" else 255
+        assert largest is not None
+        return neighbours(shape, read_int(node, "num_group", 1)), 32767 // largest
+
+
+def _has_rows(node: Node, layer: LayerPlan) -> bool:
+    """Whether a layer's weights can be rounded one by one: those of FullyConnected and of 2D convolutions."""
+    if node.op == "FullyConnected":
+        return True
+    return len(read_tuple(node, "kernel")) == 2 and layer.granularity == "channel-wise"

@@ -1,0 +1,82 @@
+"""Running a network one operator at a time, so that a layer can be changed just before it is computed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Dict, FrozenSet, List, Mapping
+
+from mxquant._compat import mx
+from mxquant.graph import Graph, Network, Node, Tensor
+from mxquant.mxnet_bridge import symbol_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Walk"]
+
+
+class Walk:
+    """A forward pass that stops wherever it is told to.
+
+    A tensor is let go of as soon as no operator before the end of the pass reads it.
+
+    Parameters
+    ----------
+    network : Network
+        What is computed; its parameters may be replaced in :attr:`params` until an operator reads them.
+    inputs : mapping of str to numpy.ndarray
+        Data by name.
+    """
+
+    def __init__(self, network: Network, inputs: Mapping[str, NDArray[Any]]) -> None:
+        self.params: Dict[str, NDArray[Any]] = dict(network.params)
+        self.inputs = inputs
+        self.pending: List[Node] = network.graph.operators[::-1]
+        self.values: Dict[Tensor, Any] = {}
+        self.attrs = network.graph.attrs
+        self.uses = Counter(tensor for node in self.pending for tensor in node.inputs)
+
+    @property
+    def known(self) -> FrozenSet[str]:
+        """Names of the variables that have values; a label has none, and what reads it cannot be computed."""
+        return frozenset(self.params) | frozenset(self.inputs)
+
+    def stop_before(self, name: str) -> Node:
+        """Compute every operator before the one called `name`; return that one."""
+        while self.pending[-1].name != name:
+            self.step()
+        return self.pending[-1]
+
+    def value(self, tensor: Tensor) -> Any:
+        """Return a tensor that is known by now, as an NDArray."""
+        if not tensor.node.is_variable:
+            return self.values[tensor]
+        name = tensor.node.name
+        value = self.params[name] if name in self.params else self.inputs[name]
+        return mx.nd.array(value, dtype=value.dtype)
+
+    def compute(self, node: Node, *data: Any) -> Any:
+        """Return the first output of the next operator, with other values for its first inputs, and stay before it."""
+        inputs = [*data, *(self.value(tensor) for tensor in node.inputs[len(data) :])]
+        return self._operator(node, [0])(*inputs)
+
+    def step(self) -> Any:
+        """Compute the next operator; return its first output."""
+        node = self.pending.pop()
+        indices = [i for i in range(node.num_outputs) if i == 0 or self.uses[Tensor(node, i)]]
+        results = self._operator(node, indices)(*[self.value(tensor) for tensor in node.inputs])
+        results = results if isinstance(results, (list, tuple)) else [results]
+        self.values.update((Tensor(node, index), result) for index, result in zip(indices, results))
+        for tensor in node.inputs:
+            self.uses[tensor] -= 1
+            if not self.uses[tensor]:
+                self.values.pop(tensor, None)
+        return results[0]
+
+    def _operator(self, node: Node, indices: List[int]) -> Any:
+        """Return a function of NDArrays that computes one node."""
+        variables = [Node("null", f"input{i}") for i in range(len(node.inputs))]
+        inputs = [variable.output for variable in variables]
+        alone = Node(node.op, "op", dict(node.attrs), inputs, node.num_outputs, node.subgraphs)
+        graph = Graph([*variables, alone], [Tensor(alone, i) for i in indices], dict(self.attrs))
+        return mx.nd.CachedOp(symbol_of(graph))

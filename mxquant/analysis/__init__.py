@@ -1,0 +1,1 @@
+"""What can be measured about an int8 network: where it loses what."""

@@ -1,0 +1,129 @@
+"""Which layers lose how much: the network with only one layer in int8, one layer after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Callable, FrozenSet, List, Mapping, Optional, Sequence, Tuple
+
+from mxquant.accuracy.judge import Judge, outputs, sqnr
+from mxquant.graph import Network
+from mxquant.lowering.simulate import int8_weight, simulate
+from mxquant.plan import QuantPlan
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["LayerSensitivity", "Sensitivity", "measure", "only"]
+
+
+@dataclass(frozen=True)
+class LayerSensitivity:
+    """SQNR of the network's output, in dB, when only this layer is int8.
+
+    Parameters
+    ----------
+    layer, op : str
+        Name and operator of the layer.
+    both : float
+        Its weights and activations are rounded.
+    weights, activations : float or None
+        Only they are; None for a layer without weights.
+    """
+
+    layer: str
+    op: str
+    both: float
+    weights: Optional[float]
+    activations: Optional[float]
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """The sensitivities of a network's int8 layers.
+
+    Parameters
+    ----------
+    layers : tuple of LayerSensitivity
+        The most sensitive first.
+    all : float
+        SQNR in dB with every layer in int8.
+    """
+
+    layers: Tuple[LayerSensitivity, ...]
+    all: float
+
+    def table(self) -> str:
+        """Return a text table, one line per layer."""
+        width = max([len("layer"), *(len(row.layer) for row in self.layers)])
+        lines = [f"{'layer':<{width}}  {'operator':<16}{'both':>8}{'weights':>9}{'activations':>13}   dB"]
+        for row in self.layers:
+            cells = (f"{row.both:8.1f}", _cell(row.weights, 9), _cell(row.activations, 13))
+            lines.append(f"{row.layer:<{width}}  {row.op:<16}{''.join(cells)}")
+        return "\n".join([*lines, f"{'all int8':<{width}}  {'':<16}{self.all:8.1f}"])
+
+
+def _cell(value: Optional[float], width: int) -> str:
+    return f"{value:{width}.1f}" if value is not None else " " * (width - 1) + "-"
+
+
+def only(plan: QuantPlan, names: FrozenSet[str]) -> QuantPlan:
+    """Return a plan in which no layers but `names` are int8; it can be simulated, but perhaps not be lowered."""
+    layers = {
+        name: layer
+        if name in names
+        else replace(
+            layer, precision="float32", granularity=None, weight_codes=None, reason="left out of a measurement"
+        )
+        for name, layer in plan.layers.items()
+    }
+    return replace(plan, layers=layers)
+
+
+def measure(
+    network: Network,
+    plan: QuantPlan,
+    inputs: Mapping[str, NDArray[Any]],
+    progress: Optional[Callable[[int], None]] = None,
+    parts: bool = True,
+) -> Sensitivity:
+    """Measure the sensitivity of every int8 layer of a plan.
+
+    Parameters
+    ----------
+    network : Network
+        The canonical fp32 network.
+    plan : QuantPlan
+        A calibrated plan for it.
+    inputs : mapping of str to numpy.ndarray
+        Examples by name of the input.
+    progress : callable, optional
+        Called with the number of layers done.
+    parts : bool
+        Whether to measure weights and activations by themselves too, which takes three times as long.
+
+    Returns
+    -------
+    Sensitivity
+        The table.
+    """
+    judge = Judge(network, inputs)
+    nodes = {node.layers[0]: node for node in network.graph.operators}
+    rows: List[LayerSensitivity] = []
+    for name, layer in plan.layers.items():
+        if layer.precision != "int8":
+            continue
+        alone = only(plan, frozenset({name}))
+        weights = activations = None
+        if parts and layer.granularity is not None and nodes[name].op in ("Convolution", "FullyConnected"):
+            variable = nodes[name].inputs[1].node.name
+            rounded = int8_weight(nodes[name].op, network.params[variable], layer).astype("float32")
+            weights = _lowest(judge, outputs(Network(network.graph, {**network.params, variable: rounded}), inputs))
+            activations = _lowest(judge, outputs(simulate(network, alone, exact_weights=True), inputs))
+        rows.append(LayerSensitivity(name, layer.op, judge.level(network, alone), weights, activations))
+        if progress is not None:
+            progress(len(rows))
+    return Sensitivity(tuple(sorted(rows, key=lambda row: row.both)), judge.level(network, plan))
+
+
+def _lowest(judge: Judge, found: Sequence[NDArray[Any]]) -> float:
+    return min(sqnr(expected, value) for expected, value in zip(judge.expected, found))
