@@ -16,7 +16,16 @@ EXTRAS = {
     # OpenCV 4.12 wants NumPy 2. Weights and images of the demo: example/requirements.txt.
     "example": ["opencv-python-headless<4.12"],
     # MXNet's own entropy calibration, to which ours is compared, asks for SciPy by names that 2.0 drops.
-    "dev": ["hypothesis", "mypy", "pytest>=7", "pytest-benchmark", "pytest-timeout", "ruff", "scipy<2"],
+    "dev": [
+        "hypothesis",
+        "mypy",
+        "pytest>=7",
+        "pytest-benchmark",
+        "pytest-timeout",
+        "ruff",
+        "scikit-learn<1.6",
+        "scipy<2",
+    ],
 }
 
 setup(
