@@ -237,7 +237,8 @@ def _lower(model: models.Model, plan: QuantPlan, target: Optional[str] = None) -
 def _emit(model: models.Model, canonical: Network, plan: QuantPlan, target: Optional[str] = None) -> QuantizedModel:
     """Return the int8 form of a canonical network, which may have other weights than that of `model`."""
     network = simulate(canonical, plan) if target == SIMULATE else _target(plan.target).lower(canonical, plan)
-    return QuantizedModel(*_symbol_and_params(network), plan, model.inputs, model.structure)
+    parts = _symbol_and_params(network)
+    return QuantizedModel(*parts, plan, model.inputs, model.structure, simulated=target == SIMULATE)
 
 
 def _symbol_and_params(network: Network) -> Tuple[Any, Dict[str, Any], Dict[str, Any]]:

@@ -36,6 +36,8 @@ class QuantizedModel:
         For a network that was a HybridBlock, how its outputs are nested; None for one flat list.
     mixed_precision : MixedPrecision or None
         How the layers in float32 were found, with the trade-off curve, where a metric had to be reached.
+    simulated : bool
+        Whether this is the simulation in float32 operators.
     """
 
     symbol: Any
@@ -45,6 +47,7 @@ class QuantizedModel:
     inputs: Tuple[str, ...]
     structure: Any = None
     mixed_precision: Optional[MixedPrecision] = None
+    simulated: bool = False
 
     def save(self, prefix: Union[str, Path], epoch: int = 0) -> None:
         """Write ``PREFIX-symbol.json``, ``PREFIX-EPOCH.params`` and ``PREFIX-plan.json``.
@@ -87,9 +90,10 @@ class QuantizedModel:
         UserWarning
             If its plan was made for CPUs with VNNI and this one has none, so that sums saturate.
         """
-        if self.plan.isa is not None and saturates(detect()) and not saturates(self.plan.isa):
+        isa = None if self.simulated else self.plan.isa
+        if isa is not None and saturates(detect()) and not saturates(isa):
             warnings.warn(
-                f"the plan is made for CPUs with int8 instructions of level '{self.plan.isa}', this one has "
+                f"the plan is made for CPUs with int8 instructions of level '{isa}', this one has "
                 f"'{detect()}': sums of products saturate; plan again with isa='{detect()}'",
                 stacklevel=2,
             )

@@ -68,5 +68,4 @@ def _line(result: Result) -> str:
     if result.error:
         return f"{names} {result.error}"
     scores = "".join(format(column.cell(result), column.format) for column in SCORES)
-    remark = (result.numbers or {}).get("remark")
-    return f"{names}{scores}" + (f"  ({remark})" if remark else "")
+    return f"{names}{scores}"

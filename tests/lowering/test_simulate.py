@@ -19,6 +19,7 @@ import mxquant
 from mxquant._compat import mx
 from mxquant.errors import InputError, PlanError
 from mxquant.graph.passes import canonicalize
+from mxquant.lowering.isa import detect, saturates
 from mxquant.lowering.simulate import int8_weight, simulate
 from mxquant.plan import LayerPlan
 from tests.networks import conv, dense, forward, images, network_of, random_params, relu, sqnr
@@ -232,6 +233,8 @@ def test_the_simulation_is_the_int8_network_on_avx2(name: str, on_avx2: Dict[str
 
 @pytest.mark.parametrize("method", ["entropy", "percentile"])
 def test_values_beyond_the_thresholds_end_at_the_same_codes(method: str) -> None:
+    if saturates(detect()):
+        pytest.skip("without VNNI sums may saturate there, which is not simulated")
     symbol, args, aux, data, plan = planned(CASES["conv, relu"], None, method)
     model = mxquant.lower(symbol, plan, arg_params=args, aux_params=aux)
     wide = 4 * data

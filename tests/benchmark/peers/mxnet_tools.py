@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from inspect import signature
 from math import prod
 from typing import Any, Dict, Tuple
 
@@ -53,14 +52,10 @@ def stock(net: Net, job: Job, mode: str) -> Tuple[Net, Dict[str, Any]]:
 def ours(net: Net, job: Job, accuracy: str) -> Tuple[Net, Dict[str, Any]]:
     """Return the int8 network of mxquant."""
     symbol, args, aux = net
-    known = "accuracy" in signature(mxquant.quantize).parameters
-    options = {"accuracy": accuracy} if known else {}
     with Timer() as timer:
-        result = mxquant.quantize(symbol, job.calibration, arg_params=args, aux_params=aux, **options)
+        result = mxquant.quantize(symbol, job.calibration, arg_params=args, aux_params=aux, accuracy=accuracy)
     notes = {"quantize_seconds": timer.seconds, "isa": result.plan.isa, "settings": dict(result.plan.settings)}
     notes["version"] = f"mxquant {mxquant.__version__}"
-    if not known:
-        notes["remark"] = "this mxquant has no accuracy="
     return (result.symbol, result.arg_params, result.aux_params), notes
 
 
