@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "Sample", "batches", "peek"]
 
 _BATCH_OF_ARRAY = 32
+_BYTES_KEPT = 80e6
 _KEPT = ("float32", "int32", "int64")
 
 
@@ -55,7 +56,7 @@ class Sample:
     Parameters
     ----------
     size : int
-        How many to keep at most.
+        How many to keep at most; fewer where they are large, so that activations stay small enough too.
     """
 
     size: int
@@ -65,7 +66,8 @@ class Sample:
     def of(self, stream: Iterable[Batch]) -> Iterator[Batch]:
         """Yield every batch, keeping examples of the first ones that have one shape."""
         for batch in stream:
-            missing = self.size - self.kept
+            each = sum(value.nbytes for value in batch.arrays.values()) / max(batch.size, 1)
+            missing = min(self.size, max(1, int(_BYTES_KEPT // max(each, 1)))) - self.kept if self.size else 0
             if missing > 0 and (not self.parts or _shapes(self.parts[0]) == _shapes(batch.arrays)):
                 self.parts.append({name: value[:missing].copy() for name, value in batch.arrays.items()})
                 self.kept += min(batch.size, missing)

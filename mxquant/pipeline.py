@@ -151,7 +151,7 @@ def make_plan(
         What will run the network: 'onednn'.
     **options
         Fields of :class:`~mxquant.planner.PlanOptions`: method, dtype, mode, granularity, exclude_layers,
-        exclude_operators, percentile.
+        exclude_operators, percentile, isa, tensor_methods.
 
     Returns
     -------

@@ -9,7 +9,7 @@ import pytest
 
 from mxquant import InputError
 from mxquant._compat import mx
-from mxquant.data import Batch, batches, peek
+from mxquant.data import Batch, Sample, batches, peek
 
 EXAMPLES = np.arange(10 * 3, dtype=np.float32).reshape(10, 3)
 LABELS = np.arange(10)
@@ -127,3 +127,23 @@ def test_peek_gives_the_first_batch_and_loses_nothing() -> None:
 def test_a_batch_is_immutable() -> None:
     with pytest.raises(AttributeError):
         Batch({}, 0).size = 1  # type: ignore[misc]
+
+
+def test_a_sample_keeps_the_first_examples_of_one_shape_while_batches_pass_by() -> None:
+    sample = Sample(5)
+    stream = [Batch({"data": np.full((2, 3), i, np.float32)}, 2) for i in range(4)]
+    stream.insert(1, Batch({"data": np.zeros((2, 4), np.float32)}, 2))
+    assert list(sample.of(iter(stream))) == stream
+    assert sample.arrays["data"][:, 0].tolist() == [0, 0, 1, 1, 2]
+    stream[0].arrays["data"][:] = 9
+    assert sample.arrays["data"][0, 0] == 0
+
+
+def test_a_sample_of_large_examples_is_small() -> None:
+    sample = Sample(32)
+    batch = Batch({"data": np.zeros((4, 3, 2000, 1500), np.float32)}, 4)
+    list(sample.of([batch, batch]))
+    assert sample.kept == 2
+    nothing = Sample(0)
+    list(nothing.of([batch]))
+    assert nothing.arrays == {}
