@@ -14,12 +14,10 @@ from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tupl
 from mxquant import model as models
 from mxquant._compat import mx
 from mxquant.accuracy.goal import Goal
-from mxquant.accuracy.judge import Judge
-from mxquant.accuracy.mixed_precision import search
+from mxquant.accuracy.mixing import Mixing
 from mxquant.accuracy.presets import EXAMPLES, improve, number_of_trials, takes_any_batch
 from mxquant.accuracy.thresholds import choose_methods
 from mxquant.analysis.sensitivity import Sensitivity, measure
-from mxquant.analysis.timing import layer_seconds
 from mxquant.data import Sample, batches, peek
 from mxquant.errors import InputError, PlanError, StatisticsError
 from mxquant.graph import Network
@@ -318,7 +316,7 @@ def quantize(
     network, plan = _improved(model, statistics, options, target, accuracy, inputs)
     if goal is None:
         return _emit(model, network, plan)
-    return _mixed(model, network, plan, goal, statistics, options, target, inputs, checkpoint)
+    return _mixed(model, network, plan, goal, statistics, options, inputs, checkpoint)
 
 
 def _examples(model: models.Model, sample: Sample) -> Mapping[str, Any]:
@@ -405,52 +403,33 @@ def _mixed(
     goal: Goal,
     statistics: Statistics,
     options: Dict[str, Any],
-    target: str,
     inputs: Mapping[str, Any],
     checkpoint: Optional[Union[str, Path]],
 ) -> QuantizedModel:
     """Leave as few layers in float32 as the goal allows."""
     canonical = replace(model.canonical, network=network)
-    judge = Judge(model.canonical.network, inputs)
     excluded = tuple(options.get("exclude_layers") or ())
     methods = {tensor.name: tensor.method for tensor in plan.tensors.values() if tensor.method in METHODS}
+    fixed = {**options, "method": plan.settings["method"], "tensor_methods": methods}
 
     def planned(float32: FrozenSet[str]) -> QuantPlan:
-        fixed = {"method": plan.settings["method"], "tensor_methods": methods}
-        changes = {**options, **fixed, "exclude_layers": (*excluded, *sorted(float32))}
-        made = plan_network(canonical, model.digest, statistics, _target(target), PlanOptions(**changes))
+        chosen = PlanOptions(**{**fixed, "exclude_layers": (*excluded, *sorted(float32))})
+        made = plan_network(canonical, model.digest, statistics, _target(plan.target), chosen)
         return replace(made, settings={**made.settings, **plan.settings})
 
-    def weights(float32: FrozenSet[str]) -> Network:
-        """Return the network with the user's own weights where they are not rounded."""
-        kept = [t.node.name for node in network.graph.operators if node.layers[0] in float32 for t in node.inputs]
-        original = model.canonical.network.params
-        return Network(network.graph, {**network.params, **{name: original[name] for name in kept if name in original}})
+    def block(weights: Network, chosen: Optional[QuantPlan]) -> Any:
+        if chosen is not None:
+            return _emit(model, weights, chosen, SIMULATE).as_block()
+        parts = _symbol_and_params(weights)
+        return QuantizedModel(*parts, plan, model.inputs, model.structure, simulated=True).as_block()
 
-    def measured(float32: FrozenSet[str]) -> float:
-        if goal.metric is None:
-            return judge.level(weights(float32), planned(float32))
-        return goal.metric(_emit(model, weights(float32), planned(float32), SIMULATE).as_block())
-
-    if goal.metric is None:
-        least = goal.decibels or 0.0
-    else:
-        fp32 = QuantizedModel(*_symbol_and_params(model.canonical.network), plan, model.inputs, model.structure)
-        least = goal.metric(fp32.as_block()) - goal.max_drop
-    ready = measured(frozenset()) >= least
-    int8 = [name for name, layer in plan.layers.items() if layer.precision == "int8" and layer.granularity is not None]
-    noise: Dict[str, float] = {}
-    if not ready:
-        with progress_bar("measuring layers", len(int8)) as progress:
-            found = measure(network, plan, inputs, progress, parts=False)
-        noise = {row.layer: 10 ** (-row.both / 10) for row in found.layers if row.layer in int8}
-    seconds = layer_seconds(model.canonical.network, inputs) if not ready else {}
-    key = f"{model.digest} {plan.settings} {least}"
+    mixing = Mixing(model.canonical.network, network, planned, block, goal, inputs)
     with progress_bar("mixing precision", None) as progress:
-        mixed = search(measured, least, noise, seconds, key=key, checkpoint=checkpoint, progress=progress)
-    final = planned(frozenset(mixed.float32))
+        mixed = mixing.search(plan, checkpoint, progress)
+    chosen = frozenset(mixed.float32)
+    final = planned(chosen)
     final = replace(final, settings={**final.settings, "mixed precision": mixed.reason})
-    return replace(_emit(model, weights(frozenset(mixed.float32)), final), mixed_precision=mixed)
+    return replace(_emit(model, mixing.weights(chosen), final), mixed_precision=mixed)
 
 
 def _plans(
