@@ -448,7 +448,10 @@ def _plans(
     if options.get("method") == "auto" or (accuracy == "best" and "method" not in options):
         network = model.canonical.network
         auto = choose_methods(network, make, inputs)
-        return [auto] if accuracy != "best" else [auto, *(make(method, {}) for method in METHODS)]
+        if accuracy != "best":
+            return [auto]
+        usual = PlanOptions.method
+        return [make(usual, {}), *(make(method, {}) for method in METHODS if method != usual), auto]
     return [_plan(model, statistics, target, options)]
 
 

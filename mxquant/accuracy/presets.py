@@ -12,7 +12,7 @@ network's output in the integer simulation, on the last quarter.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from mxquant._compat import mx
 from mxquant.accuracy.judge import Judge, outputs
@@ -34,6 +34,8 @@ _STEPS: Mapping[str, Mapping[str, Any]] = {
     "bias correction": {"bias": True, "rounding": False},
     "bias correction, adaptive rounding": {"bias": True, "rounding": True},
 }
+# In dB: a few examples tell no smaller difference between two plans.
+_CLEARLY = 0.5
 Inputs = Mapping[str, "NDArray[Any]"]
 
 
@@ -55,7 +57,7 @@ def improve(
     network : Network
         The canonical fp32 network.
     plans : sequence of QuantPlan
-        Calibrated plans for it.
+        Calibrated plans for it, the one first that the others have to be clearly better than.
     inputs : mapping of str to numpy.ndarray
         Calibration examples by name of the input.
     progress : callable, optional
@@ -73,14 +75,16 @@ def improve(
     best: Optional[Tuple[float, QuantPlan, str]] = None
     done = 0
     for plan in plans:
+        levels: Dict[str, float] = {}
         for steps, options in _STEPS.items():
             trial = reconstruct(network, plan, seen, **options) if options else network
-            level = judge.level(trial, plan)
-            if best is None or level > best[0]:
-                best = (level, plan, steps)
+            levels[steps] = judge.level(trial, plan)
             done += 1
             if progress is not None:
                 progress(done)
+        steps = max(levels, key=levels.__getitem__)
+        if best is None or levels[steps] > best[0] + _CLEARLY:
+            best = (levels[steps], plan, steps)
     assert best is not None
     _, plan, steps = best
     result = reconstruct(network, plan, inputs, **_STEPS[steps]) if _STEPS[steps] else network
