@@ -216,6 +216,7 @@ class Draft:
     int8: Set[Node] = field(default_factory=set)
     dtypes: Dict[Tensor, str] = field(default_factory=dict)
     shifted: Set[Tensor] = field(default_factory=set)
+    limits: Dict[Node, int] = field(default_factory=dict)
 
     @property
     def calibrated(self) -> bool:
@@ -365,8 +366,10 @@ class Draft:
 
     def limit(self, node: Node) -> int:
         """Return the largest uint8 code that a node can read without saturating."""
-        assert self.options.isa is not None
-        return self.target.safe_data_codes(self.network, node, self.options.isa)
+        if node not in self.limits:
+            assert self.options.isa is not None
+            self.limits[node] = self.target.safe_data_codes(self.network, node, self.options.isa)
+        return self.limits[node]
 
     def _loses_too_much(self, node: Node, data: Tensor) -> bool:
         """Whether a layer whose weights need one scale, so that they can be reduced, is better left in float32."""
