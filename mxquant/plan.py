@@ -131,6 +131,9 @@ class LayerPlan:
     weight_codes : int or None
         How many steps lead from 0 to the largest weight: 127, or fewer where that keeps sums of products from
         saturating; None where it has no int8 weights.
+    pair_codes : int or None
+        The largest sum of codes that two weights of one sign may have whose products are added in int16, 128 to 255;
+        weights above are made smaller. None where weights stay as they are.
     """
 
     name: str
@@ -140,6 +143,7 @@ class LayerPlan:
     reason: str
     granularity: Optional[str] = None
     weight_codes: Optional[int] = None
+    pair_codes: Optional[int] = None
 
     def __post_init__(self) -> None:
         where = f"layers['{self.name}']"
@@ -156,6 +160,15 @@ class LayerPlan:
             raise PlanError(
                 f"{where}.weight_codes is {self.weight_codes!r}, expected a whole number from 1 to 127 where the layer "
                 "has a granularity, else null"
+            )
+        pairs = self.pair_codes
+        if pairs is None:
+            return
+        if isinstance(pairs, bool) or not isinstance(pairs, int) or not 128 <= pairs <= 255:
+            raise PlanError(f"{where}.pair_codes is {pairs!r}, expected a whole number from 128 to 255, or null")
+        if (self.granularity, self.weight_codes) != ("channel-wise", _CODES["int8"]):
+            raise PlanError(
+                f"{where}.pair_codes is {pairs!r}, but only channel-wise weights with 127 codes can be limited"
             )
 
 
@@ -347,7 +360,7 @@ class QuantPlan:
 
 
 def _read_layer(entry: Any, position: int) -> LayerPlan:
-    fields = {"name", "op", "contains", "precision", "reason", "granularity", "weight_codes"}
+    fields = {"name", "op", "contains", "precision", "reason", "granularity", "weight_codes", "pair_codes"}
     _check_fields(entry, fields, {"name", "op", "contains", "precision"}, f"layers[{position}]")
     return LayerPlan(**{"reason": "", **entry})
 

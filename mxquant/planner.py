@@ -32,6 +32,7 @@ from typing import (
 
 import numpy as np
 
+from mxquant.code_limits import CodeLimits, Reader
 from mxquant.errors import InputError
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.passes import Canonical
@@ -41,7 +42,7 @@ from mxquant.lowering.target import Int8Operator, Target
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 from mxquant.ranges import Ranges
 from mxquant.stats import Histogram
-from mxquant.thresholds import METHODS
+from mxquant.thresholds import METHODS, choose_threshold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -216,7 +217,10 @@ class Draft:
     int8: Set[Node] = field(default_factory=set)
     dtypes: Dict[Tensor, str] = field(default_factory=dict)
     shifted: Set[Tensor] = field(default_factory=set)
-    limits: Dict[Node, int] = field(default_factory=dict)
+    pair_codes: Dict[Node, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.limits = CodeLimits(self)
 
     @property
     def calibrated(self) -> bool:
@@ -335,9 +339,10 @@ class Draft:
     def prevent_saturation(self) -> FrozenSet[str]:
         """Make room for limits on codes; return the clips that have to be computed apart from their convolution.
 
-        Codes of a tensor are limited by a wider range (see :mod:`mxquant.ranges`), unless its layer clips by the
-        largest code. Then it becomes int8 with a zero point, which has as many steps as uint8 and cannot saturate a
-        convolution; or the poolings on the way to its reader stay float32; or the clip is kept apart.
+        Codes of a tensor are limited by a wider range (see :mod:`mxquant.ranges`), unless it is better int8 with a zero
+        point, which has as many steps as uint8 and cannot saturate a convolution (:mod:`mxquant.code_limits`). A layer
+        that clips by the largest code cannot have a wider range: it gets the zero point; or the poolings on the way to
+        its reader stay float32; or the clip is kept apart.
         """
         for node in self.network.graph.operators:
             if node not in self.int8 or not self.operators[node].must or not self.operators[node].data:
@@ -347,13 +352,17 @@ class Draft:
                 self.refused[node] = "in int8 it would saturate, or its weights lose too much with one scale for all"
                 self.settle_types()
                 return self.prevent_saturation()
-            if self.dtypes[tensor] != "uint8" or self.limit(node) == 255:
+            if self.dtypes[tensor] != "uint8" or self.limits.limit(node) == 255:
                 continue
             for root, between in self.roots(tensor):
                 operator = self.operators.get(root.node) if root.node in self.int8 else None
-                if operator is None or operator.bound is None:
+                if operator is None:
                     continue
-                if between:
+                if operator.bound is None:
+                    if between or not self._can_shift(root, operator) or not self._shift_pays(root):
+                        continue
+                    self.shifted.add(root)
+                elif between:
                     why = f"in float32, so that int8 {node.layers[0]} gets codes with which it cannot saturate"
                     self.refused.update({each: why for each in between})
                 elif self._can_shift(root, operator):
@@ -364,12 +373,13 @@ class Draft:
                 return self.prevent_saturation()
         return frozenset()
 
-    def limit(self, node: Node) -> int:
-        """Return the largest uint8 code that a node can read without saturating."""
-        if node not in self.limits:
-            assert self.options.isa is not None
-            self.limits[node] = self.target.safe_data_codes(self.network, node, self.options.isa)
-        return self.limits[node]
+    def _shift_pays(self, tensor: Tensor) -> bool:
+        """Whether a tensor is better int8 with a zero point than uint8 with a limit."""
+        if not self.calibrated or tensor.name not in self.statistics:
+            return False
+        threshold = choose_threshold(self.statistics[tensor.name], "mse", unsigned=True)
+        readers = [Reader(use.node, threshold) for use in self.network.graph.uses()[tensor] if use.node is not None]
+        return self.limits.shift_pays(readers, 255)
 
     def _loses_too_much(self, node: Node, data: Tensor) -> bool:
         """Whether a layer whose weights need one scale, so that they can be reduced, is better left in float32."""
@@ -433,11 +443,17 @@ class Draft:
         operator = self.operators[node]
         granularity, why = self._granularity(node, operator, tensors)
         codes, fewer = self._weight_codes(node, operator, granularity)
-        notes = [why, fewer, operator.note]
+        pairs = self.pair_codes.get(node)
+        smaller = f"pairs of weights end at {pairs}, so that its data get more codes" if pairs is not None else ""
+        notes = [why, fewer, smaller, operator.note]
         reason = "the operator runs in int8" if operator.must else "its neighbours run in int8"
-        return LayerPlan(
-            node.layers[0], op, node.layers, "int8", "; ".join([reason, *filter(None, notes)]), granularity, codes
-        )
+        reason = "; ".join([reason, *filter(None, notes)])
+        return LayerPlan(node.layers[0], op, node.layers, "int8", reason, granularity, codes, pairs)
+
+    def is_channel_wise(self, node: Node) -> bool:
+        """Whether the weights of a layer on uint8 data have one scale per output channel."""
+        operator = self.operators[node]
+        return operator.channel_wise and (not operator.weights or self.options.granularity == "channel-wise")
 
     def _weight_codes(
         self, node: Node, operator: Int8Operator, granularity: Optional[str]

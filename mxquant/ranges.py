@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence, Tuple
 
+from mxquant.code_limits import Reader, joined
 from mxquant.graph import Node, Tensor
 from mxquant.lowering.quantized_params import SMALLEST_THRESHOLD, joined_range, parameter_range
 from mxquant.lowering.target import Int8Operator
@@ -117,23 +118,39 @@ class Ranges:
         return replace(plan, codes=127)
 
     def _limit_codes(self) -> None:
-        """Let uint8 tensors end at the code with which none of their readers can saturate.
+        """Let uint8 tensors end at a code with which none of their readers can saturate.
 
         The range grows, so that the threshold has this code. What lies between the threshold and the end of the range
         may saturate; a pair of products that does is then still nearer to the truth than if both values had been
         clipped at the threshold.
         """
         draft = self.draft
+        for tensors, readers in joined(list(self._readers_of_uint8())):
+            bounds = [plan.codes for plan in (self.plans[tensor] for tensor in tensors) if plan.codes is not None]
+            if all(draft.limits.limit(reader.node) >= min(bounds) for reader in readers):
+                continue
+            codes = draft.limits.best(readers, min(bounds))
+            first = min(readers, key=lambda reader: draft.limits.limit(reader.node)).node
+            for tensor in tensors:
+                plan = self.plans[tensor]
+                if plan.codes is not None and plan.codes > codes:
+                    reason = f"{plan.reason}; codes end at {codes}, so that {first.layers[0]} cannot saturate"
+                    self.plans[tensor] = replace(plan, codes=codes, reason=reason)
+            smaller = [reader.node for reader in readers if draft.limits.limit(reader.node) < codes]
+            draft.pair_codes.update(dict.fromkeys(smaller, 32767 // codes))
+
+    def _readers_of_uint8(self) -> Iterator[Tuple[List[Tensor], Reader]]:
+        """Yield each layer with weights that reads calibrated uint8 data, and the tensors whose codes it reads."""
+        draft = self.draft
         for node in self.graph.operators:
             if node not in draft.int8 or not draft.operators[node].must or not draft.operators[node].data:
                 continue
             tensor = node.inputs[draft.operators[node].data[0]]
-            limit = draft.limit(node) if self.plans[tensor].dtype == "uint8" else 255
-            for root, _ in draft.roots(tensor) if limit < 255 else ():
-                plan = self.plans[root]
-                if plan.codes is not None and plan.codes > limit:
-                    reason = f"{plan.reason}; codes end at {limit}, so that {node.layers[0]} cannot saturate"
-                    self.plans[root] = replace(plan, codes=limit, reason=reason)
+            plan = self.plans[tensor]
+            if len(node.inputs) < 2 or node.inputs[1].node.name not in draft.network.params:
+                continue
+            if plan.dtype == "uint8" and plan.threshold is not None:
+                yield [root for root, _ in draft.roots(tensor)], Reader(node, plan.threshold)
 
     def _chosen(self, tensor: Tensor, dtype: str, reason: str) -> TensorPlan:
         options = self.draft.options

@@ -19,15 +19,16 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, 
 import numpy as np
 
 from mxquant._compat import mx
-from mxquant.accuracy.grid import WeightGrid
 from mxquant.accuracy.patches import rows_of
 from mxquant.accuracy.rounding import Rounding
 from mxquant.accuracy.walk import Walk
 from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_int, read_tuple
 from mxquant.lowering.isa import saturates
+from mxquant.lowering.pairs import limited
 from mxquant.lowering.saturation import neighbours
 from mxquant.lowering.simulate import LinearLayer, simulate_layers
+from mxquant.lowering.weight_grid import WeightGrid
 from mxquant.plan import LayerPlan, QuantPlan
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def reconstruct(
     """
     layers = _layers(network, plan)
     simulation, linear = simulate_layers(network, plan)
-    work = _Reconstruction(Walk(network, inputs), Walk(simulation, inputs), linear, plan, rounding, bias)
+    start = limited(network, plan).params
+    work = _Reconstruction(Walk(network, inputs), Walk(simulation, inputs), linear, plan, start, rounding, bias)
     for done, (node, layer) in enumerate(layers, start=1):
         work.layer(node, layer)
         if progress is not None:
@@ -101,6 +103,7 @@ class _Reconstruction:
     rounded: Walk
     linear: Mapping[str, LinearLayer]
     plan: QuantPlan
+    start: Mapping[str, NDArray[Any]]
     rounding: bool
     bias: bool
     changed: Dict[str, NDArray[Any]] = field(default_factory=dict)
@@ -122,7 +125,7 @@ class _Reconstruction:
         # Exact but for the rounding of the new bias, which is less than a thousandth of a code.
         channel = target.ndim - 1 if node.op == "FullyConnected" else 1
         shape = [-1 if axis == channel else 1 for axis in range(target.ndim)]
-        units = mx.nd.array(linear.units(self.changed.get(names[0], self.exact.params[names[0]])).reshape(shape))
+        units = mx.nd.array(linear.units(self.changed.get(names[0], self.start[names[0]])).reshape(shape))
         error = (target - mx.nd.broadcast_mul(result, units) + linear.result_shift).asnumpy()
         shift = error.mean(axis=tuple(a for a in range(target.ndim) if a != channel), keepdims=True, dtype=np.float64)
         self.changed[names[1]] = (self.exact.params[names[1]] + shift.reshape(-1)).astype(np.float32)

@@ -28,11 +28,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 import numpy as np
 
 from mxquant.accuracy._kernels import descend
+from mxquant.lowering.pairs import nearest_codes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Moments", "Rounding", "limit_pairs"]
+__all__ = ["Moments", "Rounding"]
 
 RIDGES = (0.01, 0.1, 1.0)
 _UNLIMITED = 1 << 20
@@ -132,11 +133,8 @@ class Rounding:
 
     def nearest(self) -> NDArray[np.int64]:
         """Return the nearest codes that keep the limit of pairs."""
-        near = self.weights / np.where(self.steps > 0, self.steps, np.inf)[..., None]
-        codes: NDArray[np.int64] = np.clip(np.rint(near), self.low, self.high).astype(np.int64)
-        if self.partner is not None and self.pair_limit is not None:
-            limit_pairs(codes, near, self.fixed, self.partner, self.pair_limit)
-        return codes
+        ends = (self.low, self.high)
+        return nearest_codes(self.weights, self.steps, self.fixed, ends, self.partner, self.pair_limit)
 
     def descend(self, moments: Moments, ridge: float) -> NDArray[np.int64]:
         """Return codes by coordinate descent from the nearest ones."""
@@ -160,38 +158,3 @@ class Rounding:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(lambda begin, end: descend(codes, *arrays, bounds, begin, end), edges, edges[1:]))
         return codes
-
-
-def limit_pairs(
-    codes: NDArray[np.int64], near: NDArray[Any], fixed: NDArray[np.bool_], partner: NDArray[np.int64], limit: int
-) -> None:
-    """Bring pairs of neighbouring codes of one sign below a limit, in place, at least distance from the weights.
-
-    Parameters
-    ----------
-    codes : numpy.ndarray
-        Shape (..., K).
-    near : numpy.ndarray
-        The weights in steps, same shape.
-    fixed : numpy.ndarray
-        Weights that must not change, same shape; at most one of a pair.
-    partner : numpy.ndarray
-        Position of the neighbour of each of the K weights, or -1.
-    limit : int
-        Largest sum of magnitudes; at least the largest magnitude of one code.
-    """
-    first = np.flatnonzero(partner > np.arange(len(partner)))
-    second = partner[first]
-    while True:
-        a, b = codes[..., first], codes[..., second]
-        over = (np.sign(a) * np.sign(b) > 0) & (np.abs(a + b) > limit)
-        if not over.any():
-            return
-        # Squared distance that one step towards zero adds.
-        loss_a, loss_b = (
-            np.where(fixed[..., at], np.inf, np.square(c - np.sign(c) - near[..., at]) - np.square(c - near[..., at]))
-            for c, at in ((a, first), (b, second))
-        )
-        take_a = over & (loss_a <= loss_b)
-        codes[..., first] = np.where(take_a, a - np.sign(a), a)
-        codes[..., second] = np.where(over & ~take_a, b - np.sign(b), b)

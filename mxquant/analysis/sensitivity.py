@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Callable, FrozenSet, List, Mapping, Optio
 
 from mxquant.accuracy.judge import Judge, outputs, sqnr
 from mxquant.graph import Network
-from mxquant.lowering.simulate import int8_weight, simulate
-from mxquant.plan import QuantPlan
+from mxquant.lowering.pairs import limited
+from mxquant.lowering.simulate import simulate
+from mxquant.lowering.stored_weights import int8_weight
+from mxquant.plan import LayerPlan, QuantPlan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,9 +73,7 @@ def only(plan: QuantPlan, names: FrozenSet[str]) -> QuantPlan:
     layers = {
         name: layer
         if name in names
-        else replace(
-            layer, precision="float32", granularity=None, weight_codes=None, reason="left out of a measurement"
-        )
+        else LayerPlan(layer.name, layer.op, layer.contains, "float32", "left out of a measurement")
         for name, layer in plan.layers.items()
     }
     return replace(plan, layers=layers)
@@ -107,6 +107,7 @@ def measure(
         The table.
     """
     judge = Judge(network, inputs)
+    weights_of = limited(network, plan).params
     nodes = {node.layers[0]: node for node in network.graph.operators}
     rows: List[LayerSensitivity] = []
     for name, layer in plan.layers.items():
@@ -116,7 +117,7 @@ def measure(
         weights = activations = None
         if parts and layer.granularity is not None and nodes[name].op in ("Convolution", "FullyConnected"):
             variable = nodes[name].inputs[1].node.name
-            rounded = int8_weight(nodes[name].op, network.params[variable], layer).astype("float32")
+            rounded = int8_weight(nodes[name].op, weights_of[variable], layer).astype("float32")
             weights = _lowest(judge, outputs(Network(network.graph, {**network.params, variable: rounded}), inputs))
             activations = _lowest(judge, outputs(simulate(network, alone, exact_weights=True), inputs))
         rows.append(LayerSensitivity(name, layer.op, judge.level(network, alone), weights, activations))

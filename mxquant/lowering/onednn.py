@@ -19,9 +19,11 @@ import numpy as np
 from mxquant.errors import PlanError
 from mxquant.graph import Graph, Network, Node, Tensor
 from mxquant.lowering.onednn_fusion import fuse
-from mxquant.lowering.onednn_limits import safe_data_codes, stored_weights, weight_codes
+from mxquant.lowering.onednn_limits import pair_excess, safe_data_codes, weight_codes
 from mxquant.lowering.onednn_operators import describe
+from mxquant.lowering.pairs import PairExcess, limited
 from mxquant.lowering.quantized_params import joined_range, quantize_int8, range_end
+from mxquant.lowering.stored_weights import stored_weights
 from mxquant.lowering.target import Int8Operator, Target
 from mxquant.lowering.zero_points import bias_shift
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
@@ -51,9 +53,13 @@ class OneDNN(Target):
         """Return the int8 form of a node; see :func:`mxquant.lowering.onednn_operators.describe`."""
         return describe(network, node, calibrated)
 
-    def safe_data_codes(self, network: Network, node: Node, isa: str) -> int:
+    def safe_data_codes(self, network: Network, node: Node, isa: str, granularity: Optional[str] = None) -> int:
         """Return the largest safe uint8 code; see :func:`mxquant.lowering.onednn_limits.safe_data_codes`."""
-        return safe_data_codes(network, node, isa)
+        return safe_data_codes(network, node, isa, granularity)
+
+    def pair_excess(self, network: Network, node: Node, isa: str) -> Optional[PairExcess]:
+        """Return which pairs limit the data; see :func:`mxquant.lowering.onednn_limits.pair_excess`."""
+        return pair_excess(network, node, isa)
 
     def weight_codes(self, network: Network, node: Node, dtype: str, granularity: str, isa: str) -> int:
         """Return the code of the largest weight; see :func:`mxquant.lowering.onednn_limits.weight_codes`."""
@@ -110,7 +116,7 @@ class OneDNN(Target):
         """
         calibrated = plan.settings.get("method") != "none"
         apart = frozenset(name for name, layer in plan.layers.items() if layer.op in ("elemwise_add", "clip"))
-        fused = self.prepare(network, calibrated, apart)
+        fused = self.prepare(limited(network, plan), calibrated, apart)
         return _Emitter(fused, plan, calibrated).emit()
 
 
@@ -273,7 +279,7 @@ class _Emitter:
         name, subgraphs = f"quantized_{node.name}", node.subgraphs
         plan = self._result_plan(node, layer)
         if plan.zero_point:
-            # The two ends of the clip are the two ends of int8.
+            # The ends of int8 are those of the clip, or of the ReLU and the range.
             subgraphs = (_without_last(node.subgraphs[0]),)
             attrs = {key: value for key, value in attrs.items() if key != "with_act"}
         if operator.output != "own":

@@ -10,7 +10,7 @@ Without VNNI oneDNN adds pairs of products in int16; which, and when they satura
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional, Tuple
+from typing import TYPE_CHECKING, Optional, Tuple
 
 import numpy as np
 
@@ -18,15 +18,17 @@ from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_int
 from mxquant.lowering import saturation
 from mxquant.lowering.isa import saturates
-from mxquant.lowering.quantized_params import INT8_RANGE, quantize_int8
+from mxquant.lowering.pairs import PairExcess
+from mxquant.lowering.quantized_params import quantize_int8
+from mxquant.lowering.stored_weights import HALVED
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
-__all__ = ["HALVED", "safe_data_codes", "stored_weights", "weight_codes"]
+__all__ = ["pair_excess", "safe_data_codes", "weight_codes"]
 
-# The code of the largest weight where oneDNN halves them.
-HALVED = 64
+# A channel with a smaller largest weight has codes in float32's denormals.
+_SMALLEST = 1e-30
 _PAIRED = ("_sg_mkldnn_conv", "_sg_mkldnn_fully_connected")
 
 
@@ -57,6 +59,31 @@ def safe_data_codes(network: Network, node: Node, isa: str, granularity: Optiona
     if granularity != "channel-wise" and (node.op != "_sg_mkldnn_conv" or groups != 1):
         forms.append(quantize_int8(weight)[0])
     return min(saturation.largest_safe_code(codes, groups) for codes in forms)
+
+
+def pair_excess(network: Network, node: Node, isa: str) -> Optional[PairExcess]:
+    """Return the pairs of weights that limit the codes of a layer's data.
+
+    Parameters
+    ----------
+    network : Network
+        The fused fp32 network.
+    node : Node
+        One of its operators, whose weights have a step for each output channel.
+    isa : str
+        Level of the CPU's int8 instructions.
+
+    Returns
+    -------
+    PairExcess or None
+        None where nothing saturates, or weights cannot be made smaller: in groups, or where they are too small for
+        float32 to tell their codes apart.
+    """
+    if node.op not in _PAIRED or not saturates(isa) or (node.op == "_sg_mkldnn_conv" and _groups(node) != 1):
+        return None
+    weight = network.params[node.inputs[1].node.name]
+    largest = np.abs(weight.reshape(len(weight), -1)).max(axis=1)
+    return PairExcess.of(weight) if (largest[largest > 0] > _SMALLEST).all() else None
 
 
 def _groups(node: Node) -> int:
@@ -99,29 +126,3 @@ def weight_codes(network: Network, node: Node, dtype: str, granularity: str, isa
         return HALVED if isa != "avx2" or _has_kernel(node, weight.shape) else 127
     safe = (codes for codes in range(127, 63, -1) if saturation.weights_safe_at(quantize_int8(weight, codes)[0], 255))
     return next(safe, 63)
-
-
-def stored_weights(
-    weight: NDArray[Any], codes: int, granularity: Optional[str]
-) -> Tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the codes that a convolution's weights are stored in, and their steps.
-
-    Parameters
-    ----------
-    weight : numpy.ndarray
-        float32, shape (O, ...).
-    codes : int
-        The plan's weight_codes: 127, or 64 where oneDNN halves them.
-    granularity : {'tensor-wise', 'channel-wise'}
-        Whether all channels have one step.
-
-    Returns
-    -------
-    tuple of numpy.ndarray
-        Codes, whole numbers in the shape of `weight`; the value of one code, shape (O,).
-    """
-    rows = weight.reshape(len(weight) if granularity == "channel-wise" else 1, -1)
-    steps = np.abs(rows).max(axis=1).astype(np.float64) / INT8_RANGE
-    halved = codes == HALVED
-    stored = saturation.halved_weight_codes(rows) if halved else saturation.weight_codes(rows)
-    return stored.astype(np.float64).reshape(weight.shape), np.broadcast_to(steps * (1 + halved), (len(weight),))

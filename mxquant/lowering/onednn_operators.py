@@ -75,7 +75,7 @@ def _convolution(network: Network, node: Node, calibrated: bool) -> Answer:
         fuses_requantize=per_channel,
         bound=bound,
         reads_zero_point=per_channel and with_bias and not any(read_tuple(inner, "pad")),
-        returns_zero_point=per_channel and with_bias and not with_sum and bound is not None,
+        returns_zero_point=per_channel and with_bias and not with_sum and act in ("relu", "clip"),
         note=note,
     )
 

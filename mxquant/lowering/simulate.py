@@ -22,15 +22,16 @@ import numpy as np
 from mxquant.errors import PlanError
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_tuple
-from mxquant.lowering.onednn_limits import HALVED, stored_weights
+from mxquant.lowering.pairs import limited
 from mxquant.lowering.quantized_params import INT8_RANGE, UINT8_RANGE, largest_magnitude, quantize_int8, range_end
+from mxquant.lowering.stored_weights import HALVED, int8_weight, stored_weights
 from mxquant.lowering.zero_points import bias_shift
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["SIMULATE", "LinearLayer", "int8_weight", "simulate", "simulate_layers"]
+__all__ = ["SIMULATE", "LinearLayer", "simulate", "simulate_layers"]
 
 SIMULATE = "simulate"
 _ROUNDER = 1.5 * 2**23
@@ -127,30 +128,6 @@ class LinearLayer:
         return np.broadcast_to(np.float32(INT8_RANGE) / largest, (len(weight),))
 
 
-def int8_weight(op: str, weight: NDArray[Any], layer: LayerPlan) -> NDArray[np.float64]:
-    """Return the real values that an int8 layer computes with.
-
-    Parameters
-    ----------
-    op : {'Convolution', 'FullyConnected'}
-        The layer's operator.
-    weight : numpy.ndarray
-        Its fp32 weight, shape (O, ...).
-    layer : LayerPlan
-        Its plan.
-
-    Returns
-    -------
-    numpy.ndarray
-        The shape of `weight`.
-    """
-    codes = layer.weight_codes or 127
-    if op == "FullyConnected" and layer.granularity == "tensor-wise":
-        return quantize_int8(weight, codes)[0] * np.float64(largest_magnitude(weight) / codes)
-    stored, steps = stored_weights(weight, codes, layer.granularity)
-    return stored * steps.reshape((-1,) + (1,) * (weight.ndim - 1))
-
-
 def simulate(network: Network, plan: QuantPlan, exact_weights: bool = False) -> Network:
     """Return a float32 network that computes what the int8 network of a plan computes.
 
@@ -182,6 +159,7 @@ def simulate_layers(
     """Do what :func:`simulate` does; return also its convolutions and FullyConnected layers by name."""
     if plan.settings.get("method") == "none":
         raise PlanError("the plan is not calibrated; only a plan with thresholds can be simulated")
+    network = network if exact_weights else limited(network, plan)
     simulation = _Simulation(network.copy(), plan, exact_weights)
     return simulation.run(), simulation.linear
 
@@ -328,8 +306,8 @@ class _Simulation:
                 inputs.append(
                     self._op("_mul_scalar", f"{node.name}_sum", [self._coded(tensor)], scalar=self._scale(tensor))
                 )
-        if node.op == "clip" and self._is_in_codes(layer):
-            # The ends of the codes are those of the clip.
+        if self._is_in_codes(layer) and (node.op == "clip" or (result is not None and result.zero_point)):
+            # The ends of the codes are those of the clip, or of the ReLU and the range.
             self.inside[node.output] = inputs[0]
         else:
             node.inputs = inputs

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar, FrozenSet, Optional, Tuple, Union
 
 from mxquant.graph import Network, Node
+from mxquant.lowering.pairs import PairExcess
 from mxquant.plan import QuantPlan
 
 __all__ = ["ANY_INT8", "Int8Operator", "Target"]
@@ -104,8 +105,15 @@ class Target(ABC):
         """Return how `node` of a prepared network is computed in int8, or the reason why it cannot be."""
 
     @abstractmethod
-    def safe_data_codes(self, network: Network, node: Node, isa: str) -> int:
-        """Return the largest uint8 code of its data with which `node` cannot saturate on a CPU of level `isa`."""
+    def safe_data_codes(self, network: Network, node: Node, isa: str, granularity: Optional[str] = None) -> int:
+        """Return the largest uint8 code of its data with which `node` cannot saturate on a CPU of level `isa`.
+
+        `granularity` is that of its weights, None for what is safe with either.
+        """
+
+    @abstractmethod
+    def pair_excess(self, network: Network, node: Node, isa: str) -> Optional[PairExcess]:
+        """Return which pairs of weights limit the codes of `node`'s data; None where weights must stay as they are."""
 
     @abstractmethod
     def weight_codes(self, network: Network, node: Node, dtype: str, granularity: str, isa: str) -> int:

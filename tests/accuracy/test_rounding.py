@@ -11,28 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mxquant.accuracy.rounding import Moments, Rounding, limit_pairs
+from mxquant.accuracy.rounding import Moments, Rounding
+from tests.lowering.pairs_of_codes import in_pairs, one_of_a_pair, pair_sums
 
 RIDGE = 1e-6
-
-
-def in_pairs(columns: int) -> np.ndarray:
-    """Return neighbours 0-1, 2-3 and so on; the last of an odd number is alone."""
-    partner = np.arange(columns) ^ 1
-    return np.where(partner < columns, partner, -1)
-
-
-def pair_sums(codes: np.ndarray, partner: np.ndarray) -> np.ndarray:
-    """Return for each code the magnitude of its sum with its neighbour, 0 where their signs differ or one is alone."""
-    others = np.where(partner >= 0, codes[..., partner], 0)
-    return np.where(codes * others > 0, np.abs(codes + others), 0)
-
-
-def one_of_a_pair(rng: Any, shape: Tuple[int, ...]) -> np.ndarray:
-    """Return some weights to be fixed, at most one of each pair."""
-    fixed = rng.random(shape) < 0.2
-    fixed[..., 1::2] &= ~fixed[..., : shape[-1] // 2 * 2 : 2]
-    return fixed
 
 
 def layer(
@@ -184,31 +166,6 @@ def test_solving_keeps_every_limit(case: Any) -> None:
     assert codes.min() >= rounding.low and codes.max() <= rounding.high
     assert (codes == rounding.nearest())[rounding.fixed].all()
     assert rounding.pair_limit is None or pair_sums(codes, rounding.partner).max() <= rounding.pair_limit
-
-
-@given(st.integers(0, 9999), st.integers(1, 9), st.sampled_from([128, 129, 150, 200]))
-def test_limited_pairs_keep_the_limit_at_least_distance(seed: int, columns: int, limit: int) -> None:
-    rng = np.random.default_rng(seed)
-    near = rng.uniform(-128, 127, (4, columns))
-    fixed, partner, codes = one_of_a_pair(rng, near.shape), in_pairs(columns), np.rint(near).astype(np.int64)
-    found = codes.copy()
-    limit_pairs(found, near, fixed, partner, limit)
-    assert pair_sums(found, partner).max() <= limit
-    assert (np.abs(found) <= np.abs(codes)).all() and (found * codes >= 0).all()
-    assert (found == codes)[fixed | (pair_sums(codes, partner) <= limit)].all()
-    for row, k in zip(*np.nonzero((pair_sums(codes, partner) > limit) & (partner > np.arange(columns)))):
-        pair = slice(k, k + 2)
-        splits = np.arange(limit + 1)
-        options = np.sign(codes[row, k]) * np.stack([splits, limit - splits], axis=1)
-        options = options[(~fixed[row, pair] | (options == codes[row, pair])).all(axis=1)]
-        best = np.square(options - near[row, pair]).sum(axis=1).min()
-        assert np.square(found[row, pair] - near[row, pair]).sum() <= best + 1e-6
-
-
-def test_weights_further_apart_than_neighbours_are_paired_by_position() -> None:
-    codes = np.array([[100, 5, 90, -7]])
-    limit_pairs(codes, codes.astype(float), np.array([[True, False, False, False]]), np.array([2, 3, 0, 1]), 128)
-    assert codes.tolist() == [[100, 5, 28, -7]]
 
 
 def test_data_of_zeros_leave_the_nearest_codes() -> None:

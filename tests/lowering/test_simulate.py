@@ -20,7 +20,8 @@ from mxquant._compat import mx
 from mxquant.errors import InputError, PlanError
 from mxquant.graph.passes import canonicalize
 from mxquant.lowering.isa import detect, saturates
-from mxquant.lowering.simulate import int8_weight, simulate
+from mxquant.lowering.simulate import simulate
+from mxquant.lowering.stored_weights import int8_weight
 from mxquant.plan import LayerPlan
 from tests.networks import conv, dense, forward, images, network_of, random_params, relu, sqnr
 

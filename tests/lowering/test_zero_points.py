@@ -84,8 +84,38 @@ def test_elsewhere_no_tensor_has_a_zero_point(isa: str, padded: bool) -> None:
     assert not any(found.zero_point for found in plan.tensors.values())
 
 
-def test_the_int8_network_on_avx2_is_right_and_equal_to_its_simulation(tmp_path: Any) -> None:
-    symbol, args, data, plan = planned("avx2")
+def with_relu(outlier: float) -> Tuple[Any, Any, np.ndarray, Any]:
+    """Return a network of which the ReLU could be limited, its data a few times `outlier` larger, and its plan."""
+    symbol = relu(conv(relu(conv(mx.sym.var("data"), "c1", 16), "act1"), "c2", 16, 1), "act2")
+    data = images(*SHAPE)
+    data[0, :, 0, 0] *= outlier
+    args, _ = random_params(symbol, data=SHAPE)
+    statistics = mxquant.calibrate(symbol, data, arg_params=args)
+    return symbol, args, data, mxquant.make_plan(symbol, statistics, arg_params=args, isa="avx2", method="minmax")
+
+
+def test_a_relu_has_a_zero_point_where_coarse_data_would_cost_more_than_coarse_weights() -> None:
+    plan = with_relu(outlier=20)[-1]
+    assert (plan.tensors["act1_output"].dtype, plan.tensors["act1_output"].zero_point) == ("int8", -128)
+    assert plan.layers["c2"].weight_codes == 64
+
+
+def test_a_relu_whose_data_need_no_fine_steps_keeps_the_weights_fine() -> None:
+    plan = with_relu(outlier=0.1)[-1]
+    assert (plan.tensors["act1_output"].dtype, plan.tensors["act1_output"].zero_point) == ("uint8", 0)
+    assert plan.tensors["act1_output"].codes < 255
+    assert plan.layers["c2"].weight_codes == 127
+
+
+# A value 20 times as large as the others makes 8 bits coarse.
+@pytest.mark.parametrize(
+    "network, level", [(lambda: planned("avx2"), 30), (lambda: with_relu(20), 20)], ids=["clip", "relu"]
+)
+def test_the_int8_network_on_avx2_is_right_and_equal_to_its_simulation(
+    tmp_path: Any, network: Any, level: float
+) -> None:
+    symbol, args, data, plan = network()
+    assert any(found.zero_point for found in plan.tensors.values())
     mxquant.lower(symbol, plan, arg_params=args).save(tmp_path / "net")
     np.save(tmp_path / "net-data.npy", data)
     environment = {**os.environ, "DNNL_MAX_CPU_ISA": "AVX2", "MXNET_SUBGRAPH_BACKEND": "NONE"}
@@ -95,7 +125,7 @@ def test_the_int8_network_on_avx2_is_right_and_equal_to_its_simulation(tmp_path:
         int8 = outputs["arr_0"]
     simulation = mxquant.lower(symbol, plan, arg_params=args, target="simulate")
     simulated = forward(simulation.symbol, dict(simulation.arg_params), {}, data=data)[0]
-    assert sqnr(forward(symbol, args, {}, data=data)[0], int8) >= 30
+    assert sqnr(forward(symbol, args, {}, data=data)[0], int8) >= level
     assert sqnr(int8, simulated) >= 80
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mxquant.accuracy.grid import WeightGrid
-from mxquant.lowering.simulate import int8_weight
+from mxquant.lowering.stored_weights import int8_weight
+from mxquant.lowering.weight_grid import WeightGrid
 from mxquant.plan import LayerPlan
 
 KINDS = [

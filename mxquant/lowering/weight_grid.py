@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mxquant.lowering.quantized_params import INT8_RANGE
-from mxquant.lowering.simulate import int8_weight
+from mxquant.lowering.stored_weights import int8_weight
 from mxquant.plan import LayerPlan
 
 if TYPE_CHECKING:

@@ -1,0 +1,201 @@
+"""Weights whose neighbours cannot saturate an int16, and what it costs to make them so.
+
+On CPUs without VNNI a pair of weights of one sign whose codes add up to S bears data up to the code 32767 / S; see
+:mod:`mxquant.lowering.saturation`. The few pairs with the largest S would cost all data codes. They can be brought
+down to a limit L instead, each by S - L steps, shared between the two where neither is the largest of its channel,
+which defines the step. Per output channel with step d, the layer's result then has a further error of variance and
+mean ::
+
+    d² Var(x) Σ (S - L)² · (1 or 1/2)        d E[x] Σ ±(S - L)
+
+over the pairs above L.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
+
+import numpy as np
+
+from mxquant.graph import Network, Node
+from mxquant.graph.attributes import read_int
+from mxquant.lowering.saturation import neighbours, weight_codes
+from mxquant.lowering.weight_grid import WeightGrid
+from mxquant.plan import LayerPlan, QuantPlan
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["LEAST_LIMIT", "PairExcess", "largest_data_code", "limited", "nearest_codes"]
+
+# Any sum that one weight alone may have.
+LEAST_LIMIT = 128
+_LARGEST_SUM = 256
+# Weights looked at in one go.
+_CHUNK = 1 << 22
+
+
+def largest_data_code(limit: int) -> int:
+    """Return the largest uint8 code of data that pairs of weights with sums up to `limit` can bear."""
+    return min(255, 32767 // limit)
+
+
+@dataclass(frozen=True)
+class PairExcess:
+    """How many pairs of a layer's weights have which sum, weighted by what an error in them does.
+
+    Parameters
+    ----------
+    squares : numpy.ndarray
+        For each sum up to 256: Σ d² over its pairs, halved for those that can share; shape (257,).
+    signed : numpy.ndarray
+        For each output channel and sum: d · (negative pairs - positive pairs), shape (O, 257).
+    """
+
+    squares: NDArray[np.float64]
+    signed: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, weight: NDArray[Any], groups: int = 1) -> PairExcess:
+        """Return that of a weight, float32, shape (O, ...), with one step per output channel."""
+        partner = neighbours(weight.shape, groups)
+        first = np.flatnonzero(partner > np.arange(len(partner)))
+        steps = np.abs(weight.reshape(len(weight), -1)).max(axis=1).astype(np.float64) / 127
+        squares = np.zeros(_LARGEST_SUM + 1)
+        signed = np.zeros((len(weight), _LARGEST_SUM + 1))
+        for rows in _chunks(weight):
+            codes = weight_codes(weight[rows]).reshape(-1, len(partner)).astype(np.int16)
+            a, b = codes[:, first], codes[:, partner[first]]
+            channel, pair = np.nonzero((np.sign(a) == np.sign(b)) & (np.abs(a + b) > LEAST_LIMIT))
+            a, b = a[channel, pair], b[channel, pair]
+            sums, own = np.abs(a + b), steps[rows][channel]
+            share = np.where(np.maximum(np.abs(a), np.abs(b)) >= 127, 1.0, 0.5)
+            squares += np.bincount(sums, own * own * share, _LARGEST_SUM + 1)
+            flat = np.bincount(channel * (_LARGEST_SUM + 1) + sums, -np.sign(a) * own, signed[rows].size)
+            signed[rows] = flat.reshape(-1, _LARGEST_SUM + 1)
+        return cls(squares, signed)
+
+    def noise(self, limit: int, mean: float, variance: float) -> float:
+        """Return the mean squared error, summed over output channels, of bringing all pairs down to `limit`.
+
+        Parameters
+        ----------
+        limit : int
+            Largest sum of the codes of a pair.
+        mean, variance : float
+            Of the data.
+        """
+        excess = np.maximum(np.arange(_LARGEST_SUM + 1) - limit, 0)
+        return float(variance * (self.squares @ np.square(excess)) + np.square(mean * (self.signed @ excess)).sum())
+
+
+def limited(network: Network, plan: QuantPlan) -> Network:
+    """Return a network whose weights keep the plan's limits on pairs.
+
+    Parameters
+    ----------
+    network : Network
+        The canonical fp32 network.
+    plan : QuantPlan
+        A plan for it.
+
+    Returns
+    -------
+    Network
+        `network` itself where nothing has to change; else the same graph with other weights.
+    """
+    changed: Dict[str, NDArray[Any]] = {}
+    for node in network.graph.operators:
+        layer = plan.layers.get(node.layers[0])
+        if layer is None or layer.pair_codes is None or node.op not in ("Convolution", "FullyConnected"):
+            continue
+        name = node.inputs[1].node.name
+        weight = _limited_weight(node, network.params[name], layer, layer.pair_codes)
+        if weight is not None:
+            changed[name] = weight
+    return Network(network.graph, {**network.params, **changed}) if changed else network
+
+
+def _limited_weight(node: Node, weight: NDArray[Any], layer: LayerPlan, limit: int) -> Optional[NDArray[np.float32]]:
+    """Return a weight of which only channels with a pair above the limit are changed; None where there is none."""
+    partner = neighbours(weight.shape, read_int(node, "num_group", 1))
+    result: Optional[NDArray[np.float32]] = None
+    for rows in _chunks(weight):
+        codes = weight_codes(weight[rows]).reshape(-1, len(partner)).astype(np.int16)
+        first = np.flatnonzero(partner > np.arange(len(partner)))
+        a, b = codes[:, first], codes[:, partner[first]]
+        over = np.flatnonzero(((np.sign(a) == np.sign(b)) & (np.abs(a + b) > limit)).any(axis=1))
+        if not len(over):
+            continue
+        some = weight[rows][over]
+        grid = WeightGrid.of(node.op, some, layer)
+        result = weight.astype(np.float32) if result is None else result
+        smaller = nearest_codes(grid.original, grid.steps, grid.fixed, (grid.low, grid.high), partner, limit)
+        result[rows.start + over] = grid.weights(smaller).reshape(some.shape)
+    return result
+
+
+def nearest_codes(
+    weights: NDArray[Any],
+    steps: NDArray[Any],
+    fixed: NDArray[np.bool_],
+    ends: Tuple[int, int],
+    partner: Optional[NDArray[np.int64]] = None,
+    limit: Optional[int] = None,
+) -> NDArray[np.int64]:
+    """Return the codes nearest to weights, with pairs of neighbours brought below a limit.
+
+    Parameters
+    ----------
+    weights : numpy.ndarray
+        Shape (..., K).
+    steps : numpy.ndarray
+        The value of one code, shape (...); 0 for a channel without weights.
+    fixed : numpy.ndarray
+        Weights that keep their nearest code, bool, shape (..., K); at most one of a pair.
+    ends : tuple of int
+        The smallest and largest code.
+    partner : numpy.ndarray, optional
+        Position of the neighbour of each of the K weights, or -1.
+    limit : int, optional
+        Largest sum of the codes of two neighbours of one sign; at least the largest magnitude of one code.
+
+    Returns
+    -------
+    numpy.ndarray
+        Whole numbers, shape (..., K), at least distance from the weights.
+    """
+    near = weights / np.where(steps > 0, steps, np.inf)[..., None]
+    codes: NDArray[np.int64] = np.clip(np.rint(near), *ends).astype(np.int64)
+    if partner is not None and limit is not None:
+        _limit_pairs(codes, near, fixed, partner, limit)
+    return codes
+
+
+def _limit_pairs(
+    codes: NDArray[np.int64], near: NDArray[Any], fixed: NDArray[np.bool_], partner: NDArray[np.int64], limit: int
+) -> None:
+    """Bring pairs of neighbouring codes of one sign down to a limit, in place."""
+    first = np.flatnonzero(partner > np.arange(len(partner)))
+    second = partner[first]
+    a, b = codes[..., first], codes[..., second]
+    *row, pair = np.nonzero((np.sign(a) * np.sign(b) > 0) & (np.abs(a + b) > limit))
+    at = ((*row, first[pair]), (*row, second[pair]))
+    pairs, goals = np.stack([codes[each] for each in at]), np.stack([near[each] for each in at])
+    kept = np.stack([fixed[each] for each in at])
+    while True:
+        over = np.abs(pairs.sum(axis=0)) > limit
+        if not over.any():
+            break
+        # Squared distance that one step towards zero adds.
+        losses = np.where(kept, np.inf, np.square(pairs - np.sign(pairs) - goals) - np.square(pairs - goals))
+        chosen = over & (np.arange(2)[:, None] == losses.argmin(axis=0))
+        pairs -= np.where(chosen, np.sign(pairs), 0)
+    for index, values in zip(at, pairs):
+        codes[index] = values
+
+
+def _chunks(weight: NDArray[Any]) -> List[slice]:
+    step = max(1, _CHUNK // max(1, weight[0].size))
+    return [slice(begin, min(begin + step, len(weight))) for begin in range(0, len(weight), step)]
