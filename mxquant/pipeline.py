@@ -13,6 +13,7 @@ from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tupl
 
 from mxquant import model as models
 from mxquant._compat import mx
+from mxquant.accuracy.bias_correction import channel_axes, correct_biases
 from mxquant.accuracy.goal import Goal
 from mxquant.accuracy.mixing import Mixing
 from mxquant.accuracy.presets import EXAMPLES, improve, number_of_trials, takes_any_batch
@@ -103,7 +104,7 @@ def collect(
 ) -> Statistics:
     """Do what :func:`calibrate` does, with a network that is loaded already; keep the examples that `sample` wants."""
     canonical = model.canonical.network
-    collector = HistogramCollector(nonfinite=nonfinite)
+    collector = HistogramCollector(nonfinite, channel_axes(canonical))
     with progress_bar("calibrating", num_examples) as progress:
         stream = batches(data, model.inputs, num_examples)
         stream = stream if sample is None else sample.of(stream)
@@ -115,6 +116,7 @@ def collect(
         num_batches=count,
         mxquant_version=__version__,
         mxnet_version=mx.__version__,
+        channel_sums=collector.channel_sums,
     )
 
 
@@ -171,14 +173,20 @@ def _plan(model: models.Model, statistics: Optional[Statistics], target: str, op
     unknown = sorted(set(options) - set(PlanOptions.__dataclass_fields__))
     if unknown:
         raise InputError(f"unknown option '{unknown[0]}'; known are {', '.join(PlanOptions.__dataclass_fields__)}")
-    if statistics is not None and not isinstance(statistics, Statistics):
+    _check_statistics(model, statistics)
+    return plan_network(model.canonical, model.digest, statistics, _target(target), PlanOptions(**options))
+
+
+def _check_statistics(model: models.Model, statistics: Optional[Statistics]) -> None:
+    if statistics is None:
+        return
+    if not isinstance(statistics, Statistics):
         raise InputError(f"statistics are {type(statistics).__name__}, expected what calibrate returned, or None")
-    digest = model.digest
-    if statistics is not None and statistics.network != digest:
+    if statistics.network != model.digest:
         raise StatisticsError(
-            f"the statistics are of network {statistics.network[:12]}..., this one is {digest[:12]}...; calibrate it"
+            f"the statistics are of network {statistics.network[:12]}..., this one is {model.digest[:12]}...; "
+            "calibrate it"
         )
-    return plan_network(model.canonical, digest, statistics, _target(target), PlanOptions(**options))
 
 
 def lower(
@@ -190,6 +198,7 @@ def lower(
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
     target: Optional[str] = None,
+    statistics: Optional[Statistics] = None,
 ) -> QuantizedModel:
     """Turn a network into the int8 network that a plan describes.
 
@@ -204,6 +213,9 @@ def lower(
     target : {'simulate', None}
         'simulate' for a float32 network that rounds as the int8 network does, and runs on any device; default: the
         target that the plan was made for.
+    statistics : Statistics, optional
+        Of this network: biases are corrected for what rounding adds to a layer's result on average; see
+        :mod:`mxquant.accuracy.bias_correction`. Default: they stay as they are.
 
     Returns
     -------
@@ -215,10 +227,12 @@ def lower(
     PlanError
         If the plan is of another network, or asks for what cannot be done, naming the field.
     """
-    return _lower(models.load(net, arg_params, aux_params, data_names, label_names), plan, target)
+    return _lower(models.load(net, arg_params, aux_params, data_names, label_names), plan, statistics, target)
 
 
-def _lower(model: models.Model, plan: QuantPlan, target: Optional[str] = None) -> QuantizedModel:
+def _lower(
+    model: models.Model, plan: QuantPlan, statistics: Optional[Statistics], target: Optional[str] = None
+) -> QuantizedModel:
     if not isinstance(plan, QuantPlan):
         raise InputError(f"plan is {type(plan).__name__}, expected a QuantPlan; read a file with QuantPlan.load")
     if plan.network != model.digest:
@@ -229,7 +243,14 @@ def _lower(model: models.Model, plan: QuantPlan, target: Optional[str] = None) -
         raise InputError(
             f"target is {target!r}, expected {plan.target!r}, which the plan was made for, or {SIMULATE!r}"
         )
-    return _emit(model, model.canonical.network, plan, target)
+    _check_statistics(model, statistics)
+    return _emit(model, _corrected(model, plan, statistics), plan, target)
+
+
+def _corrected(model: models.Model, plan: QuantPlan, statistics: Optional[Statistics]) -> Network:
+    """Return the canonical network with biases corrected for a plan, where there are statistics."""
+    network = model.canonical.network
+    return network if statistics is None else correct_biases(network, plan, statistics.channel_sums)
 
 
 def _emit(model: models.Model, canonical: Network, plan: QuantPlan, target: Optional[str] = None) -> QuantizedModel:
@@ -375,7 +396,7 @@ def quantize_loaded(
     model: models.Model, statistics: Optional[Statistics], options: Dict[str, Any], target: str = OneDNN.name
 ) -> QuantizedModel:
     """Plan and lower a network that is loaded already; `options` are fields of PlanOptions."""
-    return _lower(model, _plan(model, statistics, target, options))
+    return _lower(model, _plan(model, statistics, target, options), statistics)
 
 
 def _improved(
@@ -389,7 +410,7 @@ def _improved(
     """Return a canonical network with better weights, and its plan."""
     plans = _plans(model, statistics, target, options, accuracy, inputs)
     if accuracy == "fast":
-        return model.canonical.network, plans[0]
+        return _corrected(model, plans[0], statistics), plans[0]
     with progress_bar("improving", number_of_trials(len(plans))) as progress:
         improved = improve(model.canonical.network, plans, inputs, progress)
     settings = {**improved.plan.settings, "accuracy": accuracy, "steps": improved.steps}

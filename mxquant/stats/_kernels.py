@@ -1,4 +1,4 @@
-"""The one loop over all activations: for each value, find its bin and count it; NumPy would take several passes."""
+"""Loops over all activations that NumPy would take several passes for."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from mxquant._compiled import compiled, numba
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["count_float32"]
+__all__ = ["count_float32", "row_sums"]
 
+_ROWS = numba.types.Array(numba.float32, 2, "C", readonly=True)
 _VALUES = numba.types.Array(numba.float32, 1, "C", readonly=True)
 
 
@@ -45,3 +46,40 @@ def count_float32(values: NDArray[np.float32], scale: float, first: int, counts:
         counts[whole - first] += 1
         zeros += value == 0
     return zeros
+
+
+@compiled(numba.float64[::1](_ROWS))
+def row_sums(rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Add up rows in float64, in an order that depends on their length alone.
+
+    Parameters
+    ----------
+    rows : numpy.ndarray of float32, shape (n, m)
+        Values.
+
+    Returns
+    -------
+    numpy.ndarray of float64, shape (n,)
+        Sums.
+    """
+    count, length = rows.shape
+    sums = np.empty(count)
+    whole = length // 8 * 8
+    for index in range(count):
+        row = rows[index]
+        # Eight sums at a time, which the processor can add side by side.
+        a, b, c, d, e, f, g, h = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        for i in range(0, whole, 8):
+            a += row[i]
+            b += row[i + 1]
+            c += row[i + 2]
+            d += row[i + 3]
+            e += row[i + 4]
+            f += row[i + 5]
+            g += row[i + 6]
+            h += row[i + 7]
+        total = ((a + b) + (c + d)) + ((e + f) + (g + h))
+        for i in range(whole, length):
+            total += row[i]
+        sums[index] = total
+    return sums

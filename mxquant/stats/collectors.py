@@ -7,10 +7,11 @@ width, and is merged by ``+``, so that a run may be divided among processes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Dict
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional
 
 from mxquant.errors import InputError, NonFiniteError
 from mxquant.stats.binning import Sample
+from mxquant.stats.channel_sums import ChannelSums
 from mxquant.stats.histogram import Histogram
 
 if TYPE_CHECKING:
@@ -55,11 +56,15 @@ class HistogramCollector(Collector):
     ----------
     nonfinite : {'raise', 'ignore'}
         What to do about NaN and infinities: stop, or count them and leave them out.
+    channels : mapping of str to int, optional
+        Tensors of which the mean of each channel is wanted too, and the axis of their channels, 1 or -1.
 
     Attributes
     ----------
     histograms : dict of str to Histogram
         By name of the tensor, in the order in which they were first seen.
+    channel_sums : dict of str to ChannelSums
+        By name of the tensor; without those of which the channels are not the same in all arrays, or have no mean.
 
     Raises
     ------
@@ -67,11 +72,18 @@ class HistogramCollector(Collector):
         If `nonfinite` is anything else.
     """
 
-    def __init__(self, nonfinite: str = "raise") -> None:
+    def __init__(self, nonfinite: str = "raise", channels: Optional[Mapping[str, int]] = None) -> None:
         if nonfinite not in _NONFINITE:
             raise InputError(f"nonfinite is {nonfinite!r}, expected one of {', '.join(map(repr, _NONFINITE))}")
         self.nonfinite = nonfinite
+        self.channels = dict(channels or {})
         self.histograms: Dict[str, Histogram] = {}
+        self._sums: Dict[str, Optional[ChannelSums]] = {}
+
+    @property
+    def channel_sums(self) -> Dict[str, ChannelSums]:
+        """Sums of the tensors' channels."""
+        return {name: sums for name, sums in self._sums.items() if sums is not None}
 
     def observe(self, name: str, array: NDArray[Any]) -> None:
         """Add the values of an array to the tensor's histogram.
@@ -99,6 +111,14 @@ class HistogramCollector(Collector):
         found = Histogram.of_sample(sample)
         known = self.histograms.get(name)
         self.histograms[name] = found if known is None else known + found
+        if name in self.channels:
+            self._add_sums(name, ChannelSums.of(array, self.channels[name]))
+
+    def _add_sums(self, name: str, sums: Optional[ChannelSums]) -> None:
+        known = self._sums.get(name)
+        if name in self._sums:
+            sums = None if known is None or sums is None else known.plus(sums)
+        self._sums[name] = sums
 
     def __add__(self, other: object) -> HistogramCollector:
         if isinstance(other, int) and other == 0:
@@ -109,10 +129,12 @@ class HistogramCollector(Collector):
             raise InputError(
                 f"one collector has nonfinite={self.nonfinite!r}, the other {other.nonfinite!r}; they differ"
             )
-        merged = HistogramCollector(self.nonfinite)
-        merged.histograms = dict(self.histograms)
+        merged = HistogramCollector(self.nonfinite, {**other.channels, **self.channels})
+        merged.histograms, merged._sums = dict(self.histograms), dict(self._sums)
         for name, histogram in other.histograms.items():
             merged.histograms[name] = merged.histograms.get(name, Histogram()) + histogram
+        for name, sums in other._sums.items():
+            merged._add_sums(name, sums)
         return merged
 
     def __radd__(self, other: object) -> HistogramCollector:

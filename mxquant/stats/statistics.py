@@ -6,15 +6,19 @@ over different examples merge by ``+`` into those of one run over all of them, e
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Iterator, Mapping, Optional, Union
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple, Union
 
 from mxquant.errors import StatisticsError
+from mxquant.stats.channel_sums import ChannelSums
 from mxquant.stats.histogram import Histogram
 from mxquant.stats.table import read_table, write_table
 
 __all__ = ["Statistics"]
+
+# The fields that a table keeps in its header.
+_HEADER = ("network", "num_examples", "num_batches", "mxquant_version", "mxnet_version")
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,9 @@ class Statistics(Mapping[str, Histogram]):
         How many were run.
     mxquant_version, mxnet_version : str
         Versions that collected them, several if those of several are merged: '1.8.0, 1.9.1'.
+    channel_sums : mapping of str to ChannelSums
+        Means of the channels of what layers with weights read, by name of the tensor; merging keeps those that both
+        have.
 
     Raises
     ------
@@ -47,6 +54,7 @@ class Statistics(Mapping[str, Histogram]):
     num_batches: int
     mxquant_version: str
     mxnet_version: str
+    channel_sums: Mapping[str, ChannelSums] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("network", "mxquant_version", "mxnet_version"):
@@ -60,7 +68,12 @@ class Statistics(Mapping[str, Histogram]):
         for name, histogram in self.histograms.items():
             if not isinstance(name, str) or not isinstance(histogram, Histogram):
                 raise StatisticsError(f"tensor {name!r} has {type(histogram).__name__}, expected name and Histogram")
-        object.__setattr__(self, "histograms", {name: self.histograms[name] for name in sorted(self.histograms)})
+        for name, sums in self.channel_sums.items():
+            if name not in self.histograms or not isinstance(sums, ChannelSums):
+                raise StatisticsError(f"tensor {name!r} has {type(sums).__name__} and perhaps no histogram")
+        for name in ("histograms", "channel_sums"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, {tensor: value[tensor] for tensor in sorted(value)})
 
     def __getitem__(self, tensor: str) -> Histogram:
         return self.histograms[tensor]
@@ -92,7 +105,14 @@ class Statistics(Mapping[str, Histogram]):
             self.num_batches + other.num_batches,
             _union(self.mxquant_version, other.mxquant_version),
             _union(self.mxnet_version, other.mxnet_version),
+            dict(self._merged_sums(other)),
         )
+
+    def _merged_sums(self, other: Statistics) -> Iterator[Tuple[str, ChannelSums]]:
+        for name in self.channel_sums.keys() & other.channel_sums.keys():
+            merged = self.channel_sums[name].plus(other.channel_sums[name])
+            if merged is not None:
+                yield name, merged
 
     __radd__ = __add__
 
@@ -109,8 +129,7 @@ class Statistics(Mapping[str, Histogram]):
         OutputError
             If the file cannot be written; nothing is left behind then.
         """
-        about = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "histograms"}
-        write_table(path, about, self.histograms)
+        write_table(path, {name: getattr(self, name) for name in _HEADER}, self.histograms, self.channel_sums)
 
     @classmethod
     def load(cls, path: Union[str, Path], network: Optional[str] = None) -> Statistics:
@@ -134,10 +153,10 @@ class Statistics(Mapping[str, Histogram]):
             If the file cannot be read, is no calibration table, is damaged, is of a later version, or belongs
             to another network.
         """
-        header, histograms = read_table(path)
-        about = {each.name: header.get(each.name) for each in fields(cls) if each.name != "histograms"}
+        header, histograms, sums = read_table(path)
+        about: Dict[str, Any] = {name: header.get(name) for name in _HEADER}
         try:
-            found = cls(histograms, **about)  # type: ignore[arg-type]
+            found = cls(histograms, **about, channel_sums=sums)
         except StatisticsError as error:
             raise StatisticsError(f"the calibration table '{path}' is damaged: {error}") from error
         if network is not None and found.network != network:

@@ -9,9 +9,12 @@ member       dtype and shape          what
 ``range``    float64, (tensors, 2)    minimum, maximum
 ``special``  int64, (tensors, 2)      zeros, values that are not finite
 ``counts``   unsigned, (all bins,)    counts of all tensors one after the other, in the narrowest dtype
+``means``    int64, (tensors, 2)      number of examples and of channels whose means are kept, else zeros
+``sums``     int64, (all channels, 2) sums of these means, see :mod:`mxquant.stats.channel_sums`
 ===========  =======================  ======================================================================
 
-Nothing in it depends on when or where it was written: equal statistics make equal files, to the last byte.
+Version 1 has no ``means`` and ``sums``. Nothing in it depends on when or where it was written: equal statistics make
+equal files, to the last byte.
 """
 
 from __future__ import annotations
@@ -21,12 +24,13 @@ import json
 import zipfile
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple, Union
 
 import numpy as np
 
 from mxquant._files import replacing
 from mxquant.errors import InputError, StatisticsError
+from mxquant.stats.channel_sums import ChannelSums
 from mxquant.stats.histogram import Histogram
 
 if TYPE_CHECKING:
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "VERSION", "read_table", "write_table"]
 
 FORMAT = "mxquant statistics"
-VERSION = 1
+VERSION = 2
 
 _DAMAGE = (
     ValueError,
@@ -49,8 +53,13 @@ _DAMAGE = (
 )
 
 
-def write_table(path: Union[str, Path], about: Mapping[str, object], histograms: Mapping[str, Histogram]) -> None:
-    """Write histograms to a file, whole or not at all.
+def write_table(
+    path: Union[str, Path],
+    about: Mapping[str, object],
+    histograms: Mapping[str, Histogram],
+    channel_sums: Mapping[str, ChannelSums],
+) -> None:
+    """Write statistics to a file, whole or not at all.
 
     Parameters
     ----------
@@ -60,6 +69,8 @@ def write_table(path: Union[str, Path], about: Mapping[str, object], histograms:
         What else goes into the header.
     histograms : mapping of str to Histogram
         By name of the tensor.
+    channel_sums : mapping of str to ChannelSums
+        Of some of these tensors.
 
     Raises
     ------
@@ -70,6 +81,7 @@ def write_table(path: Union[str, Path], about: Mapping[str, object], histograms:
     header = {**about, "format": FORMAT, "version": VERSION, "tensors": names}
     counts = np.concatenate([np.zeros(0, np.int64), *[row.counts for row in rows]])
     narrow = np.min_scalar_type(counts.max()) if counts.size else np.dtype(np.uint8)
+    sums = [channel_sums.get(name) for name in names]
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
@@ -78,6 +90,8 @@ def write_table(path: Union[str, Path], about: Mapping[str, object], histograms:
             range=_matrix([(row.minimum, row.maximum) for row in rows], 2, np.float64),
             special=_matrix([(row.zeros, row.nonfinite) for row in rows], 2, np.int64),
             counts=counts.astype(narrow),
+            means=_matrix([(each.count, len(each.parts)) if each else (0, 0) for each in sums], 2, np.int64),
+            sums=np.concatenate([np.zeros((0, 2), np.int64), *[each.parts for each in sums if each]]),
         )
 
 
@@ -85,7 +99,7 @@ def _matrix(rows: Any, columns: int, dtype: Any) -> NDArray[Any]:
     return np.array(rows, dtype).reshape(-1, columns)
 
 
-def read_table(path: Union[str, Path]) -> Tuple[Dict[str, Any], Dict[str, Histogram]]:
+def read_table(path: Union[str, Path]) -> Tuple[Dict[str, Any], Dict[str, Histogram], Dict[str, ChannelSums]]:
     """Read what :func:`write_table` wrote.
 
     Parameters
@@ -95,8 +109,8 @@ def read_table(path: Union[str, Path]) -> Tuple[Dict[str, Any], Dict[str, Histog
 
     Returns
     -------
-    tuple of (dict, dict of str to Histogram)
-        The header, and the histograms by name of the tensor.
+    tuple of (dict, dict of str to Histogram, dict of str to ChannelSums)
+        The header, and histograms and sums by name of the tensor.
 
     Raises
     ------
@@ -111,7 +125,7 @@ def read_table(path: Union[str, Path]) -> Tuple[Dict[str, Any], Dict[str, Histog
         raise StatisticsError(f"cannot read '{path}': {error.strerror or error}") from error
     header, members = _open(path, content)
     try:
-        return header, _unpack(header, members)
+        return header, _unpack(header, members), _unpack_sums(header, members)
     except StatisticsError as error:
         raise StatisticsError(f"the calibration table '{path}' contradicts itself: {error}") from error
     except _DAMAGE as error:
@@ -176,4 +190,23 @@ def _unpack(header: Mapping[str, Any], archive: zipfile.ZipFile) -> Dict[str, Hi
             found[name] = Histogram(None if empty else exponent, first, values, low, high, zeros, nonfinite)
         except InputError as error:
             raise StatisticsError(f"tensor '{name}': {error}") from error
+    return found
+
+
+def _unpack_sums(header: Mapping[str, Any], archive: zipfile.ZipFile) -> Dict[str, ChannelSums]:
+    if header["version"] == 1:
+        return {}
+    names: List[str] = header["tensors"]
+    sizes, sums = (_member(archive, name) for name in ("means", "sums"))
+    if sizes.shape != (len(names), 2) or sums.ndim != 2 or sizes.dtype.kind + sums.dtype.kind != "ii":
+        raise StatisticsError(f"means of shapes {sizes.shape} and {sums.shape} do not fit its {len(names)} tensors")
+    if (sizes < 0).any() or int(sizes[:, 1].sum()) != len(sums):
+        raise StatisticsError(f"it holds sums of {len(sums)} channels, but its tensors have {sizes[:, 1].sum()}")
+    found: Dict[str, ChannelSums] = {}
+    for name, (count, size), end in zip(names, sizes.tolist(), np.cumsum(sizes[:, 1]).tolist()):
+        if size or count:
+            try:
+                found[name] = ChannelSums(count, sums[end - size : end].astype(np.int64))
+            except InputError as error:
+                raise StatisticsError(f"tensor '{name}': {error}") from error
     return found

@@ -98,3 +98,39 @@ def test_a_collector_of_another_kind_has_to_observe_and_merge():
 
     with pytest.raises(TypeError, match="abstract"):
         Forgetful()
+
+
+def test_means_of_channels_where_they_are_wanted():
+    images = RNG.standard_normal((4, 3, 5, 5)).astype(np.float32)
+    collector = HistogramCollector(channels={"x": 1, "y": -1, "z": 1})
+    for part in (images[:3], images[3:]):
+        collector.observe("x", part)
+        collector.observe("y", part)
+        collector.observe("w", part)
+    assert sorted(collector.channel_sums) == ["x", "y"]
+    np.testing.assert_allclose(collector.channel_sums["x"].mean, images.mean(axis=(0, 2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(collector.channel_sums["y"].mean, images.mean(axis=(0, 1, 2)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("odd", [A[:, :3], A * np.float32(np.nan), A * np.float32(1e30), A[0]])
+def test_a_tensor_that_once_had_no_means_has_none_for_good(odd):
+    arrays = [A, odd, B]
+    for order in ([0, 1, 2], [1, 0, 2], [0, 2, 1]):
+        collector = HistogramCollector("ignore", {"x": 1})
+        for index in order:
+            collector.observe("x", arrays[index])
+        assert collector.channel_sums == {}
+        parts = [HistogramCollector("ignore", {"x": 1}) for _ in arrays]
+        for part, index in zip(parts, order):
+            part.observe("x", arrays[index])
+        assert sum(parts).channel_sums == {}
+
+
+def test_means_merge_as_observing_everything():
+    one, other = HistogramCollector(channels={"x": 1}), HistogramCollector(channels={"x": 1})
+    both = HistogramCollector(channels={"x": 1})
+    one.observe("x", A)
+    other.observe("x", B)
+    for array in (B, A):
+        both.observe("x", array)
+    assert (one + other).channel_sums == both.channel_sums == (other + one).channel_sums

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from mxquant.errors import InputError, OutputError, StatisticsError
 from mxquant.stats import Histogram, Statistics
+from mxquant.stats.channel_sums import ChannelSums
 
 DATA = Path(__file__).parent.parent / "data"
 NETWORK, OTHER_NETWORK = "0123456789abcdef" * 4, "fedcba9876543210" * 4
@@ -30,6 +31,7 @@ def statistics(histograms=None, **changes):
         "num_batches": 2,
         "mxquant_version": "0.1.0",
         "mxnet_version": "1.9.1",
+        "channel_sums": example_sums() if histograms is None else {},
     }
     return Statistics(example_histograms() if histograms is None else histograms, **{**fields, **changes})
 
@@ -41,6 +43,10 @@ def example_histograms():
         "unused": Histogram(),
         "dead": Histogram.of(np.zeros(4, np.float32)),
     }
+
+
+def example_sums():
+    return {"relu0_output": ChannelSums.of(np.float32([[0, 0.25], [1, 3]]), 1)}
 
 
 # A mapping that merges
@@ -90,6 +96,17 @@ def test_merging_is_associative_and_commutative_with_0_as_identity(runs):
     assert a + b == b + a
     assert (a + b) + c == a + (b + c) == sum([c, b, a])
     assert a + 0 == 0 + a == a
+
+
+def test_merging_keeps_the_means_that_both_have():
+    histograms = {name: Histogram.of(np.float32([1, 2])) for name in "abc"}
+    one, other = (ChannelSums.of(np.float32([values]), 1) for values in ([1, 2], [5, 9]))
+    wider = ChannelSums.of(np.float32([[1, 2, 3]]), 1)
+    left = statistics(histograms, channel_sums={"a": one, "b": one, "c": one})
+    right = statistics(histograms, channel_sums={"b": wider, "c": other})
+    for merged in (left + right, right + left):
+        assert list(merged.channel_sums) == ["c"]
+        assert merged.channel_sums["c"].mean.tolist() == [3.0, 5.5]
 
 
 def test_statistics_of_two_networks_do_not_merge():
@@ -162,7 +179,7 @@ def test_the_name_of_the_file_is_taken_as_it_is(tmp_path):
 def test_equal_statistics_make_equal_files(tmp_path):
     reordered = dict(reversed(list(example_histograms().items())))
     statistics().save(tmp_path / "a.npz")
-    statistics(reordered).save(tmp_path / "b.npz")
+    statistics(reordered, channel_sums=example_sums()).save(tmp_path / "b.npz")
     statistics(num_batches=3).save(tmp_path / "c.npz")
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     assert (tmp_path / "a.npz").read_bytes() != (tmp_path / "c.npz").read_bytes()
@@ -172,12 +189,13 @@ def test_the_file_is_a_few_plain_arrays(tmp_path):
     statistics({f"t{number}": random_histogram(number) for number in range(100)}).save(tmp_path / "table.npz")
     with np.load(tmp_path / "table.npz", allow_pickle=False) as members:
         dtypes = {name: members[name].dtype.kind for name in members.files}
-    assert dtypes == {"header": "u", "bins": "i", "range": "f", "special": "i", "counts": "u"}
+    kinds = {"header": "u", "bins": "i", "range": "f", "special": "i", "counts": "u", "means": "i", "sums": "i"}
+    assert dtypes == kinds
 
 
 def test_a_table_of_version_1_can_be_read():
     found = Statistics.load(DATA / "statistics_v1.npz", network=NETWORK)
-    assert found == statistics()
+    assert found == statistics(channel_sums={})
 
 
 # A file that cannot be written
@@ -300,9 +318,9 @@ def setting(index, value):
     [
         ({"format": "something else"}, {}, "no calibration table"),
         (
-            {"version": 2, "mxquant_version": "7.0"},
+            {"version": 3, "mxquant_version": "7.0"},
             {},
-            r"version 2, written by mxquant 7\.0.*up to version 1: upgrade",
+            r"version 3, written by mxquant 7\.0.*up to version 2: upgrade",
         ),
         ({"version": "one"}, {}, "its version is 'one'"),
         ({"version": 0}, {}, "its version is 0"),
@@ -319,6 +337,10 @@ def setting(index, value):
         ({}, {"range": setting((2, 1), 2.5)}, "tensor 'relu0_output': not a histogram"),
         ({}, {"range": setting((2, 1), np.nan)}, "maximum nan"),
         ({}, {"special": setting((1, 0), 9)}, "tensor 'dead': not a histogram: zeros are 9"),
+        ({}, {"means": lambda a: a[:3]}, "do not fit its 4 tensors"),
+        ({}, {"means": setting((2, 1), 3)}, "sums of 2 channels, but its tensors have 3"),
+        ({}, {"means": setting((2, 0), 0)}, "tensor 'relu0_output': not sums of channels"),
+        ({}, {"sums": lambda a: a.astype(float)}, "do not fit its 4 tensors"),
         ({}, {"counts": lambda a: setting(0, 2**63)(a.astype(np.uint64))}, r"above 2\*\*63"),
     ],
 )

@@ -1,0 +1,89 @@
+"""Analytic bias correction: what rounded weights add to a layer's result on average is taken from its bias.
+
+With weights W, rounded to Ŵ, and the mean of each input channel over the calibration data::
+
+    b̂ = b - (Ŵ - W) E[x]
+
+Source: Nagel et al. 2019, 'Data-Free Quantization Through Weight Equalization and Bias Correction', arXiv:1906.04721,
+section 4.2; there E[x] follows from BatchNorm, here it is counted, so that any network will do. Padding is left out of
+account.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional
+
+import numpy as np
+
+from mxquant.graph import Network, Node
+from mxquant.graph.attributes import read_bool, read_int
+from mxquant.lowering.pairs import limited
+from mxquant.lowering.stored_weights import int8_weight
+from mxquant.plan import QuantPlan
+from mxquant.stats.channel_sums import ChannelSums
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["channel_axes", "correct_biases"]
+
+_LINEAR = ("Convolution", "FullyConnected")
+
+
+def channel_axes(network: Network) -> Dict[str, int]:
+    """Return the tensors whose channel means are needed, and where their channels are: axis 1, or -1 for the last."""
+    axes: Dict[str, int] = {}
+    for node in network.graph.operators:
+        if node.op in _LINEAR:
+            axes.setdefault(node.inputs[0].name, _axis(node))
+    return axes
+
+
+def _axis(node: Node) -> int:
+    return -1 if node.op == "FullyConnected" and not read_bool(node, "flatten", True) else 1
+
+
+def correct_biases(network: Network, plan: QuantPlan, means: Mapping[str, ChannelSums]) -> Network:
+    """Return a network with biases that make up for the rounding of weights.
+
+    Parameters
+    ----------
+    network : Network
+        The canonical fp32 network.
+    plan : QuantPlan
+        A plan for it.
+    means : mapping of str to ChannelSums
+        Means of what the layers read, by name of the tensor; a layer whose data have none keeps its bias.
+
+    Returns
+    -------
+    Network
+        The same graph and weights.
+    """
+    axes, rounded = channel_axes(network), limited(network, plan).params
+    uses = network.graph.uses()
+    changed: Dict[str, NDArray[np.float32]] = {}
+    for node in network.graph.operators:
+        layer = plan.layers.get(node.layers[0])
+        if node.op not in _LINEAR or layer is None or layer.precision != "int8" or len(node.inputs) < 3:
+            continue
+        data, weight, bias = node.inputs
+        if data.name not in means or axes[data.name] != _axis(node) or len(uses[bias]) != 1:
+            continue
+        error = int8_weight(node.op, rounded[weight.node.name], layer) - network.params[weight.node.name]
+        shift = _mean_result(node, error, means[data.name].mean)
+        if shift is not None:
+            changed[bias.node.name] = (network.params[bias.node.name] - shift).astype(np.float32)
+    return Network(network.graph, {**network.params, **changed})
+
+
+def _mean_result(node: Node, weight: NDArray[Any], mean: NDArray[np.float64]) -> Optional[NDArray[np.float64]]:
+    """Return a layer's mean result for each output channel, or None where weights and means do not fit."""
+    groups = read_int(node, "num_group", 1) if node.op == "Convolution" else 1
+    # A FullyConnected on images has one weight for each place of each channel.
+    channels = weight.shape[1] * groups if node.op == "Convolution" else len(mean)
+    if len(mean) != channels or weight[0].size * groups % channels:
+        return None
+    per_channel = weight.reshape(groups, len(weight) // groups, channels // groups, -1).sum(axis=3)
+    result: NDArray[np.float64] = np.einsum("goi,gi->go", per_channel, mean.reshape(groups, -1))
+    return result.reshape(-1)
