@@ -14,12 +14,13 @@ from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tupl
 from mxquant import model as models
 from mxquant._compat import mx
 from mxquant.accuracy.bias_correction import channel_axes, correct_biases
+from mxquant.accuracy.equalization import equalize
 from mxquant.accuracy.goal import Goal
 from mxquant.accuracy.mixing import Mixing
-from mxquant.accuracy.presets import EXAMPLES, improve, number_of_trials, takes_any_batch
+from mxquant.accuracy.presets import EXAMPLES, Candidate, Improved, improve, number_of_trials, takes_any_batch
 from mxquant.accuracy.thresholds import choose_methods
 from mxquant.analysis.sensitivity import Sensitivity, measure
-from mxquant.data import Sample, batches, peek
+from mxquant.data import Batch, Sample, batches, peek
 from mxquant.errors import InputError, PlanError, StatisticsError
 from mxquant.graph import Network
 from mxquant.lowering.onednn import OneDNN
@@ -334,10 +335,10 @@ def quantize(
     sample = Sample(max(EXAMPLES[accuracy], AUTO_EXAMPLES if method == "auto" or goal is not None else 0))
     statistics = collect(model, data, num_calib_examples, ctx, nonfinite, sample)
     inputs = _examples(model, sample)
-    network, plan = _improved(model, statistics, options, target, accuracy, inputs)
+    improved = _improved(model, statistics, options, target, accuracy, inputs)
     if goal is None:
-        return _emit(model, network, plan)
-    return _mixed(model, network, plan, goal, statistics, options, inputs, checkpoint)
+        return _emit(model, improved.network, improved.candidate.plan)
+    return _mixed(model, improved, goal, options, inputs, checkpoint)
 
 
 def _examples(model: models.Model, sample: Sample) -> Mapping[str, Any]:
@@ -401,37 +402,70 @@ def quantize_loaded(
 
 def _improved(
     model: models.Model,
-    statistics: Optional[Statistics],
+    statistics: Statistics,
     options: Dict[str, Any],
     target: str,
     accuracy: str,
     inputs: Mapping[str, Any],
-) -> Tuple[Network, QuantPlan]:
-    """Return a canonical network with better weights, and its plan."""
+) -> Improved:
+    """Return a canonical network with better weights, and the candidate it was made from, with its plan."""
     plans = _plans(model, statistics, target, options, accuracy, inputs)
+    candidates = [Candidate(model.canonical.network, plan, statistics) for plan in plans]
     if accuracy == "fast":
-        return _corrected(model, plans[0], statistics), plans[0]
-    with progress_bar("improving", number_of_trials(len(plans))) as progress:
-        improved = improve(model.canonical.network, plans, inputs, progress)
-    settings = {**improved.plan.settings, "accuracy": accuracy, "steps": improved.steps}
-    return improved.network, replace(improved.plan, settings=settings)
+        return Improved(_corrected(model, plans[0], statistics), candidates[0], "analytic bias correction")
+    candidates += _equalized(model, statistics, plans[0], options, target, inputs)
+    with progress_bar("improving", number_of_trials(len(candidates))) as progress:
+        improved = improve(candidates, inputs, progress)
+    settings = {**improved.candidate.plan.settings, "accuracy": accuracy, "steps": improved.steps}
+    plan = replace(improved.candidate.plan, settings=settings)
+    return improved._replace(candidate=improved.candidate._replace(plan=plan))
+
+
+def _equalized(
+    model: models.Model,
+    statistics: Statistics,
+    plan: QuantPlan,
+    options: Dict[str, Any],
+    target: str,
+    inputs: Mapping[str, Any],
+) -> List[Candidate]:
+    """Return the network after cross-layer equalization, with statistics and a plan of its own, where it gains."""
+    network, changed = equalize(model.canonical.network, inputs)
+    if not changed:
+        return []
+    collector = HistogramCollector("ignore", channel_axes(network))
+    batch = Batch(dict(inputs), len(next(iter(inputs.values()))))
+    run(network, [batch], collector, tensors=changed & set(statistics))
+    renewed = replace(
+        statistics,
+        histograms={**statistics.histograms, **collector.histograms},
+        channel_sums={**statistics.channel_sums, **collector.channel_sums},
+    )
+    canonical = replace(model.canonical, network=network)
+    chosen = PlanOptions(**_as_in(plan, options))
+    again = plan_network(canonical, model.digest, renewed, _target(target), chosen)
+    return [Candidate(network, again, renewed, "cross-layer equalization")]
+
+
+def _as_in(plan: QuantPlan, options: Dict[str, Any]) -> Dict[str, Any]:
+    """Return options with the methods that a plan was made with."""
+    methods = {tensor.name: tensor.method for tensor in plan.tensors.values() if tensor.method in METHODS}
+    return {**options, "method": plan.settings["method"], "tensor_methods": methods}
 
 
 def _mixed(
     model: models.Model,
-    network: Network,
-    plan: QuantPlan,
+    improved: Improved,
     goal: Goal,
-    statistics: Statistics,
     options: Dict[str, Any],
     inputs: Mapping[str, Any],
     checkpoint: Optional[Union[str, Path]],
 ) -> QuantizedModel:
     """Leave as few layers in float32 as the goal allows."""
-    canonical = replace(model.canonical, network=network)
+    original, plan, statistics, _ = improved.candidate
+    canonical = replace(model.canonical, network=improved.network)
     excluded = tuple(options.get("exclude_layers") or ())
-    methods = {tensor.name: tensor.method for tensor in plan.tensors.values() if tensor.method in METHODS}
-    fixed = {**options, "method": plan.settings["method"], "tensor_methods": methods}
+    fixed = _as_in(plan, options)
 
     def planned(float32: FrozenSet[str]) -> QuantPlan:
         chosen = PlanOptions(**{**fixed, "exclude_layers": (*excluded, *sorted(float32))})
@@ -444,7 +478,7 @@ def _mixed(
         parts = _symbol_and_params(weights)
         return QuantizedModel(*parts, plan, model.inputs, model.structure, simulated=True).as_block()
 
-    mixing = Mixing(model.canonical.network, network, planned, block, goal, inputs)
+    mixing = Mixing(original, improved.network, planned, block, goal, inputs)
     with progress_bar("mixing precision", None) as progress:
         mixed = mixing.search(plan, checkpoint, progress)
     chosen = frozenset(mixed.float32)

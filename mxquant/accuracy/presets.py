@@ -1,10 +1,10 @@
 """What `accuracy` means: how much work goes into an int8 network that is nearer to the fp32 network.
 
-==========  =============================================================================================
-'fast'      thresholds only; weights stay as they are
-'balanced'  bias correction and adaptive rounding, layer by layer, on up to 32 calibration examples
+==========  ==================================================================================================
+'fast'      analytic bias correction, which needs no more than the statistics; weights stay as they are
+'balanced'  cross-layer equalization, bias correction and adaptive rounding, on up to 32 calibration examples
 'best'      the same on up to 128 examples, with the thresholds of each method and of a choice per tensor
-==========  =============================================================================================
+==========  ==================================================================================================
 
 Each step is taken only if it helps: it is first done with three quarters of the examples and judged, by the SQNR of the
 network's output in the integer simulation, on the last quarter.
@@ -15,15 +15,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from mxquant._compat import mx
+from mxquant.accuracy.bias_correction import correct_biases
 from mxquant.accuracy.judge import Judge, outputs
 from mxquant.accuracy.reconstruction import reconstruct
 from mxquant.graph import Network
 from mxquant.plan import QuantPlan
+from mxquant.stats import Statistics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["EXAMPLES", "Improved", "improve", "number_of_trials", "takes_any_batch"]
+__all__ = ["EXAMPLES", "Candidate", "Improved", "improve", "number_of_trials", "takes_any_batch"]
 
 # How many calibration examples each preset looks at again.
 EXAMPLES: Mapping[str, int] = {"fast": 0, "balanced": 32, "best": 128}
@@ -31,6 +33,7 @@ EXAMPLES: Mapping[str, int] = {"fast": 0, "balanced": 32, "best": 128}
 # What is tried, simplest first.
 _STEPS: Mapping[str, Mapping[str, Any]] = {
     "none": {},
+    "analytic bias correction": {},
     "bias correction": {"bias": True, "rounding": False},
     "bias correction, adaptive rounding": {"bias": True, "rounding": True},
 }
@@ -39,58 +42,85 @@ _CLEARLY = 0.5
 Inputs = Mapping[str, "NDArray[Any]"]
 
 
-class Improved(NamedTuple):
-    """A network with new weights, the plan that fits it, and what was done."""
-
-    network: Network
-    plan: QuantPlan
-    steps: str
-
-
-def improve(
-    network: Network, plans: Sequence[QuantPlan], inputs: Inputs, progress: Optional[Callable[[int], None]] = None
-) -> Improved:
-    """Return the most faithful of what plans and changes of weights give.
+class Candidate(NamedTuple):
+    """An fp32 network that computes what the user's does, and a plan for it.
 
     Parameters
     ----------
     network : Network
-        The canonical fp32 network.
-    plans : sequence of QuantPlan
-        Calibrated plans for it, the one first that the others have to be clearly better than.
+        Canonical; perhaps with other weights.
+    plan : QuantPlan
+        A calibrated plan.
+    statistics : Statistics
+        What the plan was made from.
+    steps : str
+        What was done to the user's network before.
+    """
+
+    network: Network
+    plan: QuantPlan
+    statistics: Statistics
+    steps: str = ""
+
+
+class Improved(NamedTuple):
+    """A network with new weights, what it was made from, and what was done."""
+
+    network: Network
+    candidate: Candidate
+    steps: str
+
+
+def improve(
+    candidates: Sequence[Candidate], inputs: Inputs, progress: Optional[Callable[[int], None]] = None
+) -> Improved:
+    """Return the most faithful of what candidates and changes of weights give.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        The one first that the others have to be clearly better than; its network is what all are compared with.
     inputs : mapping of str to numpy.ndarray
         Calibration examples by name of the input.
     progress : callable, optional
-        Called with the number of trials that are done; there are three for each plan, and a last one.
+        Called with the number of trials that are done; see :func:`number_of_trials`.
 
     Returns
     -------
     Improved
-        Network, plan, and steps.
+        Network, candidate, and steps.
     """
     count = len(next(iter(inputs.values())))
+    network = candidates[0].network
     cut = count * 3 // 4 if count >= 4 and takes_any_batch(network, inputs) else 0
     seen = {name: value[: cut or count] for name, value in inputs.items()}
     judge = Judge(network, {name: value[cut:] for name, value in inputs.items()})
-    best: Optional[Tuple[float, QuantPlan, str]] = None
+    best: Optional[Tuple[float, Candidate, str]] = None
     done = 0
-    for plan in plans:
+    for candidate in candidates:
         levels: Dict[str, float] = {}
-        for steps, options in _STEPS.items():
-            trial = reconstruct(network, plan, seen, **options) if options else network
-            levels[steps] = judge.level(trial, plan)
+        for steps in _STEPS:
+            levels[steps] = judge.level(_changed(candidate, steps, seen), candidate.plan)
             done += 1
             if progress is not None:
                 progress(done)
         steps = max(levels, key=levels.__getitem__)
         if best is None or levels[steps] > best[0] + _CLEARLY:
-            best = (levels[steps], plan, steps)
+            best = (levels[steps], candidate, steps)
     assert best is not None
-    _, plan, steps = best
-    result = reconstruct(network, plan, inputs, **_STEPS[steps]) if _STEPS[steps] else network
+    _, candidate, steps = best
+    result = _changed(candidate, steps, inputs)
     if progress is not None:
         progress(done + 1)
-    return Improved(result, plan, steps)
+    return Improved(result, candidate, ", ".join(filter(None, [candidate.steps, steps])))
+
+
+def _changed(candidate: Candidate, steps: str, inputs: Inputs) -> Network:
+    """Return a candidate's network after some of the steps."""
+    if steps == "analytic bias correction":
+        return correct_biases(candidate.network, candidate.plan, candidate.statistics.channel_sums)
+    options = _STEPS[steps]
+    return reconstruct(candidate.network, candidate.plan, inputs, **options) if options else candidate.network
 
 
 def takes_any_batch(network: Network, inputs: Inputs) -> bool:
@@ -102,6 +132,6 @@ def takes_any_batch(network: Network, inputs: Inputs) -> bool:
     return True
 
 
-def number_of_trials(plans: int) -> int:
+def number_of_trials(candidates: int) -> int:
     """Return how often :func:`improve` reports progress."""
-    return plans * len(_STEPS) + 1
+    return candidates * len(_STEPS) + 1

@@ -10,12 +10,12 @@ import pytest
 import mxquant
 from mxquant._compat import mx
 from mxquant.accuracy.judge import Judge
-from mxquant.accuracy.presets import EXAMPLES, improve, number_of_trials
+from mxquant.accuracy.presets import EXAMPLES, Candidate, improve, number_of_trials
 from mxquant.errors import InputError
 from mxquant.graph.passes import canonicalize
 from tests.networks import conv, dense, forward, images, network_of, random_params, relu, sqnr
 
-STEPS = {"none", "bias correction", "bias correction, adaptive rounding"}
+STEPS = {"none", "analytic bias correction", "bias correction", "bias correction, adaptive rounding"}
 
 
 def network() -> Any:
@@ -58,7 +58,7 @@ def assert_same_params(one: Any, other: Any) -> None:
 def test_balanced_is_better_than_fast_on_data_not_seen() -> None:
     fast, balanced = (quantized(correlated(32), accuracy=accuracy) for accuracy in ("fast", "balanced"))
     unseen = correlated(16, seed=5)
-    assert level(balanced, unseen) >= level(fast, unseen) + 3
+    assert level(balanced, unseen) >= level(fast, unseen) + 1
     assert balanced.plan.layers == fast.plan.layers
     assert balanced.plan.tensors == fast.plan.tensors
 
@@ -81,7 +81,7 @@ def test_best_is_no_worse_than_the_best_of_the_methods_by_themselves() -> None:
     data, unseen = correlated(32), correlated(16, seed=5)
     model = mxquant.quantize(network(), data, arg_params=parameters(), accuracy="best")
     fast = [level(quantized(data, accuracy="fast", method=method), unseen) for method in ("minmax", "mse")]
-    assert level(model, unseen) >= max(fast) + 3
+    assert level(model, unseen) >= max(fast) + 1
     assert model.plan.settings["accuracy"] == "best"
 
 
@@ -102,10 +102,10 @@ def test_the_plan_says_what_was_done() -> None:
     assert "steps" not in quantized(correlated(32), accuracy="fast").plan.settings
 
 
-def test_fast_leaves_the_parameters_alone() -> None:
+def test_fast_changes_biases_alone() -> None:
     model = quantized(correlated(16), accuracy="fast")
     for name, value in parameters().items():
-        np.testing.assert_array_equal(model.arg_params[name].asnumpy(), value.asnumpy())
+        assert (model.arg_params[name].asnumpy() == value.asnumpy()).all() == name.endswith("weight")
 
 
 @pytest.mark.parametrize("accuracy", ["fastest", "", "Balanced", 3, True])
@@ -187,7 +187,7 @@ def test_what_does_not_help_is_not_done() -> None:
     statistics = mxquant.calibrate(network(), data, **params)
     plan = mxquant.make_plan(network(), statistics, **params, method="minmax", exclude_operators=["Convolution"])
     canonical = canonicalize(network_of(network(), args, {})).network
-    found = improve(canonical, [plan], {"data": data})
+    found = improve([Candidate(canonical, plan, statistics)], {"data": data})
     assert found.steps == "none"
     assert found.network is canonical
 
@@ -200,8 +200,9 @@ def test_the_better_of_several_plans_is_taken() -> None:
     poor = plan.edit_tensor(tensor.name, threshold=20 * tensor.threshold)
     canonical = canonicalize(network_of(network(), params["arg_params"], {})).network
     done: List[int] = []
-    found = improve(canonical, [poor, plan, poor], {"data": data}, done.append)
-    assert found.plan is plan
+    candidates = [Candidate(canonical, each, statistics) for each in (poor, plan, poor)]
+    found = improve(candidates, {"data": data}, done.append)
+    assert found.candidate is candidates[1]
     assert done == list(range(1, number_of_trials(3) + 1))
     judge = Judge(canonical, {"data": data})
-    assert judge.level(found.network, found.plan) > judge.level(canonical, poor) + 6
+    assert judge.level(found.network, plan) > judge.level(canonical, poor) + 6
