@@ -7,11 +7,10 @@ its values. The inputs of a Concat that nobody else reads get one threshold, so 
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence, Tuple
 
+from mxquant._threads import in_parallel
 from mxquant.code_limits import Reader, joined
 from mxquant.graph import Node, Tensor
 from mxquant.lowering.quantized_params import SMALLEST_THRESHOLD, joined_range, parameter_range
@@ -62,8 +61,7 @@ class Ranges:
         inputs = {node.inputs[slot] for node in draft.int8 for slot in draft.operators[node].data}
         needed = outputs | {tensor for tensor in inputs if tensor.node not in draft.int8}
         keys = {(t.name, self._is_unsigned(t)) for t in needed if t.name in draft.statistics}
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            self.thresholds = dict(zip(keys, pool.map(lambda key: self._threshold(*key), keys)))
+        self.thresholds = dict(zip(keys, in_parallel(lambda key: self._threshold(*key), keys)))
 
     def _method(self, name: str) -> str:
         options = self.draft.options

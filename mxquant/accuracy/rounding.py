@@ -20,13 +20,12 @@ smaller loss of each step, and stay there.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 import numpy as np
 
+from mxquant._threads import in_parallel, number_of_threads
 from mxquant.accuracy._kernels import descend
 from mxquant.lowering.pairs import nearest_codes
 
@@ -153,8 +152,6 @@ class Rounding:
             np.full(columns, -1) if self.partner is None else self.partner,
         )
         bounds = np.array([self.low, self.high, self.pair_limit or _UNLIMITED, _SWEEPS])
-        threads = os.cpu_count() or 1
-        edges = np.linspace(0, groups * channels, 4 * threads + 1).astype(int)
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda begin, end: descend(codes, *arrays, bounds, begin, end), edges, edges[1:]))
+        edges = np.linspace(0, groups * channels, 4 * number_of_threads() + 1).astype(int)
+        in_parallel(lambda ends: descend(codes, *arrays, bounds, *ends), zip(edges, edges[1:]))
         return codes

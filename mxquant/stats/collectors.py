@@ -7,10 +7,12 @@ width, and is merged by ``+``, so that a run may be divided among processes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
 
+import numpy as np
+
+from mxquant._threads import in_parallel, number_of_threads
 from mxquant.errors import InputError, NonFiniteError
-from mxquant.stats.binning import Sample
 from mxquant.stats.channel_sums import ChannelSums
 from mxquant.stats.histogram import Histogram
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Collector", "HistogramCollector"]
 
 _NONFINITE = ("raise", "ignore")
+# Values; fewer are counted in less time than threads take to begin.
+_WORTH_A_THREAD = 1 << 17
 
 
 class Collector(ABC):
@@ -102,17 +106,19 @@ class HistogramCollector(Collector):
         InputError
             If it is no NumPy array of real numbers; the message names the tensor.
         """
+        axis = self.channels.get(name)
         try:
-            sample = Sample.of(array)
+            parts = in_parallel(lambda part: _look_at(part, axis), _split(array))
         except InputError as error:
             raise InputError(f"tensor '{name}': {error}") from error
-        if sample.nonfinite and self.nonfinite == "raise":
-            raise NonFiniteError(name, sample.nonfinite, array.size)
-        found = Histogram.of_sample(sample)
+        found = sum((histogram for histogram, _ in parts), Histogram())
+        if found.nonfinite and self.nonfinite == "raise":
+            raise NonFiniteError(name, found.nonfinite, array.size)
         known = self.histograms.get(name)
         self.histograms[name] = found if known is None else known + found
-        if name in self.channels:
-            self._add_sums(name, ChannelSums.of(array, self.channels[name]))
+        if axis is not None:
+            for _, sums in parts:
+                self._add_sums(name, sums)
 
     def _add_sums(self, name: str, sums: Optional[ChannelSums]) -> None:
         known = self._sums.get(name)
@@ -139,3 +145,14 @@ class HistogramCollector(Collector):
 
     def __radd__(self, other: object) -> HistogramCollector:
         return self.__add__(other)
+
+
+def _split(array: NDArray[Any]) -> List[NDArray[Any]]:
+    """Return parts of an array that are worth a thread each; examples stay whole."""
+    if not isinstance(array, np.ndarray) or array.size < _WORTH_A_THREAD or array.ndim < 2:
+        return [array]
+    return np.array_split(array, min(number_of_threads(), len(array)))
+
+
+def _look_at(array: NDArray[Any], axis: Optional[int]) -> Tuple[Histogram, Optional[ChannelSums]]:
+    return Histogram.of(array), None if axis is None else ChannelSums.of(array, axis)

@@ -6,13 +6,12 @@ An Executor's monitor reports each operator's outputs. What it takes to use it r
 * the monitor hands over a new NDArray handle each time; it is wrapped first, or it leaks, and filtered by name second;
 * an exception inside the monitor would be swallowed, so it is kept and raised after the forward pass.
 
-Counting runs in a thread of its own, while MXNet computes the next layers; at most one tensor waits for it.
+MXNet waits while a tensor is counted, so that all processors can help with it.
 """
 
 from __future__ import annotations
 
 import ctypes
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable, Container, Dict, Iterable, List, Mapping, Optional, Tuple
 
@@ -100,12 +99,11 @@ def run_monitored(network: Network, batches: Iterable[Batch], callback: Callable
 
 def _feed(session: _Session, batches: Iterable[Batch], progress: Optional[Callable[[int], None]]) -> Tuple[int, int]:
     examples = count = 0
-    with session.worker:
-        for batch in batches:
-            session.forward(batch, count)
-            examples, count = examples + batch.size, count + 1
-            if progress is not None:
-                progress(examples)
+    for batch in batches:
+        session.forward(batch, count)
+        examples, count = examples + batch.size, count + 1
+        if progress is not None:
+            progress(examples)
     if not count:
         raise InputError("the calibration data are empty; pass at least one batch")
     return examples, count
@@ -122,9 +120,7 @@ class _Session:
     callback: Optional[Callable[[Any, Any], None]] = None
     executors: Dict[Shapes, Any] = field(default_factory=dict)
     failure: Optional[BaseException] = None
-    worker: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
-    counting: Optional[Future[None]] = None
-    buffers: List[NDArray[np.float32]] = field(default_factory=lambda: [np.empty(0, np.float32) for _ in range(2)])
+    buffer: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
 
     def __post_init__(self) -> None:
         graph = self.network.graph
@@ -153,8 +149,6 @@ class _Session:
             self.failure = nonfinite
         except mx.MXNetError as error:
             raise CalibrationError(f"the forward pass of batch {number} failed: {first_line(error)}") from error
-        finally:
-            self._wait()
         if self.failure is None:
             return
         if isinstance(self.failure, NonFiniteError):
@@ -202,24 +196,15 @@ class _Session:
         if tensor is None or self.failure is not None or not self._is_wanted(tensor) or array.dtype != np.float32:
             return
         try:
-            values = self._copied(array)
-            self._wait()
-            self.counting = self.worker.submit(self.collector.observe, tensor, values)
+            self.collector.observe(tensor, self._copied(array))
         except BaseException as error:
             self.failure = self.failure or error
 
     def _copied(self, array: Any) -> NDArray[np.float32]:
-        """Return the values in memory that is used again: one tensor is copied while another is counted."""
-        self.buffers.reverse()
-        if self.buffers[0].size < array.size:
-            self.buffers[0] = np.empty(array.size, np.float32)
-        values = self.buffers[0][: array.size]
+        """Return the values in memory that is used again for the next tensor."""
+        if self.buffer.size < array.size:
+            self.buffer = np.empty(array.size, np.float32)
+        values = self.buffer[: array.size]
         pointer = values.ctypes.data_as(ctypes.c_void_p)
         mx.base.check_call(mx.base._LIB.MXNDArraySyncCopyToCPU(array.handle, pointer, ctypes.c_size_t(array.size)))
         return values.reshape(array.shape)
-
-    def _wait(self) -> None:
-        """Wait for the tensor that is being counted; keep what goes wrong, to be raised after the forward pass."""
-        counting, self.counting = self.counting, None
-        error = counting.exception() if counting is not None else None
-        self.failure = self.failure or error

@@ -134,3 +134,19 @@ def test_means_merge_as_observing_everything():
     for array in (B, A):
         both.observe("x", array)
     assert (one + other).channel_sums == both.channel_sums == (other + one).channel_sums
+
+
+def test_a_large_array_is_counted_as_a_small_one_is():
+    large = RNG.standard_normal((5, 3, 120, 120)).astype(np.float32)
+    collector = HistogramCollector(channels={"x": 1})
+    collector.observe("x", large)
+    assert collector.histograms["x"] == Histogram.of(large)
+    one_by_one = HistogramCollector(channels={"x": 1})
+    for example in large:
+        one_by_one.observe("x", example[None])
+    assert collector.histograms == one_by_one.histograms
+    assert collector.channel_sums == one_by_one.channel_sums
+    large[4, 2, 7, 7] = np.nan
+    with pytest.raises(NonFiniteError, match="1 of 216000"):
+        collector.observe("x", large)
+    assert collector.histograms == one_by_one.histograms

@@ -1,0 +1,43 @@
+"""Work that does not hold the interpreter's lock, divided among threads."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Callable, Iterable, List, TypeVar
+
+__all__ = ["in_parallel", "number_of_threads"]
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+
+def number_of_threads() -> int:
+    """Return how many threads to use: as many as MXNet may, or as there are processors."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else os.cpu_count() or 1
+
+
+def in_parallel(function: Callable[[Part], Result], parts: Iterable[Part]) -> List[Result]:
+    """Call a function on each part; return the results in order.
+
+    Parameters
+    ----------
+    function : callable
+        Takes one part; must not call this function again.
+    parts : iterable
+        What to call it on.
+
+    Returns
+    -------
+    list
+        Its results. An exception of any call is raised.
+    """
+    return list(_pool(os.getpid(), number_of_threads()).map(function, parts))
+
+
+# A process made by fork has no threads of the pool that it inherits, so it gets one of its own.
+@lru_cache(maxsize=1)
+def _pool(process: int, threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads)
