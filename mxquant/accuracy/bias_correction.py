@@ -25,7 +25,7 @@ from mxquant.stats.channel_sums import ChannelSums
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["channel_axes", "correct_biases"]
+__all__ = ["channel_axes", "channel_axis", "correct_biases", "mean_result"]
 
 _LINEAR = ("Convolution", "FullyConnected")
 
@@ -35,11 +35,12 @@ def channel_axes(network: Network) -> Dict[str, int]:
     axes: Dict[str, int] = {}
     for node in network.graph.operators:
         if node.op in _LINEAR:
-            axes.setdefault(node.inputs[0].name, _axis(node))
+            axes.setdefault(node.inputs[0].name, channel_axis(node))
     return axes
 
 
-def _axis(node: Node) -> int:
+def channel_axis(node: Node) -> int:
+    """Return the axis of the channels of what a layer reads: 1, or -1 for the last."""
     return -1 if node.op == "FullyConnected" and not read_bool(node, "flatten", True) else 1
 
 
@@ -68,16 +69,16 @@ def correct_biases(network: Network, plan: QuantPlan, means: Mapping[str, Channe
         if node.op not in _LINEAR or layer is None or layer.precision != "int8" or len(node.inputs) < 3:
             continue
         data, weight, bias = node.inputs
-        if data.name not in means or axes[data.name] != _axis(node) or len(uses[bias]) != 1:
+        if data.name not in means or axes[data.name] != channel_axis(node) or len(uses[bias]) != 1:
             continue
         error = int8_weight(node.op, rounded[weight.node.name], layer) - network.params[weight.node.name]
-        shift = _mean_result(node, error, means[data.name].mean)
+        shift = mean_result(node, error, means[data.name].mean)
         if shift is not None:
             changed[bias.node.name] = (network.params[bias.node.name] - shift).astype(np.float32)
     return Network(network.graph, {**network.params, **changed})
 
 
-def _mean_result(node: Node, weight: NDArray[Any], mean: NDArray[np.float64]) -> Optional[NDArray[np.float64]]:
+def mean_result(node: Node, weight: NDArray[Any], mean: NDArray[np.float64]) -> Optional[NDArray[np.float64]]:
     """Return a layer's mean result for each output channel, or None where weights and means do not fit."""
     groups = read_int(node, "num_group", 1) if node.op == "Convolution" else 1
     # A FullyConnected on images has one weight for each place of each channel.

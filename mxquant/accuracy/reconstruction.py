@@ -5,7 +5,8 @@ Two networks run side by side on calibration data: the fp32 network, and its int
 
 1. adaptive rounding (Nagel et al. 2020, arXiv:2004.10568): integer weights Ŵ that minimize Var(W x - Ŵ x̂), by
    coordinate descent on the closed form; see :mod:`mxquant.accuracy.rounding`;
-2. empirical bias correction (Nagel et al. 2019, arXiv:1906.04721, section 4.2): b̂ = b + E[y - (Ŵ x̂ + b)], per channel.
+2. bias correction (Nagel et al. 2019, arXiv:1906.04721, section 4.2): the analytic one, (W - Ŵ) E[x], and of what is
+   then left of E[y - (Ŵ x̂ + b)], the empirical one, as much as the examples agree on.
 
 Then the simulation goes on with what was found. The result are ordinary fp32 parameters, which the int8 operators
 quantize to just these integers.
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, 
 import numpy as np
 
 from mxquant._compat import mx
+from mxquant.accuracy.bias_correction import channel_axis, mean_result
 from mxquant.accuracy.patches import rows_of
 from mxquant.accuracy.rounding import Rounding
 from mxquant.accuracy.walk import Walk
@@ -34,7 +36,7 @@ from mxquant.plan import LayerPlan, QuantPlan
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["reconstruct"]
+__all__ = ["agreed_shift", "reconstruct"]
 
 # Numbers that the rows of one layer may hold.
 _MOST = 30_000_000
@@ -113,6 +115,7 @@ class _Reconstruction:
         self.exact.stop_before(node.name)
         twin = self.rounded.stop_before(node.name)
         linear = self.linear[node.name]
+        means = _channel_means(self.exact.value(node.inputs[0]).asnumpy(), channel_axis(node))
         target = self.exact.step()
         names = [tensor.node.name for tensor in node.inputs[1:]]
         if self.rounding and _has_rows(node, layer):
@@ -127,8 +130,13 @@ class _Reconstruction:
         shape = [-1 if axis == channel else 1 for axis in range(target.ndim)]
         units = mx.nd.array(linear.units(self.changed.get(names[0], self.start[names[0]])).reshape(shape))
         error = (target - mx.nd.broadcast_mul(result, units) + linear.result_shift).asnumpy()
-        shift = error.mean(axis=tuple(a for a in range(target.ndim) if a != channel), keepdims=True, dtype=np.float64)
-        self.changed[names[1]] = (self.exact.params[names[1]] + shift.reshape(-1)).astype(np.float32)
+        # One row for each example, one column for each channel.
+        errors = np.moveaxis(error, channel, -1).reshape(len(error), -1, error.shape[channel]).mean(1, np.float64)
+        rounded = linear.weight(self.changed.get(names[0], self.start[names[0]]))
+        analytic = mean_result(node, rounded - self.exact.params[names[0]], means)
+        shift = agreed_shift(errors, np.zeros(len(rounded)) if analytic is None else -analytic)
+        self.changed[names[1]] = (self.exact.params[names[1]] + shift).astype(np.float32)
+        shift = shift.reshape(shape)
         self.rounded.values[twin.output] = mx.nd.broadcast_add(result, mx.nd.array(shift) / units)
 
     def _rounded_weight(
@@ -178,3 +186,35 @@ def _has_rows(node: Node, layer: LayerPlan) -> bool:
     if node.op == "FullyConnected":
         return True
     return len(read_tuple(node, "kernel")) == 2 and layer.granularity == "channel-wise"
+
+
+def _channel_means(data: NDArray[Any], axis: int) -> NDArray[np.float64]:
+    others = tuple(each for each in range(data.ndim) if each != axis % data.ndim)
+    return np.asarray(data.mean(axis=others, dtype=np.float64))
+
+
+def agreed_shift(errors: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what to add to a bias: what is known of its error, and of the rest what the examples agree on.
+
+    The mean m of the rest, over n examples with variance v, has an error of v / n of its own: m² / (m² + v / n) of it
+    are taken.
+
+    Parameters
+    ----------
+    errors : numpy.ndarray
+        What the result lacks in each example's mean, shape (n, C).
+    known : numpy.ndarray
+        What it is known to lack, shape (C,).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (C,); `known` for one example.
+    """
+    if len(errors) == 1:
+        return known
+    rest = errors - known
+    mean = rest.mean(axis=0)
+    power, variance = np.square(mean), rest.var(axis=0, ddof=1) / len(rest)
+    result: NDArray[np.float64] = known + mean * power / np.maximum(power + variance, np.finfo(np.float64).tiny)
+    return result
