@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "example"))
 import efficientnet_lite0
 from imagenet_data import Preprocessing, embedded
 
-__all__ = ["LITE0", "NETWORKS", "prepare"]
+__all__ = ["LITE0", "NETWORKS", "lite0", "prepare"]
 
 LITE0 = "efficientnet_lite0"
 NETWORKS = (LITE0, "resnet18_v1", "resnet50_v1", "mobilenetv2_1.0")
@@ -51,7 +51,7 @@ def prepare(names: Sequence[str], folder: Path, peers_python: str, crops: int) -
         command = [str(HERE / "crops.py"), "--out", str(folder / "crops.npz"), "--per-photo", str(crops), *photos]
         subprocess.run([peers_python, *command], check=True)
     for name in names:
-        net = _lite0() if name == LITE0 else networks.zoo_network(name, evaluation)
+        net = lite0() if name == LITE0 else networks.zoo_network(name, evaluation)
         prefix = folder / name
         mx.model.save_checkpoint(str(prefix), 0, *net)
         np.save(f"{prefix}-fp32.npy", networks.forward(*net, data=evaluation)[0])
@@ -65,7 +65,7 @@ def _photos() -> Sequence[str]:
     return [str(path) for path in sorted(Path(spec.submodule_search_locations[0], "data").glob("imagenet_*_*.jpg"))]
 
 
-def _lite0() -> Tuple[Any, Dict[str, Any], Dict[str, Any]]:
+def lite0() -> Tuple[Any, Dict[str, Any], Dict[str, Any]]:
     block = efficientnet_lite0.load()
     symbol = block(mx.sym.var("data"))
     values = {name: parameter.data() for name, parameter in block.collect_params().items()}
