@@ -17,6 +17,7 @@ from mxquant.graph.rules.drop_dropout import DropDropout
 from mxquant.graph.rules.drop_identity import DropIdentity
 from mxquant.graph.rules.explicit_gamma import ExplicitGamma
 from mxquant.graph.rules.fold_batch_norm import FoldBatchNorm
+from mxquant.graph.rules.fold_pad import FoldPad
 from mxquant.graph.rules.inline_fused import InlineFused
 from mxquant.graph.rules.unique_names import UniqueNames
 
@@ -30,6 +31,7 @@ CANONICAL: Tuple[Pass, ...] = (
     DropIdentity(),
     DropDropout(),
     FoldBatchNorm(),
+    FoldPad(),
     ExplicitGamma(),
 )
 

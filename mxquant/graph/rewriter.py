@@ -90,7 +90,10 @@ class Rewriter:
     def set_parameter(self, node: Node, slot: int, value: NDArray[Any], name: str) -> None:
         """Give input `slot` of `node` a value: in place where nobody else reads it, else as a new variable `name`."""
         if slot < len(node.inputs) and len(self.readers(node.inputs[slot])) == 1:
-            self.params[node.inputs[slot].node.name] = value
+            variable = node.inputs[slot].node
+            if value.shape != self.params[variable.name].shape:
+                variable.attrs.pop("__shape__", None)
+            self.params[variable.name] = value
             self.modified = True
             return
         variable = Node(VARIABLE, self._unused(name))

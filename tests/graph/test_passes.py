@@ -29,6 +29,7 @@ def test_the_order_is_one_tuple() -> None:
         "drop_identity",
         "drop_dropout",
         "fold_batch_norm",
+        "fold_pad",
         "explicit_gamma",
     ]
 

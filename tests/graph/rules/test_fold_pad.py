@@ -1,0 +1,155 @@
+"""A Pad with zeros goes into the convolution that reads it, which computes the same."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Tuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mxquant
+from mxquant._compat import mx
+from mxquant.graph import Network
+from mxquant.graph.passes import Canonical, canonicalize
+from tests.networks import dense, forward, images, network_of, random_params
+
+SHAPE = (2, 4, 11, 12)
+
+
+def padded(widths: Tuple[int, ...], data: Any = None, mode: str = "constant", **attrs: Any) -> Any:
+    """Return data with zeros above, below, left and right."""
+    data = mx.sym.var("data") if data is None else data
+    return mx.sym.pad(data, mode=mode, pad_width=(0, 0, 0, 0, *widths), name="pad", **attrs)
+
+
+def convolved(x: Any, **attrs: Any) -> Any:
+    return mx.sym.Convolution(x, **{"num_filter": 8, "kernel": (3, 3), "name": "c", **attrs})
+
+
+def made(symbol: Any, shape: Tuple[int, ...] = SHAPE) -> Tuple[Canonical, Dict[str, Any], np.ndarray]:
+    data = images(*shape)
+    args, _ = random_params(symbol, data=shape)
+    return canonicalize(network_of(symbol, args, {})), args, data
+
+
+def operators(network: Network) -> list:
+    return [node.op for node in network.graph.operators]
+
+
+def run(network: Network, data: np.ndarray) -> np.ndarray:
+    from mxquant.accuracy.judge import outputs
+
+    return outputs(network, {"data": data})[0]
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(
+    before=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    more=st.tuples(st.integers(-1, 1), st.integers(-1, 1)),
+    kernel=st.sampled_from([(3, 3), (5, 3), (4, 5)]),
+    stride=st.sampled_from([(1, 1), (2, 2), (3, 2)]),
+    own=st.sampled_from([(0, 0), (1, 2)]),
+    groups=st.sampled_from([1, 4]),
+)
+def test_the_convolution_computes_the_same(
+    before: Any, more: Any, kernel: Any, stride: Any, own: Any, groups: int
+) -> None:
+    after = [max(0, b + m) for b, m in zip(before, more)]
+    widths = (before[0], after[0], before[1], after[1])
+    symbol = convolved(padded(widths), kernel=kernel, stride=stride, pad=own, num_group=groups)
+    found, args, data = made(symbol)
+    assert operators(found.network) == ["Convolution"]
+    expected = forward(symbol, args, {}, data=data)[0]
+    result = run(found.network, data)
+    assert result.shape == expected.shape
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("widths, kernel", [((0, 1, 0, 1), (4, 4)), ((1, 0, 1, 1), (4, 3)), ((2, 2, 1, 1), (3, 3))])
+def test_zeros_stand_where_the_padding_is_shorter(widths: Tuple[int, ...], kernel: Tuple[int, ...]) -> None:
+    found, args, _ = made(convolved(padded(widths), stride=(2, 2)))
+    (node,) = found.network.graph.operators
+    weight = found.network.params["c_weight"]
+    assert weight.shape[2:] == kernel
+    assert (node.attrs["kernel"], node.attrs["pad"]) == (str(kernel), str((max(widths[:2]), max(widths[2:]))))
+    rows = slice(kernel[0] - 3, None) if widths[0] < widths[1] else slice(None, 3)
+    columns = slice(kernel[1] - 3, None) if widths[2] < widths[3] else slice(None, 3)
+    np.testing.assert_array_equal(weight[:, :, rows, columns], args["c_weight"].asnumpy())
+    assert np.count_nonzero(weight) == args["c_weight"].size
+
+
+def test_a_dilation_that_the_difference_is_a_multiple_of() -> None:
+    symbol = convolved(padded((0, 2, 0, 2)), dilate=(2, 2))
+    found, args, data = made(symbol)
+    assert operators(found.network) == ["Convolution"]
+    np.testing.assert_allclose(run(found.network, data), forward(symbol, args, {}, data=data)[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "symbol, reason",
+    [
+        (convolved(padded((0, 1, 0, 1)), dilate=(2, 2)), "does not fit the dilation"),
+        (convolved(padded((0, 1, 0, 1)), kernel=(1, 1)), "more than twice as large"),
+        (convolved(padded((0, 9, 0, 0))), "more than twice as large"),
+        (convolved(padded((1, 1, 1, 1), constant_value=0.5)), "something else than zeros"),
+        (convolved(padded((1, 1, 1, 1), mode="edge")), "something else than zeros"),
+        (convolved(padded((1, 1, 1, 1), mode="reflect")), "something else than zeros"),
+    ],
+)
+def test_other_paddings_stay_and_it_is_said_why(symbol: Any, reason: str) -> None:
+    found, args, data = made(symbol)
+    assert len(operators(found.network)) == 2
+    (refusal,) = found.refusals
+    assert refusal.layer == "c" and reason in refusal.reason
+    np.testing.assert_allclose(run(found.network, data), forward(symbol, args, {}, data=data)[0], rtol=1e-5, atol=1e-5)
+
+
+def test_a_pad_that_others_read_stays_for_them() -> None:
+    pad = padded((0, 1, 0, 1))
+    symbol = mx.sym.Group([convolved(pad, stride=(2, 2)), mx.sym.sum(pad)])
+    found, args, data = made(symbol)
+    by_name = {node.name: node for node in found.network.graph.operators}
+    assert by_name["c"].inputs[0].name == "data" and by_name["c"].layers == ("c",)
+    assert "pad" in by_name
+    np.testing.assert_allclose(run(found.network, data), forward(symbol, args, {}, data=data)[0], rtol=1e-5, atol=1e-5)
+
+
+def test_a_weight_that_two_layers_share_is_not_changed_for_the_other() -> None:
+    weight, data = mx.sym.var("w"), mx.sym.var("data")
+    first = convolved(padded((0, 1, 0, 1), data=data), weight=weight)
+    found, args, _ = made(mx.sym.Group([first, convolved(data, weight=weight, name="d")]))
+    np.testing.assert_array_equal(found.network.params["w"], args["w"].asnumpy())
+    assert found.network.params["c_weight"].shape == (8, 4, 4, 4)
+
+
+def test_excluding_the_pad_excludes_the_convolution_and_its_shape_is_known_to_gluon() -> None:
+    net = mx.gluon.nn.HybridSequential()
+
+    class Same(mx.gluon.HybridBlock):
+        def hybrid_forward(self, F: Any, x: Any) -> Any:
+            return F.pad(x, mode="constant", pad_width=(0, 0, 0, 0, 0, 1, 0, 1), name="same")
+
+    net.add(Same(), mx.gluon.nn.Conv2D(8, 3, strides=2, in_channels=4), mx.gluon.nn.Dense(5))
+    net.initialize(mx.init.Xavier())
+    data = images(4, 4, 12, 12)
+    expected = net(mx.nd.array(data)).asnumpy()
+    model = mxquant.quantize(net, data, accuracy="fast")
+    executor = model.symbol.simple_bind(mx.cpu(), data=data.shape, grad_req="null")
+    executor.copy_params_from(dict(model.arg_params), dict(model.aux_params))
+    result = executor.forward(data=mx.nd.array(data))[0].asnumpy()
+    assert np.square(result - expected).sum() < 1e-3 * np.square(expected).sum()
+    pads = [name for name, layer in model.plan.layers.items() if any("same" in each for each in layer.contains)]
+    assert len(pads) == 1 and model.plan.layers[pads[0]].precision == "int8"
+    excluded = mxquant.quantize(net, data, accuracy="fast", exclude_layers=["*same*"])
+    assert excluded.plan.layers[pads[0]].precision == "float32"
+
+
+def test_int8_has_no_conversions_around_a_pad() -> None:
+    symbol = dense(convolved(mx.sym.Activation(convolved(padded((0, 1, 0, 1))), act_type="relu"), name="c2"), "d")
+    data = images(*SHAPE)
+    args, _ = random_params(symbol, data=SHAPE)
+    model = mxquant.quantize(symbol, data, arg_params=args, accuracy="fast")
+    names = model.symbol.get_internals().list_outputs()
+    assert not any("dequantize" in name or name.startswith("pad") for name in names)
