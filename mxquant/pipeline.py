@@ -14,10 +14,10 @@ from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tupl
 from mxquant import model as models
 from mxquant._compat import mx
 from mxquant.accuracy.bias_correction import channel_axes, correct_biases
-from mxquant.accuracy.equalization import equalize
+from mxquant.accuracy.equalization import EQUALIZED, equalize
 from mxquant.accuracy.goal import Goal
 from mxquant.accuracy.mixing import Mixing
-from mxquant.accuracy.presets import EXAMPLES, Candidate, Improved, improve, number_of_trials, takes_any_batch
+from mxquant.accuracy.presets import EXAMPLES, Candidate, Improved, divide, improve, number_of_trials, takes_any_batch
 from mxquant.accuracy.thresholds import choose_methods
 from mxquant.analysis.sensitivity import Sensitivity, measure
 from mxquant.data import Batch, Sample, batches, peek
@@ -240,6 +240,11 @@ def _lower(
         raise PlanError(
             f"the plan is of network {plan.network[:12]}..., this one is {model.digest[:12]}...; plan again"
         )
+    if EQUALIZED in plan.settings.get("steps", ""):
+        raise PlanError(
+            f"the plan is for weights changed by {EQUALIZED}, which it does not hold; keep what quantize returned, or "
+            "plan again with make_plan"
+        )
     if target not in (None, plan.target, SIMULATE):
         raise InputError(
             f"target is {target!r}, expected {plan.target!r}, which the plan was made for, or {SIMULATE!r}"
@@ -430,7 +435,9 @@ def _equalized(
     inputs: Mapping[str, Any],
 ) -> List[Candidate]:
     """Return the network after cross-layer equalization, with statistics and a plan of its own, where it gains."""
-    network, changed = equalize(model.canonical.network, inputs)
+    # What judges the candidates has no part in the scales: on new data too, channels may be larger than on these.
+    seen, _ = divide(model.canonical.network, inputs)
+    network, changed = equalize(model.canonical.network, seen)
     if not changed:
         return []
     collector = HistogramCollector("ignore", channel_axes(network))
@@ -444,7 +451,7 @@ def _equalized(
     canonical = replace(model.canonical, network=network)
     chosen = PlanOptions(**_as_in(plan, options))
     again = plan_network(canonical, model.digest, renewed, _target(target), chosen)
-    return [Candidate(network, again, renewed, "cross-layer equalization")]
+    return [Candidate(network, again, renewed, EQUALIZED)]
 
 
 def _as_in(plan: QuantPlan, options: Dict[str, Any]) -> Dict[str, Any]:

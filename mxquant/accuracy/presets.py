@@ -25,7 +25,7 @@ from mxquant.stats import Statistics
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["EXAMPLES", "Candidate", "Improved", "improve", "number_of_trials", "takes_any_batch"]
+__all__ = ["EXAMPLES", "Candidate", "Improved", "divide", "improve", "number_of_trials", "takes_any_batch"]
 
 # How many calibration examples each preset looks at again.
 EXAMPLES: Mapping[str, int] = {"fast": 0, "balanced": 32, "best": 128}
@@ -90,11 +90,9 @@ def improve(
     Improved
         Network, candidate, and steps.
     """
-    count = len(next(iter(inputs.values())))
     network = candidates[0].network
-    cut = count * 3 // 4 if count >= 4 and takes_any_batch(network, inputs) else 0
-    seen = {name: value[: cut or count] for name, value in inputs.items()}
-    judge = Judge(network, {name: value[cut:] for name, value in inputs.items()})
+    seen, unseen = divide(network, inputs)
+    judge = Judge(network, unseen)
     best: Optional[Tuple[float, Candidate, str]] = None
     done = 0
     for candidate in candidates:
@@ -121,6 +119,15 @@ def _changed(candidate: Candidate, steps: str, inputs: Inputs) -> Network:
         return correct_biases(candidate.network, candidate.plan, candidate.statistics.channel_sums)
     options = _STEPS[steps]
     return reconstruct(candidate.network, candidate.plan, inputs, **options) if options else candidate.network
+
+
+def divide(network: Network, inputs: Inputs) -> Tuple[Inputs, Inputs]:
+    """Return the examples to change a network by, and those to judge it by: all of them, both times, where few."""
+    count = len(next(iter(inputs.values())))
+    if count < 4 or not takes_any_batch(network, inputs):
+        return inputs, inputs
+    cut = count * 3 // 4
+    return {name: value[:cut] for name, value in inputs.items()}, {name: value[cut:] for name, value in inputs.items()}
 
 
 def takes_any_batch(network: Network, inputs: Inputs) -> bool:

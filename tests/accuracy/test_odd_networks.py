@@ -9,6 +9,7 @@ import pytest
 
 import mxquant
 from mxquant._compat import mx
+from mxquant.errors import PlanError
 from tests.networks import conv, dense, forward, images, random_params, relu, sqnr
 
 SHAPE = (24, 4, 12, 12)
@@ -89,3 +90,11 @@ def test_int8_is_as_faithful_as_measured(name: str, accuracy: str, isa: str) -> 
         for each, params in ((symbol, args), (model.symbol, model.arg_params))
     )
     assert sqnr(expected, found) >= (fast if accuracy == "fast" else balanced)
+
+
+def test_a_plan_for_equalized_weights_is_refused_for_others() -> None:
+    symbol, args, data = spread_channels()
+    model = mxquant.quantize(symbol, data[:16], arg_params=args)
+    assert model.plan.settings["steps"].startswith("cross-layer equalization")
+    with pytest.raises(PlanError, match="weights changed by cross-layer equalization"):
+        mxquant.lower(symbol, model.plan, arg_params=args)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, List
+from typing import Any, Callable, Dict, List, Tuple
 
 import numpy as np
 import pytest
 
 import mxquant
 from mxquant._compat import mx
+from mxquant.accuracy.equalization import equalize
 from mxquant.accuracy.judge import Judge
 from mxquant.accuracy.presets import EXAMPLES, Candidate, improve, number_of_trials
 from mxquant.errors import InputError
@@ -179,6 +180,87 @@ def test_number_of_examples_is_kept_to() -> None:
 
 def test_the_result_can_be_repeated() -> None:
     assert_same_params(quantized(correlated(8), accuracy="best"), quantized(correlated(8), accuracy="best"))
+
+
+EQUALIZATION = "cross-layer equalization"
+
+
+def before_depthwise(x: Any) -> Any:
+    return conv(relu(conv(x, "next", 24, num_group=24), "a2"), "last", 8, 1)
+
+
+def before_dense(x: Any) -> Any:
+    return dense(mx.sym.Flatten(x), "next", 10)
+
+
+def before_groups(x: Any) -> Any:
+    return conv(x, "next", 8, num_group=4)
+
+
+def with_outlier(reader: Callable[[Any], Any]) -> Tuple[Any, Dict[str, Any]]:
+    """Return a network of which one channel is 50 times larger than the others, and counts as much."""
+    x = relu(conv(mx.sym.var("data"), "c0", 16), "a0")
+    symbol = reader(relu(conv(x, "c1", 24), "a1"))
+    args, _ = random_params(symbol, data=(1, 4, 6, 6))
+    for name in ("c1_weight", "c1_bias"):
+        args[name][3] *= 50
+    weight = args["next_weight"].asnumpy()
+    if weight.shape[0] == 24:
+        weight[3] /= 50
+    elif weight.shape[1] == 6:
+        weight[:2, 3] /= 50
+    else:
+        weight.reshape(10, 24, -1)[:, 3] /= 50
+    args["next_weight"][:] = weight
+    return symbol, args
+
+
+@pytest.mark.parametrize("isa", ["vnni", "avx2"])
+@pytest.mark.parametrize("reader, gain", [(before_depthwise, 12), (before_dense, 18), (before_groups, 15)])
+def test_an_outlier_channel_is_equalized(
+    reader: Callable[[Any], Any], gain: float, isa: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    symbol, args = with_outlier(reader)
+    data, unseen = images(64, 4, 6, 6), images(64, 4, 6, 6, seed=9)
+    expected = forward(symbol, args, {}, data=unseen)[0]
+
+    def best() -> Tuple[float, Any]:
+        model = mxquant.quantize(symbol, data, arg_params=args, accuracy="best", isa=isa)
+        return sqnr(expected, forward(model.symbol, dict(model.arg_params), {}, data=unseen)[0]), model.plan
+
+    level_with, plan = best()
+    monkeypatch.setattr("mxquant.pipeline.equalize", lambda network, inputs: (network, frozenset()))
+    level_without, plan_without = best()
+    assert level_with >= level_without + gain
+    assert level_with >= 30
+    assert EQUALIZATION in plan.settings["steps"] and EQUALIZATION not in plan_without.settings["steps"]
+    assert plan.network == plan_without.network
+
+
+def test_an_equalized_network_is_planned_by_statistics_of_its_own() -> None:
+    symbol, args = with_outlier(before_groups)
+    data, unseen = images(64, 4, 6, 6), images(64, 4, 6, 6, seed=9)
+    model = mxquant.quantize(symbol, data, arg_params=args, method="entropy")
+    assert EQUALIZATION in model.plan.settings["steps"]
+    expected = forward(symbol, args, {}, data=unseen)[0]
+    # 28 dB by the statistics of channels that are not equalized.
+    assert sqnr(expected, forward(model.symbol, dict(model.arg_params), {}, data=unseen)[0]) >= 31
+
+
+@pytest.mark.parametrize("accuracy", ["balanced", "best"])
+def test_channels_that_are_only_small_in_some_examples_are_not_equalized(accuracy: str) -> None:
+    x = relu(conv(mx.sym.var("data"), "c1", 24, kernel=1, no_bias=True), "a1")
+    symbol = before_depthwise(x)
+    args, _ = random_params(symbol, data=(1, 4, 12, 12))
+    args["c1_weight"][:12, 1:] = 0
+    args["c1_weight"][12:, :1] = 0
+    data = images(32, 4, 12, 12)
+    data[:24, 0] *= 0.001
+    seen = {"data": data[:24]}
+    _, changed = equalize(canonicalize(network_of(symbol, args, {})).network, seen)
+    assert changed
+    model = mxquant.quantize(symbol, data, arg_params=args, accuracy=accuracy)
+    assert EQUALIZATION not in model.plan.settings["steps"]
 
 
 def test_what_does_not_help_is_not_done() -> None:
