@@ -9,28 +9,31 @@ it where b > a::
 The number of results stays as well: n + b + a - d (k - 1) = n + 2 p - d (k + m - 1). TensorFlow's 'SAME' padding of
 layers with stride 2 is the case b = 0, a = 1. MXNet has no int8 Pad, so that each costs two conversions and a copy.
 
-Where the kernel would get more than twice as large, the Pad stays.
+The zeros in the kernel cost multiplications: O / g / Π s more for each value of the data and each position that the
+kernel gains, with O channels in g groups and strides s. Measured in oneDNN on two threads, against a Pad: with up to
+224 more, int8 takes 1/7 to 3/4 of the time, with VNNI and without; float32 1/4 to 1.1 times, and 1.4 times in the worst
+case, kernels of 1x1 without VNNI. With 448 more, int8 gains nothing without VNNI; with 896, nowhere, and float32 takes
+1.4 times. Beyond 256 the Pad stays. It also stays where the kernel would get over four times as large: not measured.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, List, NamedTuple, Optional, Tuple
+from math import prod
+from typing import ClassVar, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from mxquant.graph.attributes import read_float, read_tuple
+from mxquant.graph.attributes import read_float, read_int, read_tuple
 from mxquant.graph.ir import Node
 from mxquant.graph.rewriter import Rewriter, Rule
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["FoldPad"]
 
 _PADS = ("Pad", "pad")
 _CHANNEL_FIRST = ("None", "NCW", "NCHW", "NCDHW")
 _WEIGHT = 1
-_GROWTH = 2.0
+_MULTIPLICATIONS = 256
+_GROWTH = 4
 
 
 class _Axis(NamedTuple):
@@ -63,13 +66,12 @@ class FoldPad(Rule):
         widths = read_tuple(pad, "pad_width")
         if any(widths[:4]) or len(widths) != 2 * weight.ndim:
             return f"'{pad.name}' pads examples or channels"
+        if min(widths) < 0:
+            return f"'{pad.name}' takes rows or columns away"
         axes = _axes(pad, node)
         if axes is None:
             return f"the padding of '{pad.name}' does not fit the dilation"
-        kernel = np.array(weight.shape[2:])
-        if np.prod(_longer(kernel, axes)) > _GROWTH * np.prod(kernel):
-            return f"the padding of '{pad.name}' would make the kernel more than twice as large"
-        return None
+        return _refuse_cost(pad, node, weight.shape, axes)
 
     def rewrite(self, rewriter: Rewriter, node: Node) -> None:
         """Give the convolution padding and a kernel with zeros, and the Pad's input."""
@@ -79,11 +81,35 @@ class FoldPad(Rule):
         if any(axis.before or axis.behind for axis in axes):
             zeros = [(0, 0), (0, 0), *((axis.before, axis.behind) for axis in axes)]
             rewriter.set_parameter(node, _WEIGHT, np.pad(weight, zeros), f"{node.name}_weight")
-            node.attrs["kernel"] = str(tuple(int(size) for size in _longer(np.array(weight.shape[2:]), axes)))
+            node.attrs["kernel"] = str(_longer(weight.shape[2:], axes))
         node.attrs["pad"] = str(tuple(axis.pad for axis in axes))
-        if len(rewriter.readers(pad.output)) == 1:
-            node.layers += pad.layers
         rewriter.connect(node, 0, pad.inputs[0])
+        _stand_in(rewriter, pad, node)
+
+
+def _refuse_cost(pad: Node, convolution: Node, shape: Tuple[int, ...], axes: List[_Axis]) -> Optional[str]:
+    """Refuse a kernel whose zeros cost more than the Pad does."""
+    old, new = prod(shape[2:]), prod(_longer(shape[2:], axes))
+    if new > _GROWTH * old:
+        return f"the padding of '{pad.name}' would make the kernel more than four times as large"
+    filters = shape[0] / read_int(convolution, "num_group", 1)
+    more = (new - old) * filters / prod(read_tuple(convolution, "stride") or (1,))
+    if more > _MULTIPLICATIONS:
+        return (
+            f"the padding of '{pad.name}' would cost {more:.0f} multiplications for each value, which is slower than a "
+            f"Pad; at most {_MULTIPLICATIONS} are faster"
+        )
+    return None
+
+
+def _stand_in(rewriter: Rewriter, pad: Node, convolution: Node) -> None:
+    """Let the Pad's name, and those that stand for it, stand for the convolution as well.
+
+    The Pad is not among the convolution's ``layers``: they go from first to last, and the first names the node.
+    """
+    for layer in pad.layers:
+        for name in {layer, *(old for old, new in rewriter.aliases.items() if layer in new)}:
+            rewriter.aliases[name] = rewriter.aliases.get(name, frozenset({name})) | {convolution.layers[0]}
 
 
 def _axes(pad: Node, convolution: Node) -> Optional[List[_Axis]]:
@@ -105,5 +131,5 @@ def _places(steps: int, before: bool) -> Tuple[int, int]:
     return (steps, 0) if before else (0, steps)
 
 
-def _longer(kernel: NDArray[np.int64], axes: List[_Axis]) -> NDArray[np.int64]:
-    return kernel + [axis.before + axis.behind for axis in axes]
+def _longer(kernel: Tuple[int, ...], axes: List[_Axis]) -> Tuple[int, ...]:
+    return tuple(size + axis.before + axis.behind for size, axis in zip(kernel, axes))
