@@ -6,6 +6,7 @@
 :func:`lower`          do it: a :class:`QuantizedModel`
 :func:`quantize`       all three, and weights that lose less
 :func:`sensitivity`    measure which layers lose how much
+:func:`compare`        int8 beside fp32, layer by layer
 =====================  ====================================================================
 
 :mod:`mxquant.quantization` has the functions of ``mxnet.contrib.quantization``. Everything that is raised on purpose
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
         PlanError,
         StatisticsError,
     )
-    from mxquant.pipeline import calibrate, lower, make_plan, quantize, sensitivity
+    from mxquant.pipeline import calibrate, compare, lower, make_plan, quantize, sensitivity
     from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
     from mxquant.quantized_model import QuantizedModel
     from mxquant.stats import Histogram, Statistics
@@ -53,6 +54,7 @@ __all__ = [
     "TensorPlan",
     "__version__",
     "calibrate",
+    "compare",
     "lower",
     "make_plan",
     "quantize",
@@ -74,7 +76,7 @@ _MODULES = {
         "PlanError",
         "StatisticsError",
     ),
-    "pipeline": ("calibrate", "lower", "make_plan", "quantize", "sensitivity"),
+    "pipeline": ("calibrate", "compare", "lower", "make_plan", "quantize", "sensitivity"),
     "plan": ("LayerPlan", "QuantPlan", "TensorPlan"),
     "quantized_model": ("QuantizedModel",),
     "stats": ("Histogram", "Statistics"),

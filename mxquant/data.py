@@ -62,6 +62,7 @@ class Sample:
     size: int
     parts: List[Mapping[str, NDArray[Any]]] = field(default_factory=list)
     kept: int = 0
+    full: bool = False
 
     def of(self, stream: Iterable[Batch]) -> Iterator[Batch]:
         """Yield every batch, keeping examples of the first ones that have one shape."""
@@ -71,6 +72,7 @@ class Sample:
             if missing > 0 and (not self.parts or _shapes(self.parts[0]) == _shapes(batch.arrays)):
                 self.parts.append({name: value[:missing].copy() for name, value in batch.arrays.items()})
                 self.kept += min(batch.size, missing)
+            self.full = missing <= batch.size
             yield batch
 
     @property

@@ -19,6 +19,8 @@ from mxquant.accuracy.goal import Goal
 from mxquant.accuracy.mixing import Mixing
 from mxquant.accuracy.presets import EXAMPLES, Candidate, Improved, divide, improve, number_of_trials, takes_any_batch
 from mxquant.accuracy.thresholds import choose_methods
+from mxquant.analysis.compare import compare_networks
+from mxquant.analysis.comparison import Comparison
 from mxquant.analysis.sensitivity import Sensitivity, measure
 from mxquant.data import Batch, Sample, batches, peek
 from mxquant.errors import InputError, PlanError, StatisticsError
@@ -26,7 +28,7 @@ from mxquant.graph import Network
 from mxquant.lowering.onednn import OneDNN
 from mxquant.lowering.simulate import SIMULATE, simulate
 from mxquant.lowering.target import Target
-from mxquant.mxnet_bridge import split_params, symbol_of
+from mxquant.mxnet_bridge import graph_of, numpy_params, split_params, symbol_of
 from mxquant.plan import QuantPlan
 from mxquant.planner import PlanOptions
 from mxquant.planner import make_plan as plan_network
@@ -37,7 +39,17 @@ from mxquant.stats.runner import run
 from mxquant.thresholds import METHODS
 from mxquant.version import __version__
 
-__all__ = ["TARGETS", "calibrate", "collect", "lower", "make_plan", "quantize", "quantize_loaded", "sensitivity"]
+__all__ = [
+    "TARGETS",
+    "calibrate",
+    "collect",
+    "compare",
+    "lower",
+    "make_plan",
+    "quantize",
+    "quantize_loaded",
+    "sensitivity",
+]
 
 TARGETS: Mapping[str, Target] = {OneDNN.name: OneDNN()}
 
@@ -234,12 +246,7 @@ def lower(
 def _lower(
     model: models.Model, plan: QuantPlan, statistics: Optional[Statistics], target: Optional[str] = None
 ) -> QuantizedModel:
-    if not isinstance(plan, QuantPlan):
-        raise InputError(f"plan is {type(plan).__name__}, expected a QuantPlan; read a file with QuantPlan.load")
-    if plan.network != model.digest:
-        raise PlanError(
-            f"the plan is of network {plan.network[:12]}..., this one is {model.digest[:12]}...; plan again"
-        )
+    _check_plan(model, plan)
     if EQUALIZED in plan.settings.get("steps", ""):
         raise PlanError(
             f"the plan is for weights changed by {EQUALIZED}, which it does not hold; keep what quantize returned, or "
@@ -251,6 +258,15 @@ def _lower(
         )
     _check_statistics(model, statistics)
     return _emit(model, _corrected(model, plan, statistics), plan, target)
+
+
+def _check_plan(model: models.Model, plan: QuantPlan) -> None:
+    if not isinstance(plan, QuantPlan):
+        raise InputError(f"plan is {type(plan).__name__}, expected a QuantPlan; read a file with QuantPlan.load")
+    if plan.network != model.digest:
+        raise PlanError(
+            f"the plan is of network {plan.network[:12]}..., this one is {model.digest[:12]}...; plan again"
+        )
 
 
 def _corrected(model: models.Model, plan: QuantPlan, statistics: Optional[Statistics]) -> Network:
@@ -396,6 +412,66 @@ def sensitivity(
     count = sum(layer.precision == "int8" for layer in plan.layers.values())
     with progress_bar("measuring layers", count) as progress:
         return measure(model.canonical.network, plan, sample.arrays, progress)
+
+
+def compare(
+    net: Any,
+    model: Union[QuantizedModel, QuantPlan],
+    data: Any,
+    *,
+    arg_params: Optional[Mapping[str, Any]] = None,
+    aux_params: Optional[Mapping[str, Any]] = None,
+    data_names: Optional[Sequence[str]] = None,
+    label_names: Optional[Sequence[str]] = None,
+    num_examples: int = AUTO_EXAMPLES,
+) -> Comparison:
+    """Compare an int8 network, layer by layer, with the fp32 network.
+
+    Parameters
+    ----------
+    net : Symbol, HybridBlock, str or Path
+        The fp32 network.
+    model : QuantizedModel or QuantPlan
+        The int8 network that was made of it, which runs on this CPU too; or a plan, which is only simulated.
+    data : DataIter, DataLoader, array, or iterable
+        Examples.
+    arg_params, aux_params, data_names, label_names
+        As for :func:`calibrate`.
+    num_examples : int
+        How many of the first examples to use at most.
+
+    Returns
+    -------
+    Comparison
+        SQNR in dB of every layer and output, what is clipped, and warnings; ``table()`` is a text.
+
+    Raises
+    ------
+    InputError
+        If the network or the data cannot be read, or `model` was not made of the network.
+    PlanError
+        If the plan is of another network.
+    """
+    example, data = peek(data)
+    loaded = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
+    plan = model.plan if isinstance(model, QuantizedModel) else model
+    _check_plan(loaded, plan)
+    if isinstance(model, QuantizedModel) and model.simulated:
+        raise InputError("model is a simulation, which compare makes itself; pass its plan, or the int8 model")
+    if num_examples < 1:
+        raise InputError(f"num_examples is {num_examples}, expected at least 1")
+    sample = Sample(num_examples)
+    for _ in sample.of(batches(data, loaded.inputs)):
+        if sample.full:
+            break
+    if not sample.kept:
+        raise InputError("data hold no examples; compare needs at least one")
+    int8 = None
+    if isinstance(model, QuantizedModel):
+        int8 = Network(graph_of(model.symbol), {**numpy_params(model.arg_params), **numpy_params(model.aux_params)})
+    count = len(plan.layers)
+    with progress_bar("comparing layers", count) as progress:
+        return compare_networks(loaded.canonical.network, plan, _examples(loaded, sample), int8, progress)
 
 
 def quantize_loaded(
