@@ -1,7 +1,7 @@
 """The accuracy that mxquant promises, on a CPU without VNNI, whatever CPU runs the test.
 
 Protocol E1: calibrated on the embedded ImageNet images 00-09, scored on 10-19, SQNR of the logits against fp32. Floors
-are those of the promise; ``python -m tests.benchmark.accuracy --isa avx2`` prints what is reached, beside other tools.
+lie 1 to 2 dB below what ``python -m tests.benchmark.accuracy --isa avx2`` prints, beside other tools.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ def measured(name: str, accuracy: str) -> Dict[str, Any]:
 @pytest.mark.parametrize(
     "name, accuracy, floor",
     [
-        ("efficientnet_lite0", "fast", 15.0),
-        ("efficientnet_lite0", "balanced", 18.0),
-        pytest.param("efficientnet_lite0", "best", 20.0, marks=pytest.mark.slow),
-        ("resnet50_v1", "fast", 34.0),
-        pytest.param("resnet50_v1", "balanced", 34.0, marks=pytest.mark.slow),
+        ("efficientnet_lite0", "fast", 18.0),
+        ("efficientnet_lite0", "balanced", 21.5),
+        pytest.param("efficientnet_lite0", "best", 21.5, marks=pytest.mark.slow),
+        ("resnet50_v1", "fast", 39.0),
+        pytest.param("resnet50_v1", "balanced", 40.0, marks=pytest.mark.slow),
     ],
 )
 def test_what_is_promised_without_vnni(name: str, accuracy: str, floor: float) -> None:
