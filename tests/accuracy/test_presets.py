@@ -75,7 +75,7 @@ def test_balanced_is_no_worse_than_fast_where_there_is_little_to_gain(seed: int)
         model = mxquant.quantize(symbol, data, arg_params=args, method="minmax", accuracy=accuracy)
         levels.append(sqnr(expected, forward(model.symbol, dict(model.arg_params), {}, data=unseen)[0]))
     # A choice by a few examples may be off by that much on others.
-    assert levels[1] >= levels[0] - 0.2
+    assert levels[1] >= levels[0] - 0.3
 
 
 def test_best_is_no_worse_than_the_best_of_the_methods_by_themselves() -> None:
