@@ -13,14 +13,14 @@ import numba
 __all__ = ["compiled", "numba"]
 
 
-def compiled(signature: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return a decorator that compiles a function for arguments of one signature."""
+def compiled(signature: Any, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that compiles a function for arguments of one signature, or of each in a list."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
-            kernel: Callable[..., Any] = numba.njit(signature, nogil=True, cache=True)(function)
+            kernel: Callable[..., Any] = numba.njit(signature, nogil=True, cache=True, **options)(function)
         except RuntimeError:  # no folder to keep the code in
-            kernel = numba.njit(signature, nogil=True)(function)
+            kernel = numba.njit(signature, nogil=True, **options)(function)
         return kernel
 
     return decorate

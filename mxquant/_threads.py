@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Callable, Iterable, List, TypeVar
+from typing import Any, Callable, Iterable, List, TypeVar
 
 __all__ = ["in_parallel", "number_of_threads"]
 
@@ -34,10 +34,26 @@ def in_parallel(function: Callable[[Part], Result], parts: Iterable[Part]) -> Li
     list
         Its results. An exception of any call is raised.
     """
-    return list(_pool(os.getpid(), number_of_threads()).map(function, parts))
+    todo = list(parts)
+    results: List[Any] = [None] * len(todo)
+    left = iter(range(len(todo)))
+
+    def work() -> None:
+        for index in left:
+            results[index] = function(todo[index])
+
+    # The caller works too: a processor that it only waited on would often be shared by two of the others.
+    threads = number_of_threads()
+    helpers = [_pool(os.getpid(), threads).submit(work) for _ in range(min(threads, len(todo)) - 1)]
+    try:
+        work()
+    finally:
+        for helper in helpers:
+            helper.result()
+    return results
 
 
 # A process made by fork has no threads of the pool that it inherits, so it gets one of its own.
 @lru_cache(maxsize=1)
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads)
+    return ThreadPoolExecutor(threads - 1)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Tuple
 import numpy as np
 
 from mxquant.errors import InputError
-from mxquant.stats.grid import bin_of
+from mxquant.stats.grid import BINS_PER_SIDE, bin_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,13 +102,16 @@ def count_bins(sample: Sample, exponent: int) -> Tuple[NDArray[np.int64], int, i
         Counts from the bin of the minimum to the bin of the maximum, the number of the first bin, and how
         many of the values are exactly zero.
     """
-    from mxquant.stats._kernels import count_float32
+    from mxquant.stats._kernels import TABLES, tally
 
     values = sample.values
     first, last = bin_of(sample.minimum, exponent), bin_of(sample.maximum, exponent)
-    counts = np.zeros(last - first + 1, np.int64)
     if values.dtype == np.float32:
-        return counts, first, count_float32(np.ascontiguousarray(values), 2.0**-exponent, first, counts)
+        values = np.ascontiguousarray(values)
+        tables = np.zeros((TABLES, 2 * BINS_PER_SIDE), np.uint32)
+        *_, zeros = tally(values, values.view(np.int32), values.size, 2.0**-exponent, tables, np.empty(1))
+        return tables[:, BINS_PER_SIDE + first : BINS_PER_SIDE + last + 1].sum(axis=0, dtype=np.int64), first, zeros
+    counts = np.zeros(last - first + 1, np.int64)
     for start in range(0, values.size, _BLOCK):
         found = np.bincount(_bins(values[start : start + _BLOCK], exponent) - first)
         counts[: found.size] += found

@@ -11,7 +11,7 @@ so that ``+`` is associative and commutative, and any division of the examples g
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Optional
 
 import numpy as np
 
@@ -56,30 +56,25 @@ class ChannelSums:
         object.__setattr__(self, "parts", parts)
 
     @classmethod
-    def of(cls, array: NDArray[Any], axis: int) -> Optional[ChannelSums]:
-        """Return the sums of one array.
+    def of(cls, means: NDArray[np.float64]) -> Optional[ChannelSums]:
+        """Return the sums of one array's means.
 
         Parameters
         ----------
-        array : numpy.ndarray
-            float32, shape (N, ..., C, ...): examples first, at least two dimensions.
-        axis : int
-            The axis of the channels, 1 or -1.
+        means : numpy.ndarray
+            float64, shape (N, C): the mean of each example's channels.
 
         Returns
         -------
         ChannelSums or None
-            None where means are not finite, or above 2^28, or there are no values.
+            None where means are not finite, or above 2^28, or there are none.
         """
-        if array.ndim < 2 or not array.size or array.dtype != np.float32 or len(array) > _MOST_EXAMPLES:
-            return None
-        means = _means(array, axis)
-        if not (np.abs(means) <= _LARGEST).all():
+        if not means.size or len(means) > _MOST_EXAMPLES or not (np.abs(means) <= _LARGEST).all():
             return None
         coarse = np.rint(means * _COARSE)
         fine = np.rint((means - coarse / _COARSE) * _FINE)
         parts = np.stack([each.astype(np.int64).sum(axis=0) for each in (coarse, fine)], axis=1)
-        return cls(len(array), parts)
+        return cls(len(means), parts)
 
     @property
     def mean(self) -> NDArray[np.float64]:
@@ -96,16 +91,3 @@ class ChannelSums:
         if not isinstance(other, ChannelSums):
             return NotImplemented
         return self.count == other.count and np.array_equal(self.parts, other.parts)
-
-
-def _means(array: NDArray[np.float32], axis: int) -> NDArray[np.float64]:
-    """Return the mean of each example's channels, shape (N, C)."""
-    means: NDArray[np.float64]
-    if axis == -1 and array.ndim > 2:
-        means = array.mean(axis=tuple(range(1, array.ndim - 1)), dtype=np.float64)
-        return means
-    from mxquant.stats._kernels import row_sums
-
-    rows = np.ascontiguousarray(array).reshape(array.shape[0] * array.shape[1], -1)
-    means = row_sums(rows).reshape(array.shape[:2]) / rows.shape[1]
-    return means

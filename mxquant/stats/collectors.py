@@ -7,14 +7,16 @@ width, and is merged by ``+``, so that a run may be divided among processes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
+from math import prod
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional
 
 import numpy as np
 
-from mxquant._threads import in_parallel, number_of_threads
+from mxquant._threads import number_of_threads
 from mxquant.errors import InputError, NonFiniteError
 from mxquant.stats.channel_sums import ChannelSums
 from mxquant.stats.histogram import Histogram
+from mxquant.stats.tally import Tally, new_tables
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +26,7 @@ __all__ = ["Collector", "HistogramCollector"]
 _NONFINITE = ("raise", "ignore")
 # Values; fewer are counted in less time than threads take to begin.
 _WORTH_A_THREAD = 1 << 17
+_ROW = 4096
 
 
 class Collector(ABC):
@@ -81,8 +84,14 @@ class HistogramCollector(Collector):
             raise InputError(f"nonfinite is {nonfinite!r}, expected one of {', '.join(map(repr, _NONFINITE))}")
         self.nonfinite = nonfinite
         self.channels = dict(channels or {})
-        self.histograms: Dict[str, Histogram] = {}
+        self._tallies: Dict[str, Tally] = {}
         self._sums: Dict[str, Optional[ChannelSums]] = {}
+        self._tables: List[NDArray[np.uint32]] = []
+
+    @property
+    def histograms(self) -> Dict[str, Histogram]:
+        """Histograms of the tensors."""
+        return {name: tally.histogram for name, tally in self._tallies.items()}
 
     @property
     def channel_sums(self) -> Dict[str, ChannelSums]:
@@ -106,19 +115,37 @@ class HistogramCollector(Collector):
         InputError
             If it is no NumPy array of real numbers; the message names the tensor.
         """
+        tally = self._tallies.get(name, Tally())
+        means = self._count(tally, name, array)
+        self._tallies[name] = tally
+        if name in self.channels:
+            self._add_sums(name, None if means is None else ChannelSums.of(means))
+
+    def _count(self, tally: Tally, name: str, array: NDArray[Any]) -> Optional[NDArray[np.float64]]:
+        """Count an array; return the means of its channels, shape (N, C), if they are wanted and finite."""
         axis = self.channels.get(name)
+        if isinstance(array, np.ndarray) and array.dtype == np.float32 and array.size:
+            array = np.ascontiguousarray(array)
+            by_channel = axis == 1 and array.ndim > 2
+            sums = tally.add(array, prod(array.shape[2:]) if by_channel else _ROW, self._tables_for(array))
+            if sums is not None and by_channel:
+                return sums.reshape(array.shape[:2]) / prod(array.shape[2:])
+            if sums is not None:
+                return None if axis is None or array.ndim < 2 else _means(array)
         try:
-            parts = in_parallel(lambda part: _look_at(part, axis), _split(array))
+            found = Histogram.of(array)
         except InputError as error:
             raise InputError(f"tensor '{name}': {error}") from error
-        found = sum((histogram for histogram, _ in parts), Histogram())
         if found.nonfinite and self.nonfinite == "raise":
             raise NonFiniteError(name, found.nonfinite, array.size)
-        known = self.histograms.get(name)
-        self.histograms[name] = found if known is None else known + found
-        if axis is not None:
-            for _, sums in parts:
-                self._add_sums(name, sums)
+        tally.merge(found)
+        return None
+
+    def _tables_for(self, array: NDArray[np.float32]) -> List[NDArray[np.uint32]]:
+        """Return tables for as many threads as are worth it."""
+        worth = 1 if array.size < _WORTH_A_THREAD or array.ndim < 2 else min(number_of_threads(), len(array))
+        self._tables += [new_tables() for _ in range(worth - len(self._tables))]
+        return self._tables[:worth]
 
     def _add_sums(self, name: str, sums: Optional[ChannelSums]) -> None:
         known = self._sums.get(name)
@@ -136,9 +163,9 @@ class HistogramCollector(Collector):
                 f"one collector has nonfinite={self.nonfinite!r}, the other {other.nonfinite!r}; they differ"
             )
         merged = HistogramCollector(self.nonfinite, {**other.channels, **self.channels})
-        merged.histograms, merged._sums = dict(self.histograms), dict(self._sums)
-        for name, histogram in other.histograms.items():
-            merged.histograms[name] = merged.histograms.get(name, Histogram()) + histogram
+        merged._sums = dict(self._sums)
+        for name, histogram in (*self.histograms.items(), *other.histograms.items()):
+            merged._tallies.setdefault(name, Tally()).merge(histogram)
         for name, sums in other._sums.items():
             merged._add_sums(name, sums)
         return merged
@@ -147,12 +174,7 @@ class HistogramCollector(Collector):
         return self.__add__(other)
 
 
-def _split(array: NDArray[Any]) -> List[NDArray[Any]]:
-    """Return parts of an array that are worth a thread each; examples stay whole."""
-    if not isinstance(array, np.ndarray) or array.size < _WORTH_A_THREAD or array.ndim < 2:
-        return [array]
-    return np.array_split(array, min(number_of_threads(), len(array)))
-
-
-def _look_at(array: NDArray[Any], axis: Optional[int]) -> Tuple[Histogram, Optional[ChannelSums]]:
-    return Histogram.of(array), None if axis is None else ChannelSums.of(array, axis)
+def _means(array: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the mean of each example's channels, which are the last axis."""
+    means: NDArray[np.float64] = array.mean(axis=tuple(range(1, array.ndim - 1)), dtype=np.float64)
+    return means

@@ -13,19 +13,15 @@ from mxquant.stats.channel_sums import ChannelSums
 RNG = np.random.default_rng(0)
 
 
-def sums(array: np.ndarray, axis: int = 1) -> ChannelSums:
-    found = ChannelSums.of(array, axis)
+def sums(array: np.ndarray) -> ChannelSums:
+    found = ChannelSums.of(array.astype(float).mean(axis=tuple(range(2, array.ndim))))
     assert found is not None
     return found
 
 
-@pytest.mark.parametrize(
-    ("shape", "axis", "others"),
-    [((5, 3), 1, 0), ((5, 3, 7), 1, (0, 2)), ((5, 3, 4, 9), 1, (0, 2, 3)), ((5, 6, 3), -1, (0, 1)), ((5, 3), -1, 0)],
-)
-def test_the_mean_is_that_of_the_values(shape: tuple, axis: int, others: tuple) -> None:
-    array = RNG.standard_normal(shape).astype(np.float32) + 3
-    np.testing.assert_allclose(sums(array, axis).mean, array.astype(float).mean(axis=others), rtol=1e-14)
+def test_the_mean_is_that_of_the_examples() -> None:
+    array = RNG.standard_normal((5, 3, 7)) + 3
+    np.testing.assert_allclose(sums(array).mean, array.mean(axis=(0, 2)), rtol=1e-14)
 
 
 @pytest.mark.parametrize("magnitude", [1e-6, 1.0, 1e8])
@@ -50,11 +46,10 @@ def test_any_order_and_any_division_give_the_same_sums(seed: int, parts: int, si
 
 
 @pytest.mark.parametrize(
-    "array", [np.ones(3), np.ones((2, 0)), np.ones((2, 3)) * 1e9, np.full((2, 3), np.nan), np.full((2, 3), np.inf)]
+    "array", [np.ones((2, 0)), np.ones((0, 2)), np.ones((2, 3)) * 1e9, np.full((2, 3), np.nan), np.full((2, 3), np.inf)]
 )
 def test_without_finite_means_there_are_no_sums(array: np.ndarray) -> None:
-    assert ChannelSums.of(array.astype(np.float32), 1) is None
-    assert ChannelSums.of(np.ones((2, 3)), 1) is None
+    assert ChannelSums.of(array) is None
 
 
 def test_channels_of_another_number_do_not_merge() -> None:

@@ -46,7 +46,7 @@ def example_histograms():
 
 
 def example_sums():
-    return {"relu0_output": ChannelSums.of(np.float32([[0, 0.25], [1, 3]]), 1)}
+    return {"relu0_output": ChannelSums.of(np.array([[0, 0.25], [1, 3]]))}
 
 
 # A mapping that merges
@@ -100,8 +100,8 @@ def test_merging_is_associative_and_commutative_with_0_as_identity(runs):
 
 def test_merging_keeps_the_means_that_both_have():
     histograms = {name: Histogram.of(np.float32([1, 2])) for name in "abc"}
-    one, other = (ChannelSums.of(np.float32([values]), 1) for values in ([1, 2], [5, 9]))
-    wider = ChannelSums.of(np.float32([[1, 2, 3]]), 1)
+    one, other = (ChannelSums.of(np.array([values], float)) for values in ([1, 2], [5, 9]))
+    wider = ChannelSums.of(np.array([[1.0, 2, 3]]))
     left = statistics(histograms, channel_sums={"a": one, "b": one, "c": one})
     right = statistics(histograms, channel_sums={"b": wider, "c": other})
     for merged in (left + right, right + left):
