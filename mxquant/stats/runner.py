@@ -2,7 +2,7 @@
 
 An Executor's monitor reports each operator's outputs. What it takes to use it rightly:
 
-* fusion is off while the network is bound, or tensors inside fused operators would be missing;
+* where a tensor of interest would be inside an operator that MXNet fuses, fusion is off;
 * the monitor hands over a new NDArray handle each time; it is wrapped first, or it leaks, and filtered by name second;
 * an exception inside the monitor would be swallowed, so it is kept and raised after the forward pass.
 
@@ -20,8 +20,8 @@ import numpy as np
 from mxquant._compat import mx
 from mxquant.data import Batch
 from mxquant.errors import CalibrationError, InputError, NonFiniteError
-from mxquant.graph import Network, Tensor
-from mxquant.mxnet_bridge import context, environment, first_line, graph_of, split_params, symbol_of
+from mxquant.graph import Graph, Network, Tensor
+from mxquant.mxnet_bridge import backend_symbol, context, environment, first_line, graph_of, split_params, symbol_of
 from mxquant.stats.collectors import Collector, HistogramCollector
 
 if TYPE_CHECKING:
@@ -109,6 +109,18 @@ def _feed(session: _Session, batches: Iterable[Batch], progress: Optional[Callab
     return examples, count
 
 
+def _reported_names(graph: Graph, symbol: Any) -> Dict[str, str]:
+    """Return the names of a graph's tensors by those that the monitor reports for a symbol of it, fused or not."""
+    nodes = {node.name: node for node in graph.operators}
+    names: Dict[str, str] = {}
+    for node in graph_of(symbol).operators:
+        tensors = node.subgraphs[0].outputs if node.subgraphs else [Tensor(node, i) for i in range(node.num_outputs)]
+        for name, tensor in zip(node.output_names, tensors):
+            if tensor.node.name in nodes:
+                names[name] = Tensor(nodes[tensor.node.name], tensor.index).name
+    return names
+
+
 @dataclass
 class _Session:
     """A network bound on a context, once for each shape of its inputs."""
@@ -128,12 +140,16 @@ class _Session:
         args, aux = split_params(self.network, self.symbol)
         self.args = {name: value.as_in_context(self.ctx) for name, value in args.items()}
         self.aux = {name: value.as_in_context(self.ctx) for name, value in aux.items()}
-        reported = {node.name: node for node in graph_of(self.symbol).operators}
-        self.names = {
-            name: Tensor(node, index).name
-            for node in graph.operators
-            for index, name in enumerate(reported[node.name].output_names)
-        }
+        self.names = _reported_names(graph, self.symbol)
+        if self.tensors is not None and self.callback is None and self.ctx.device_type == "cpu":
+            self._fuse(self.tensors)
+
+    def _fuse(self, tensors: Container[str]) -> None:
+        """Let MXNet fuse operators as it does for inference, if the tensors to observe are all still there."""
+        fused = backend_symbol(self.symbol, "MKLDNN")
+        names = _reported_names(self.network.graph, fused)
+        if {name for name in self.names.values() if name in tensors} <= set(names.values()):
+            self.symbol, self.names = fused, names
 
     def forward(self, batch: Batch, number: int) -> None:
         inputs = {name: mx.nd.array(value, ctx=self.ctx, dtype=value.dtype) for name, value in batch.arrays.items()}
