@@ -7,6 +7,7 @@
 :func:`quantize`       all three, and weights that lose less
 :func:`sensitivity`    measure which layers lose how much
 :func:`compare`        int8 beside fp32, layer by layer
+:func:`load`           read a :class:`QuantizedModel` from its files
 =====================  ====================================================================
 
 :mod:`mxquant.quantization` has the functions of ``mxnet.contrib.quantization``. Everything that is raised on purpose
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     )
     from mxquant.pipeline import calibrate, compare, lower, make_plan, quantize, sensitivity
     from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
-    from mxquant.quantized_model import QuantizedModel
+    from mxquant.quantized_model import QuantizedModel, load
     from mxquant.stats import Histogram, Statistics
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "__version__",
     "calibrate",
     "compare",
+    "load",
     "lower",
     "make_plan",
     "quantize",
@@ -78,7 +80,7 @@ _MODULES = {
     ),
     "pipeline": ("calibrate", "compare", "lower", "make_plan", "quantize", "sensitivity"),
     "plan": ("LayerPlan", "QuantPlan", "TensorPlan"),
-    "quantized_model": ("QuantizedModel",),
+    "quantized_model": ("QuantizedModel", "load"),
     "stats": ("Histogram", "Statistics"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from mxquant._compat import mx
+from mxquant.compact import COMPACT, expand
 from mxquant.errors import GraphError, InputError
 from mxquant.graph import Graph, Network
 from mxquant.graph.attributes import read_int
@@ -95,7 +96,7 @@ def load(
         symbol, arg_params, data_names, structure = _trace(net, _arities(data_names, example), example, data_names)
         aux_params = {}
     elif isinstance(net, (str, Path)) and not str(net).endswith(".json"):
-        symbol, arg_params, aux_params = _load_checkpoint(str(net))
+        symbol, arg_params, aux_params = load_checkpoint(str(net))
     elif isinstance(net, (str, Path)):
         symbol = _load_symbol(str(net))
     elif isinstance(net, mx.sym.Symbol):
@@ -107,7 +108,7 @@ def load(
         )
     graph = graph_of(symbol)
     params = {**numpy_params(arg_params or {}, "arg_params"), **numpy_params(aux_params or {}, "aux_params")}
-    inputs, labels = _inputs(graph, params, data_names, label_names)
+    inputs, labels = inputs_of(graph, params, data_names, label_names)
     used = {node.name for node in graph.variables}
     network = Network(graph, {name: value for name, value in params.items() if name in used})
     _check_params(network, params)
@@ -121,7 +122,26 @@ def _load_symbol(path: str) -> Any:
         raise GraphError(f"cannot read the symbol '{path}': {first_line(error)}") from error
 
 
-def _load_checkpoint(prefix: str) -> Tuple[Any, Mapping[str, Any], Mapping[str, Any]]:
+def load_checkpoint(prefix: str) -> Tuple[Any, Mapping[str, Any], Mapping[str, Any]]:
+    """Read a checkpoint.
+
+    Parameters
+    ----------
+    prefix : str
+        ``PREFIX`` or ``PREFIX:EPOCH``.
+
+    Returns
+    -------
+    tuple
+        The Symbol, arguments and auxiliary states.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or its parameters cannot be read.
+    GraphError
+        If the symbol cannot be read.
+    """
     match = re.fullmatch(r"(.+):(\d+)", prefix)
     prefix, epoch = (match.group(1), int(match.group(2))) if match else (prefix, 0)
     for path in (f"{prefix}-symbol.json", f"{prefix}-{epoch:04d}.params"):
@@ -138,7 +158,8 @@ def load_params(path: str) -> Tuple[Mapping[str, Any], Mapping[str, Any]]:
     Parameters
     ----------
     path : str
-        A file written by ``mx.model.save_checkpoint``, ``HybridBlock.export`` or ``mx.nd.save``.
+        A file written by ``mx.model.save_checkpoint``, ``HybridBlock.export``, ``mx.nd.save``, or
+        :meth:`~mxquant.QuantizedModel.save`, compact or not.
 
     Returns
     -------
@@ -158,9 +179,14 @@ def load_params(path: str) -> Tuple[Mapping[str, Any], Mapping[str, Any]]:
         raise InputError(f"'{path}' holds arrays without names; save them with mx.model.save_checkpoint")
     args: Dict[str, Any] = {}
     aux: Dict[str, Any] = {}
+    parts: Dict[str, Any] = {}
     for key, value in saved.items():
         kind, _, name = key.rpartition(":")
-        (aux if kind == "aux" else args)[name] = value
+        if key.startswith(COMPACT):
+            parts[key[len(COMPACT) :]] = value.asnumpy()
+        else:
+            (aux if kind == "aux" else args)[name] = value
+    args.update({name: mx.nd.array(value, dtype=value.dtype) for name, value in expand(parts).items()})
     return args, aux
 
 
@@ -234,9 +260,33 @@ def _flatten(output: Any, flat: List[Any]) -> Any:
     return len(flat) - 1
 
 
-def _inputs(
-    graph: Graph, params: Mapping[str, Any], data_names: Optional[Sequence[str]], label_names: Optional[Sequence[str]]
+def inputs_of(
+    graph: Graph,
+    params: Mapping[str, Any],
+    data_names: Optional[Sequence[str]] = None,
+    label_names: Optional[Sequence[str]] = None,
 ) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
+    """Return the names of the data inputs and of the labels of a network: its variables without a value.
+
+    Parameters
+    ----------
+    graph : Graph
+        The network.
+    params : mapping of str
+        Values, of which only the names count.
+    data_names, label_names
+        As for :func:`load`.
+
+    Returns
+    -------
+    tuple of tuple of str
+        Data inputs and labels.
+
+    Raises
+    ------
+    InputError
+        If a parameter has no value, or the network has no input of a name.
+    """
     free = [node.name for node in graph.variables if node.name not in params]
     labels = tuple(
         name

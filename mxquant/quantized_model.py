@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any, Mapping, Optional, Tuple, Union
 
 from mxquant._compat import mx
 from mxquant._files import replacing
+from mxquant.compact import COMPACT
+from mxquant.compact import compact as compacted
 from mxquant.lowering.isa import detect, saturates
+from mxquant.model import inputs_of, load_checkpoint
+from mxquant.mxnet_bridge import graph_of, numpy_params
 from mxquant.plan import QuantPlan
 
 if TYPE_CHECKING:
     from mxquant.accuracy.mixed_precision import MixedPrecision
 
-__all__ = ["QuantizedModel"]
+__all__ = ["QuantizedModel", "load"]
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,10 @@ class QuantizedModel:
     mixed_precision: Optional[MixedPrecision] = None
     simulated: bool = False
 
-    def save(self, prefix: Union[str, Path], epoch: int = 0) -> None:
+    def save(self, prefix: Union[str, Path], epoch: int = 0, compact: bool = False) -> None:
         """Write ``PREFIX-symbol.json``, ``PREFIX-EPOCH.params`` and ``PREFIX-plan.json``.
+
+        MXNet's own functions load these files as any checkpoint; :func:`load` does too.
 
         Parameters
         ----------
@@ -58,6 +64,8 @@ class QuantizedModel:
             Beginning of the file names; the folder has to exist.
         epoch : int
             Number in the name of the parameter file, written with four digits.
+        compact : bool
+            Keep weights in int8, a quarter of the size; only :func:`load` can read such a parameter file.
 
         Raises
         ------
@@ -65,6 +73,9 @@ class QuantizedModel:
             If a file cannot be written; each file appears whole or not at all.
         """
         arrays = {f"arg:{name}": value for name, value in self.arg_params.items()}
+        if compact:
+            parts = compacted(graph_of(self.symbol), numpy_params(self.arg_params))
+            arrays = {COMPACT + name: mx.nd.array(part, dtype=part.dtype) for name, part in parts.items()}
         arrays.update({f"aux:{name}": value for name, value in self.aux_params.items()})
         with replacing(f"{prefix}-{epoch:04d}.params") as path:
             mx.nd.save(str(path), arrays)
@@ -90,13 +101,8 @@ class QuantizedModel:
         UserWarning
             If its plan was made for CPUs with VNNI and this one has none, so that sums saturate.
         """
-        isa = None if self.simulated else self.plan.isa
-        if isa is not None and saturates(detect()) and not saturates(isa):
-            warnings.warn(
-                f"the plan is made for CPUs with int8 instructions of level '{isa}', this one has "
-                f"'{detect()}': sums of products saturate; plan again with isa='{detect()}'",
-                stacklevel=2,
-            )
+        if not self.simulated:
+            _warn_of_saturation(self.plan)
         ctx = ctx if ctx is not None else mx.cpu()
         outputs = _nest(self.structure, list(self.symbol)) if self.structure is not None else self.symbol
         # The type spares a warning of Gluon's; what the network takes is stated in the network.
@@ -104,6 +110,51 @@ class QuantizedModel:
         values = {**self.arg_params, **self.aux_params}
         block.collect_params().load_dict(values, ctx=ctx, cast_dtype=True, dtype_source="saved")
         return block
+
+
+def load(prefix: Union[str, Path], epoch: int = 0) -> QuantizedModel:
+    """Read what :meth:`QuantizedModel.save` has written.
+
+    Parameters
+    ----------
+    prefix : str or Path
+        Beginning of the file names.
+    epoch : int
+        Number in the name of the parameter file.
+
+    Returns
+    -------
+    QuantizedModel
+        The int8 network. Outputs that a HybridBlock nested are one flat list.
+
+    Warns
+    -----
+    UserWarning
+        If its plan was made for CPUs with VNNI and this one has none, so that sums saturate.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, or its parameters cannot be read.
+    GraphError
+        If the symbol cannot be read.
+    PlanError
+        If the plan cannot be read.
+    """
+    plan = QuantPlan.load(f"{prefix}-plan.json")
+    symbol, args, aux = load_checkpoint(f"{prefix}:{epoch}")
+    inputs, _ = inputs_of(graph_of(symbol), {**args, **aux})
+    _warn_of_saturation(plan)
+    return QuantizedModel(symbol, args, aux, plan, inputs)
+
+
+def _warn_of_saturation(plan: QuantPlan) -> None:
+    if plan.isa is not None and saturates(detect()) and not saturates(plan.isa):
+        warnings.warn(
+            f"the plan is made for CPUs with int8 instructions of level '{plan.isa}', this one has "
+            f"'{detect()}': sums of products saturate; plan again with isa='{detect()}'",
+            stacklevel=3,
+        )
 
 
 def _nest(structure: Any, symbols: Any) -> Any:

@@ -1,0 +1,112 @@
+"""Weights of int8 layers in one byte each, from which MXNet makes the same int8 weights again.
+
+With a scale for each channel MXNet's int8 operators take fp32 weights w and quantize them when they first run, with
+M = max|w| of each channel::
+
+    q = round(w · 127.5 / M)        convolutions of int8 data on CPUs without VNNI: round(w · 63.75 / M)
+
+A file holds q and M. Read back, a weight is q · M / 127.5, but one of each channel is ±M itself, so that M stays what
+it was. An odd q would be half-way between two of the halved codes; a bit tells on which side of q it was.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional
+
+import numpy as np
+
+from mxquant._threads import in_parallel
+from mxquant.graph import Graph
+from mxquant.lowering.quantized_params import INT8_RANGE
+from mxquant.lowering.saturation import halved_weight_codes, weight_codes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["COMPACT", "compact", "expand"]
+
+# How the keys of a file begin whose value :func:`expand` has to see.
+COMPACT = "compact:"
+
+_CODES, _LARGEST, _SIDES = "int8:", "largest:", "sides:"
+_WEIGHT = 1
+_INT8 = ("_sg_mkldnn_conv", "_sg_mkldnn_fully_connected")
+
+
+def compact(graph: Graph, params: Mapping[str, NDArray[Any]]) -> Dict[str, NDArray[Any]]:
+    """Return parameters as they are kept in a compact file.
+
+    Parameters
+    ----------
+    graph : Graph
+        The int8 network.
+    params : mapping of str to numpy.ndarray
+        Its parameters.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        By name: what can be kept in int8 as its parts, for :func:`expand`, and all others unchanged.
+    """
+    found: Dict[str, NDArray[Any]] = {}
+    for name, value in params.items():
+        readers = [
+            (node, slot) for node in graph.operators for slot, t in enumerate(node.inputs) if t.node.name == name
+        ]
+        is_int8 = all(
+            node.op in _INT8 and node.attrs.get("quantized") == "True" and slot == _WEIGHT for node, slot in readers
+        )
+        parts = _parts(value) if readers and is_int8 and value.dtype == np.float32 and value.size else None
+        found.update({name: value} if parts is None else {f"{kind}{name}": part for kind, part in parts.items()})
+    return found
+
+
+def expand(saved: Mapping[str, NDArray[Any]]) -> Dict[str, NDArray[Any]]:
+    """Return the parameters of a compact file.
+
+    Parameters
+    ----------
+    saved : mapping of str to numpy.ndarray
+        What :func:`compact` has returned.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        Parameters by name.
+    """
+    names = [key[len(_CODES) :] for key in saved if key.startswith(_CODES)]
+
+    def weight(name: str) -> NDArray[Any]:
+        return _weight(saved[_CODES + name], saved[_LARGEST + name], saved.get(_SIDES + name))
+
+    others = {key: value for key, value in saved.items() if not key.startswith((_CODES, _LARGEST, _SIDES))}
+    return {**others, **dict(zip(names, in_parallel(weight, names)))}
+
+
+def _parts(weight: NDArray[np.float32]) -> Optional[Dict[str, NDArray[Any]]]:
+    """Return codes and largest magnitudes, and sides where needed; None where the same codes would not come out."""
+    codes, halved = weight_codes(weight), halved_weight_codes(weight)
+    parts: Dict[str, NDArray[Any]] = {_CODES: codes, _LARGEST: np.abs(weight.reshape(len(weight), -1)).max(axis=1)}
+    sides = np.packbits(2 * halved.astype(np.int16) > codes)
+    for more in ({}, {_SIDES: sides}):
+        found = _weight(codes, parts[_LARGEST], more.get(_SIDES))
+        if np.array_equal(weight_codes(found), codes) and np.array_equal(halved_weight_codes(found), halved):
+            return {**parts, **more}
+    return None
+
+
+def _weight(codes: NDArray[np.int8], largest: NDArray[np.float32], sides: Optional[NDArray[np.uint8]]) -> NDArray[Any]:
+    """Return float32 weights that MXNet quantizes to these codes."""
+    rows = codes.reshape(len(codes), -1)
+    values = rows.astype(np.float32)
+    if sides is not None:
+        away = np.unpackbits(sides, count=codes.size).view(np.int8).reshape(rows.shape)
+        values += np.float32(0.25) * ((2 * away - 1) * (rows & 1))
+    # The largest magnitude has code -128, or else the outermost of all, and 127 rather than -127.
+    at = np.abs(values + np.float32(0.1)).argmax(axis=1)[:, None]
+    limit = largest[:, None]
+    values *= limit / np.float32(INT8_RANGE)
+    np.clip(values, -limit, limit, out=values)
+    ends = np.copysign(limit, np.take_along_axis(values, at, axis=1))
+    np.put_along_axis(values, at, ends, axis=1)
+    return values.reshape(codes.shape)
