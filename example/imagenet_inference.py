@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
-# MXNet reads this when it is imported; by itself it uses half of the processors.
-os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
 os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
 
 import efficientnet_lite0

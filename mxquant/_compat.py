@@ -1,4 +1,4 @@
-"""MXNet, imported so that it works: ``from mxquant._compat import mx``.
+"""MXNet, imported so that it works, and with all processors: ``from mxquant._compat import mx``.
 
 MXNet 1.9 reads ``numpy.bool``, which NumPy 1.24 removed: the name is given back before MXNet is imported.
 Versions that cannot work, and what is missing, are named by an ImportError that says what to install.
@@ -11,6 +11,8 @@ import warnings
 from typing import Any, Tuple
 
 import numpy as np
+
+from mxquant._processors import enough_threads
 
 __all__ = ["mx"]
 
@@ -82,7 +84,7 @@ def _import_mxnet() -> Any:
     check_numpy(np.__version__)
     if "bool" not in np.__dict__:  # hasattr would warn
         np.bool = np.bool_  # type: ignore[attr-defined]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), enough_threads():
         # MXNet looks at every function of NumPy, also at deprecated ones.
         warnings.simplefilter("ignore", DeprecationWarning)
         try:

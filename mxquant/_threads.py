@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, Callable, Iterable, List, TypeVar
 
+from mxquant._processors import THREADS, usable_processors
+
 __all__ = ["in_parallel", "number_of_threads"]
 
 Part = TypeVar("Part")
@@ -14,9 +16,12 @@ Result = TypeVar("Result")
 
 
 def number_of_threads() -> int:
-    """Return how many threads to use: as many as MXNet may, or as there are processors."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else os.cpu_count() or 1
+    """Return how many threads to use: as many as MXNet may."""
+    wanted = os.environ.get(THREADS, "")
+    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else _processors()
+
+
+_processors = lru_cache(maxsize=1)(usable_processors)
 
 
 def in_parallel(function: Callable[[Part], Result], parts: Iterable[Part]) -> List[Result]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import threading
 
 import pytest
 
+from mxquant._processors import usable_processors
 from mxquant._threads import in_parallel, number_of_threads
 
 
 @pytest.mark.parametrize("wanted, number", [("3", 3), ("1", 1), ("0", None), ("", None), ("2,4", None), ("-1", None)])
 def test_the_number_is_that_of_the_environment(monkeypatch: pytest.MonkeyPatch, wanted: str, number: object) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", wanted)
-    assert number_of_threads() == (number or os.cpu_count())
+    assert number_of_threads() == (number or usable_processors())
 
 
 def test_results_come_in_order_and_from_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,98 @@
+"""How many processors this process may really use, and telling MXNet so.
+
+MXNet takes half of the processors that it sees, for it takes them for pairs of threads on one core. Where they are not,
+it is half as fast as it could be; in a container with a quota it may take many times too many.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator, Optional, Set
+
+__all__ = ["THREADS", "enough_threads", "usable_processors"]
+
+THREADS = "OMP_NUM_THREADS"
+
+
+def usable_processors(root: Path = Path("/")) -> int:
+    """Return the number of physical cores that this process may use, no more than its control group's quota.
+
+    Parameters
+    ----------
+    root : Path
+        Where /sys and /proc are.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    cores: Set[str] = set()
+    for processor in os.sched_getaffinity(0):
+        siblings = _read(root / f"sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
+        cores.add(siblings or str(processor))
+    quota = _quota(root)
+    return max(1, len(cores) if quota is None else min(len(cores), int(quota)))
+
+
+def _quota(root: Path) -> Optional[float]:
+    """Return how many processors' time the control groups of this process grant, the least of all; None for all."""
+    found = []
+    for line in (_read(root / "proc/self/cgroup") or "").splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        mount = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        # Within a container the path may be that of the host; the group itself is then at the mount.
+        group = path.strip("/")
+        for folder in {mount, *(mount / parent for parent in (Path(group), *Path(group).parents))}:
+            if controllers:
+                limit, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+            else:
+                limit, period = [*(_read(folder / "cpu.max") or "").split(), "", ""][:2]
+            if limit and period and limit.isdigit() and period.isdigit() and int(period) > 0:
+                found.append(int(limit) / int(period))
+    return min(found, default=None)
+
+
+def _read(path: Path) -> Optional[str]:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+
+
+@contextmanager
+def enough_threads() -> Iterator[None]:
+    """Let MXNet, if it is imported in this context for the first time, use all processors that it may.
+
+    What the user has set stays. If MXNet has been imported before without, the loss is logged as a warning.
+    """
+    if THREADS in os.environ:
+        yield
+        return
+    usable = usable_processors()
+    if "mxnet" in sys.modules:
+        used = max(1, (os.cpu_count() or 1) // 2)
+        if used < usable:
+            logging.getLogger("mxquant").warning(
+                "MXNet was imported first, and uses %d of the %d processor cores that it may; import mxquant before "
+                "it, or set %s=%d",
+                used,
+                usable,
+                THREADS,
+                usable,
+            )
+        yield
+        return
+    os.environ[THREADS] = str(usable)
+    try:
+        yield
+    finally:
+        del os.environ[THREADS]
