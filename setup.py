@@ -12,6 +12,7 @@ VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "mxquant" / "version.py")
 EXTRAS = {
     "onnx": ["onnx", "onnxruntime"],
     "report": ["plotly", "jinja2"],
+    "bench": ["matplotlib"],
     "dask": ["dask", "distributed"],
     # OpenCV 4.12 wants NumPy 2. Weights and images of the demo: example/requirements.txt.
     "example": ["opencv-python-headless<4.12"],

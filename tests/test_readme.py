@@ -39,3 +39,12 @@ def test_the_two_commands_are_there() -> None:
     for command in ("ci/demo.sh", "ci/test.sh"):
         assert f"    {command}" in README.read_text()
         assert (README.parent / command).stat().st_mode & 0o111
+
+
+def test_the_figures_of_speed_are_those_of_the_benchmark() -> None:
+    measured = (README.parent / "tests" / "benchmark" / "results" / "speed.md").read_text().splitlines()
+    section = README.read_text().split("\n## Speed\n")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")]
+    assert len(rows) > 10
+    assert set(rows) <= set(measured)
+    assert (README.parent / re.findall(r"!\[.*\]\((.*)\)", section)[0]).is_file()

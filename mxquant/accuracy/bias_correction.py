@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional
 
 import numpy as np
 
+from mxquant._threads import in_parallel
 from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_bool, read_int
 from mxquant.lowering.pairs import limited
@@ -63,18 +64,23 @@ def correct_biases(network: Network, plan: QuantPlan, means: Mapping[str, Channe
     """
     axes, rounded = channel_axes(network), limited(network, plan).params
     uses = network.graph.uses()
-    changed: Dict[str, NDArray[np.float32]] = {}
-    for node in network.graph.operators:
+
+    def shift(node: Node) -> Optional[NDArray[np.float64]]:
         layer = plan.layers.get(node.layers[0])
         if node.op not in _LINEAR or layer is None or layer.precision != "int8" or len(node.inputs) < 3:
-            continue
+            return None
         data, weight, bias = node.inputs
         if data.name not in means or axes[data.name] != channel_axis(node) or len(uses[bias]) != 1:
-            continue
+            return None
         error = int8_weight(node.op, rounded[weight.node.name], layer) - network.params[weight.node.name]
-        shift = mean_result(node, error, means[data.name].mean)
-        if shift is not None:
-            changed[bias.node.name] = (network.params[bias.node.name] - shift).astype(np.float32)
+        return mean_result(node, error, means[data.name].mean)
+
+    nodes = network.graph.operators
+    changed = {
+        node.inputs[2].node.name: (network.params[node.inputs[2].node.name] - found).astype(np.float32)
+        for node, found in zip(nodes, in_parallel(shift, nodes))
+        if found is not None
+    }
     return Network(network.graph, {**network.params, **changed})
 
 

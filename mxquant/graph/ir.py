@@ -169,8 +169,11 @@ class Graph:
     def redirect(self, old: Tensor, new: Tensor) -> None:
         """Let every reader of `old`, and every output of the graph that is `old`, read `new` instead."""
         for node in self.nodes:
-            if node is not new.node:
-                node.inputs = [new if tensor == old else tensor for tensor in node.inputs]
+            if node is new.node:
+                continue
+            for slot, tensor in enumerate(node.inputs):
+                if tensor.node is old.node and tensor.index == old.index:
+                    node.inputs[slot] = new
         self.outputs = [new if tensor == old else tensor for tensor in self.outputs]
 
     def prune(self) -> None:

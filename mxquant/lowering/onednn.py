@@ -314,12 +314,13 @@ class _Emitter:
         result, data = self._result_plan(node, layer), self.plan.tensors.get(node.inputs[0].name)
         if result.zero_point and not operator.returns_zero_point:
             raise PlanError(f"tensors['{result.name}'].zero_point is not 0, which '{layer.name}' cannot return")
-        if not (operator.reads_zero_point or operator.returns_zero_point):
+        reads = operator.reads_zero_point and data is not None and data.zero_point
+        if not (reads or result.zero_point):
             return None
         weight = self.network.params[node.inputs[1].node.name]
         stored, steps = stored_weights(weight, layer.weight_codes or 127, layer.granularity)
         sums = stored.reshape(len(stored), -1).sum(axis=1) * steps
-        shift = bias_shift(sums, data if operator.reads_zero_point else None, result)
+        shift = bias_shift(sums, data if reads else None, result)
         if shift is None:
             return None
         name = f"{layer.name}_shifted_bias"

@@ -115,7 +115,7 @@ class HistogramCollector(Collector):
         InputError
             If it is no NumPy array of real numbers; the message names the tensor.
         """
-        tally = self._tallies.get(name, Tally())
+        tally = self._tallies.get(name) or Tally()
         means = self._count(tally, name, array)
         self._tallies[name] = tally
         if name in self.channels:

@@ -39,6 +39,11 @@ class _Found(NamedTuple):
     zeros: int
     sums: NDArray[np.float64]
 
+    @property
+    def exponent(self) -> Optional[int]:
+        """That of the grid for these values."""
+        return exponent_of(max(-self.minimum, self.maximum))
+
 
 @dataclass
 class Tally:
@@ -85,7 +90,7 @@ class Tally:
         array : numpy.ndarray of float32
             In C order, at least one value.
         length : int
-            Of the rows to add up; an example has a whole number of them.
+            Of the rows to add up; each thread's last one may be shorter.
         tables : list of numpy.ndarray
             Of :func:`new_tables`, one for each thread that is to count.
 
@@ -97,13 +102,10 @@ class Tally:
         from mxquant.stats._kernels import drain
 
         parts = np.array_split(array, len(tables)) if len(tables) > 1 else [array]
-        exponent = self.exponent
-        if exponent is None:
-            magnitude = float(max(-array.min(), array.max()))
-            exponent = exponent_of(magnitude) if np.isfinite(magnitude) else None
+        exponent = _first_exponent(array) if self.exponent is None else self.exponent
         found = _look(parts, length, exponent, tables)
-        needed = None if found is None else exponent_of(max(-found.minimum, found.maximum))
-        if found is not None and exponent is not None and needed is not None and needed > exponent:
+        needed = None if found is None else found.exponent
+        if needed is not None and exponent is not None and needed > exponent:
             _empty(tables)
             exponent = needed
             found = _look(parts, length, exponent, tables)
@@ -179,6 +181,12 @@ def _extremes(largest: int, smallest: int, highest: int, zeros: int) -> Tuple[fl
     bits = (highest if smallest < 0 else smallest, largest if largest >= 0 else smallest)
     low, high = np.array([each & 0xFFFFFFFF for each in bits], np.uint32).view(np.float32)
     return float(low) + 0.0, float(high) + 0.0, zeros  # -0.0 + 0.0 is 0.0: which zero came first must not matter
+
+
+def _first_exponent(array: NDArray[np.float32]) -> Optional[int]:
+    """Return the exponent of the grid for an array; None if it has only zeros, or cannot be counted anyway."""
+    magnitude = float(max(-array.min(), array.max()))
+    return exponent_of(magnitude) if np.isfinite(magnitude) else None
 
 
 def _empty(tables: List[NDArray[np.uint32]]) -> None:

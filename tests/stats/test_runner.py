@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 from typing import Any, Dict, List
 
@@ -13,7 +14,7 @@ from mxquant._compat import mx
 from mxquant.data import batches
 from mxquant.stats import Histogram, HistogramCollector
 from mxquant.stats.collectors import Collector
-from mxquant.stats.runner import run, run_monitored
+from mxquant.stats.runner import _Session, run, run_monitored
 from tests.networks import conv, dense, forward, images, network_of, random_params, relu
 
 SHAPE = (4, 3, 8, 8)
@@ -72,6 +73,34 @@ def test_only_the_tensors_asked_for() -> None:
     recorder = Recorder()
     run_all(relu(conv(data, "conv"), "act"), images(*SHAPE), recorder, tensors={"act_output"})
     assert set(recorder.seen) == {"act_output"}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "fused"), [({"act_output", "fc_output"}, True), ({"conv_output", "act_output"}, False), (None, False)]
+)
+def test_operators_are_fused_where_that_hides_no_tensor_of_interest(tensors: Any, fused: bool) -> None:
+    symbol = dense(relu(conv(data, "conv"), "act"), "fc")
+    params = random_params(symbol, data=SHAPE)
+    session = _Session(network_of(symbol, *params), Recorder(), mx.cpu(), tensors)
+    operators = {node["op"] for node in json.loads(session.symbol.tojson())["nodes"]}
+    assert ("_sg_mkldnn_conv" in operators) == fused
+    recorder, array = Recorder(), images(*SHAPE)
+    run_all(symbol, array, recorder, tensors=tensors)
+    internals = symbol.get_internals()
+    values = dict(zip(internals.list_outputs(), forward(internals, *params, data=array)))
+    assert set(recorder.seen) == (tensors or {"data", "conv_output", "act_output", "fc_output"})
+    for name, (seen,) in recorder.seen.items():
+        np.testing.assert_allclose(seen, values[name], rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_added_in_place_is_seen_before() -> None:
+    x = relu(conv(data, "c1"), "act")
+    symbol = relu(conv(x, "c2") + x, "sum")
+    params, array, recorder = random_params(symbol, data=SHAPE), images(*SHAPE), Recorder()
+    run_all(symbol, array, recorder, tensors={"act_output", "sum_output"})
+    expected = forward(mx.sym.Group([symbol.get_internals()["act_output"], symbol]), *params, data=array)
+    for name, value in zip(("act_output", "sum_output"), expected):
+        np.testing.assert_allclose(recorder.seen[name][0], value, rtol=1e-5, atol=1e-6)
 
 
 def test_batches_of_different_shapes() -> None:

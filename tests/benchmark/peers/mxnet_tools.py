@@ -1,7 +1,7 @@
 """Quantizes with MXNet's own tool or with mxquant and runs the result in MXNet.
 
 Options: stock-naive, stock-entropy (``quantize_model_mkldnn``, settings of MXNet's own example); fast, balanced, best
-(``mxquant.quantize(..., accuracy=...)``).
+(``mxquant.quantize(..., accuracy=...)``); fast-entropy.
 """
 
 from __future__ import annotations
@@ -49,11 +49,13 @@ def stock(net: Net, job: Job, mode: str) -> Tuple[Net, Dict[str, Any]]:
     return quantized, {"quantize_seconds": timer.seconds, "version": f"mxnet {mx.__version__}"}
 
 
-def ours(net: Net, job: Job, accuracy: str) -> Tuple[Net, Dict[str, Any]]:
+def ours(net: Net, job: Job, accuracy: str, **options: Any) -> Tuple[Net, Dict[str, Any]]:
     """Return the int8 network of mxquant."""
     symbol, args, aux = net
     with Timer() as timer:
-        result = mxquant.quantize(symbol, job.calibration, arg_params=args, aux_params=aux, accuracy=accuracy)
+        result = mxquant.quantize(
+            symbol, job.calibration, arg_params=args, aux_params=aux, accuracy=accuracy, **options
+        )
     notes = {"quantize_seconds": timer.seconds, "isa": result.plan.isa, "settings": dict(result.plan.settings)}
     notes["version"] = f"mxquant {mxquant.__version__}"
     return (result.symbol, result.arg_params, result.aux_params), notes
@@ -95,8 +97,10 @@ def main() -> None:
     job = Job.parse()
     logging.disable(logging.WARNING)
     net, reference = load(job.prefix), load(job.prefix)
-    tool, _, mode = job.option.rpartition("-")
-    quantized, notes = (stock if tool == "stock" else ours)(net, job, mode)
+    tool, _, mode = job.option.partition("-")
+    quantized, notes = (
+        stock(net, job, mode) if tool == "stock" else ours(net, job, tool, **({"method": mode} if mode else {}))
+    )
     shape = job.evaluation.shape
     report(job, runner(reference, shape), runner(quantized, shape), mac_share=mac_share(quantized, shape), **notes)
 

@@ -1,4 +1,6 @@
-"""Quantizes with ONNX Runtime's quantize_static (QDQ, per channel, min-max) and runs the result; options u8s8, u8u8.
+"""Quantizes with ONNX Runtime's quantize_static (QDQ, per channel) and runs the result.
+
+Options: u8s8, u8u8, both with min-max; u8s8-entropy.
 
 What runs in int8 is read off the graph that ONNX Runtime has optimized, not off the QDQ nodes.
 """
@@ -36,6 +38,7 @@ class Images(CalibrationDataReader):
 
 def quantize(job: Job, folder: Path) -> Path:
     """Return the file of the int8 network."""
+    types, _, method = job.option.partition("-")
     prepared, quantized = folder / "prepared.onnx", folder / "int8.onnx"
     quant_pre_process(f"{job.prefix}.onnx", str(prepared), skip_symbolic_shape=True)
     quantize_static(
@@ -45,8 +48,8 @@ def quantize(job: Job, folder: Path) -> Path:
         quant_format=QuantFormat.QDQ,
         per_channel=True,
         activation_type=QuantType.QUInt8,
-        weight_type=WEIGHTS[job.option],
-        calibrate_method=CalibrationMethod.MinMax,
+        weight_type=WEIGHTS[types],
+        calibrate_method=CalibrationMethod.Entropy if method else CalibrationMethod.MinMax,
     )
     return quantized
 
