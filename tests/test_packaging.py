@@ -67,7 +67,7 @@ def test_on_which_python_it_runs():
 
 def test_its_extras():
     extras = set(importlib.metadata.metadata("mxquant").get_all("Provides-Extra"))
-    assert extras == {"onnx", "report", "dask", "example", "dev"}
+    assert extras == {"onnx", "report", "bench", "dask", "example", "dev"}
 
 
 def test_every_folder_with_modules_is_a_package():
