@@ -14,7 +14,7 @@ __all__ = ["compiled", "numba"]
 
 
 def compiled(signature: Any, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return a decorator that compiles a function for arguments of one signature, or of each in a list."""
+    """Return a decorator that compiles a function for arguments of one signature; `options` are Numba's."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         try:

@@ -17,6 +17,7 @@ import numpy as np
 
 from mxquant._threads import in_parallel
 from mxquant.graph import Graph
+from mxquant.graph.ir import Use
 from mxquant.lowering.quantized_params import INT8_RANGE
 from mxquant.lowering.saturation import halved_weight_codes, weight_codes
 
@@ -49,14 +50,10 @@ def compact(graph: Graph, params: Mapping[str, NDArray[Any]]) -> Dict[str, NDArr
         By name: what can be kept in int8 as its parts, for :func:`expand`, and all others unchanged.
     """
     found: Dict[str, NDArray[Any]] = {}
+    readers = {tensor.node.name: uses for tensor, uses in graph.uses().items() if tensor.node.is_variable}
     for name, value in params.items():
-        readers = [
-            (node, slot) for node in graph.operators for slot, t in enumerate(node.inputs) if t.node.name == name
-        ]
-        is_int8 = all(
-            node.op in _INT8 and node.attrs.get("quantized") == "True" and slot == _WEIGHT for node, slot in readers
-        )
-        parts = _parts(value) if readers and is_int8 and value.dtype == np.float32 and value.size else None
+        is_int8 = name in readers and all(map(_is_int8_weight, readers[name]))
+        parts = _parts(value) if is_int8 and value.dtype == np.float32 and value.size else None
         found.update({name: value} if parts is None else {f"{kind}{name}": part for kind, part in parts.items()})
     return found
 
@@ -81,6 +78,11 @@ def expand(saved: Mapping[str, NDArray[Any]]) -> Dict[str, NDArray[Any]]:
 
     others = {key: value for key, value in saved.items() if not key.startswith((_CODES, _LARGEST, _SIDES))}
     return {**others, **dict(zip(names, in_parallel(weight, names)))}
+
+
+def _is_int8_weight(use: Use) -> bool:
+    node, slot = use
+    return node is not None and node.op in _INT8 and node.attrs.get("quantized") == "True" and slot == _WEIGHT
 
 
 def _parts(weight: NDArray[np.float32]) -> Optional[Dict[str, NDArray[Any]]]:

@@ -2,7 +2,8 @@
 
     net, data ──calibrate──► Statistics ──make_plan──► QuantPlan ──lower──► QuantizedModel
 
-A net is a Symbol with its parameters, a HybridBlock, or the prefix of a checkpoint.
+A net is a Symbol with its parameters, a HybridBlock, or the prefix of a checkpoint. sensitivity and compare begin as
+these calls do. A third of this file is what the calls say of their arguments.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, List, Mapping
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from mxquant.plan import QuantPlan
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Judge", "outputs", "sqnr"]
+__all__ = ["Judge", "outputs", "sqnr", "with_labels"]
 
 
 def sqnr(reference: NDArray[Any], value: NDArray[Any]) -> float:
@@ -44,13 +44,23 @@ def outputs(network: Network, inputs: Mapping[str, NDArray[Any]]) -> List[NDArra
     """
     symbol = symbol_of(network.graph)
     args, aux = split_params(network, symbol)
-    data = {name: mx.nd.array(value, dtype=value.dtype) for name, value in inputs.items()}
-    shapes, _, _ = symbol.infer_shape(**{name: value.shape for name, value in {**args, **data}.items()})
-    known = dict(zip(symbol.list_arguments(), shapes))
-    labels = {name: mx.nd.zeros(known[name]) for name in known if name not in args and name not in data}
+    values = with_labels(network, inputs)
+    data = {name: mx.nd.array(value, dtype=value.dtype) for name, value in values.items()}
     with environment(MXNET_SUBGRAPH_BACKEND="default", MXNET_SUBGRAPH_VERBOSE="0"):
-        executor = symbol.bind(mx.cpu(), {**args, **data, **labels}, aux_states=aux, grad_req="null")
+        executor = symbol.bind(mx.cpu(), {**args, **data}, aux_states=aux, grad_req="null")
     return [output.asnumpy() for output in executor.forward(is_train=False)]
+
+
+def with_labels(network: Network, inputs: Mapping[str, NDArray[Any]]) -> Dict[str, NDArray[Any]]:
+    """Return the inputs and zeros for those that have no data, which labels are."""
+    labels = [node.name for node in network.inputs if node.name not in inputs]
+    if not labels:
+        return dict(inputs)
+    symbol = symbol_of(network.graph)
+    values = {**network.params, **inputs}
+    names = symbol.list_arguments()
+    shapes = dict(zip(names, symbol.infer_shape(**{n: values[n].shape for n in names if n in values})[0]))
+    return {**inputs, **{name: np.zeros(shapes[name], np.float32) for name in labels}}
 
 
 class Judge:

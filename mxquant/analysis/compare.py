@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, 
 
 import numpy as np
 
-from mxquant.accuracy.judge import outputs, sqnr
+from mxquant.accuracy.judge import outputs, sqnr, with_labels
 from mxquant.accuracy.walk import Walk
 from mxquant.analysis.comparison import Comparison, LayerComparison, OutputComparison
 from mxquant.analysis.int8_weights import nodes_of, weights_of
@@ -26,7 +26,6 @@ from mxquant.analysis.saturation_warnings import difference_warnings, saturation
 from mxquant.graph import Graph, Network, Node, Tensor
 from mxquant.lowering.isa import detect
 from mxquant.lowering.simulate import simulate
-from mxquant.mxnet_bridge import symbol_of
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def compare_networks(
         If `int8` was not made of this network.
     """
     weights = network if int8 is None else weights_of(network, plan, int8)
-    rows = _compare_layers(network, weights, plan, _with_labels(network, inputs), progress)
+    rows = _compare_layers(network, weights, plan, with_labels(network, inputs), progress)
     exact, simulated = outputs(network, inputs), outputs(simulate(weights, plan), inputs)
     found = outputs(int8, inputs) if int8 is not None else None
     results = tuple(
@@ -94,18 +93,6 @@ def compare_networks(
         detect(),
         (*saturation_warnings(weights, plan), *difference_warnings(results)),
     )
-
-
-def _with_labels(network: Network, inputs: Mapping[str, NDArray[Any]]) -> Dict[str, NDArray[Any]]:
-    """Return the inputs and zeros for those that have no data, which labels are."""
-    labels = [node.name for node in network.inputs if node.name not in inputs]
-    if not labels:
-        return dict(inputs)
-    symbol = symbol_of(network.graph)
-    values = {**network.params, **inputs}
-    names = symbol.list_arguments()
-    shapes = dict(zip(names, symbol.infer_shape(**{n: values[n].shape for n in names if n in values})[0]))
-    return {**inputs, **{name: np.zeros(shapes[name], np.float32) for name in labels}}
 
 
 class _Tapped:

@@ -9,7 +9,7 @@ import numpy as np
 from mxquant.errors import InputError
 from mxquant.graph import Graph, Network, Node
 from mxquant.lowering.quantized_params import INT8_RANGE
-from mxquant.lowering.stored_weights import stored_weights
+from mxquant.lowering.stored_weights import stored_weights, weight_sums
 from mxquant.lowering.zero_points import bias_shift
 from mxquant.plan import QuantPlan
 
@@ -45,6 +45,7 @@ def weights_of(network: Network, plan: QuantPlan, int8: Network) -> Network:
     """
     params: Dict[str, NDArray[Any]] = {}
     biases = {node.inputs[2].name: node for node in network.graph.operators if node.op in _LINEAR and node.inputs[2:]}
+    heads = {name: nodes[-1].output.name for name, nodes in nodes_of(network.graph, plan).items()}
     variables = [node.name for node in network.graph.variables if node.name in network.params]
     # A shifted bias needs the weight of its layer, so biases come last.
     for name in sorted(variables, key=biases.__contains__):
@@ -53,7 +54,7 @@ def weights_of(network: Network, plan: QuantPlan, int8: Network) -> Network:
             step = np.float64(int8.params[f"{name}_quantize_max"][0]) / INT8_RANGE
             value = (int8.params[f"{name}_quantize"] * step).astype(np.float32)
         elif value is None and name in biases:
-            value = _bias_of(biases[name], network, plan, int8, params)
+            value = _bias_of(biases[name], heads, plan, int8, params)
         if value is None or value.shape != network.params[name].shape:
             raise InputError(
                 f"parameter '{name}' has shape {network.params[name].shape} in the fp32 network, and "
@@ -65,16 +66,15 @@ def weights_of(network: Network, plan: QuantPlan, int8: Network) -> Network:
 
 
 def _bias_of(
-    node: Node, network: Network, plan: QuantPlan, int8: Network, params: Mapping[str, NDArray[Any]]
+    node: Node, heads: Mapping[str, str], plan: QuantPlan, int8: Network, params: Mapping[str, NDArray[Any]]
 ) -> Optional[NDArray[np.float32]]:
     """Return the bias of a layer from that which holds the zero points of its data and result too."""
     layer, shifted = plan.layers.get(node.layers[0]), int8.params.get(f"{node.layers[0]}_shifted_bias")
     if layer is None or shifted is None:
         return None
     stored, steps = stored_weights(params[node.inputs[1].name], layer.weight_codes or 127, layer.granularity)
-    sums = stored.reshape(len(stored), -1).sum(axis=1) * steps
-    head = nodes_of(network.graph, plan)[layer.name][-1]
-    shift = bias_shift(sums, plan.tensors.get(node.inputs[0].name), plan.tensors.get(head.output.name))
+    sums = weight_sums(stored, steps)
+    shift = bias_shift(sums, plan.tensors.get(node.inputs[0].name), plan.tensors.get(heads[layer.name]))
     return shifted if shift is None else (shifted - shift).astype(np.float32)
 
 

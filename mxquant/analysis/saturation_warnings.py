@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Sequence, Set
+from typing import List, Sequence
 
 from mxquant.analysis.comparison import OutputComparison
 from mxquant.graph import Network
@@ -42,10 +42,9 @@ def saturation_warnings(weights: Network, plan: QuantPlan) -> List[str]:
 def _saturating(network: Network, plan: QuantPlan) -> List[str]:
     """Return the int8 layers with sums that can saturate in int16, on data within the thresholds."""
     names: List[str] = []
-    seen: Set[str] = set()
     for node in network.graph.operators:
         layer = plan.layers.get(node.layers[0])
-        if node.op not in _LINEAR or layer is None or layer.precision != "int8" or layer.name in seen:
+        if node.op not in _LINEAR or layer is None or layer.precision != "int8" or layer.name in names:
             continue
         data = plan.tensors.get(node.inputs[0].name)
         # oneDNN halves the weights of a convolution on int8 data, and adds 128 to the int8 data of a FullyConnected.
@@ -57,7 +56,6 @@ def _saturating(network: Network, plan: QuantPlan) -> List[str]:
         largest = data.codes if data.dtype == "uint8" else 255
         if not saturation.weights_safe_at(codes, largest, read_int(node, "num_group", 1)):
             names.append(layer.name)
-            seen.add(layer.name)
     return names
 
 

@@ -23,7 +23,7 @@ from mxquant.lowering.onednn_limits import pair_excess, safe_data_codes, weight_
 from mxquant.lowering.onednn_operators import describe
 from mxquant.lowering.pairs import PairExcess, limited
 from mxquant.lowering.quantized_params import joined_range, quantize_int8, range_end
-from mxquant.lowering.stored_weights import stored_weights
+from mxquant.lowering.stored_weights import stored_weights, weight_sums
 from mxquant.lowering.target import Int8Operator, Target
 from mxquant.lowering.zero_points import bias_shift
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
@@ -319,7 +319,7 @@ class _Emitter:
             return None
         weight = self.network.params[node.inputs[1].node.name]
         stored, steps = stored_weights(weight, layer.weight_codes or 127, layer.granularity)
-        sums = stored.reshape(len(stored), -1).sum(axis=1) * steps
+        sums = weight_sums(stored, steps)
         shift = bias_shift(sums, data if reads else None, result)
         if shift is None:
             return None

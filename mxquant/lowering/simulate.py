@@ -24,7 +24,7 @@ from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_tuple
 from mxquant.lowering.pairs import limited
 from mxquant.lowering.quantized_params import INT8_RANGE, UINT8_RANGE, largest_magnitude, quantize_int8, range_end
-from mxquant.lowering.stored_weights import HALVED, int8_weight, stored_weights
+from mxquant.lowering.stored_weights import HALVED, int8_weight, stored_weights, weight_sums
 from mxquant.lowering.zero_points import bias_shift
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 
@@ -105,7 +105,7 @@ class LinearLayer:
         if bias is None:
             return stored, None
         halved = self.plan.weight_codes == HALVED
-        sums = stored.reshape(len(stored), -1).sum(axis=1) * steps
+        sums = weight_sums(stored, steps)
         shift = bias_shift(sums, self.data, self.result)
         shifted = (bias if shift is None else bias + shift).astype(np.float32)
         whole = np.rint(shifted * (self.weight_scales(weight) * _span_over_end(self.data))) / (1 + halved)

@@ -13,7 +13,7 @@ from mxquant.plan import LayerPlan
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["HALVED", "int8_weight", "stored_weights"]
+__all__ = ["HALVED", "int8_weight", "stored_weights", "weight_sums"]
 
 # The code of the largest weight where oneDNN halves them.
 HALVED = 64
@@ -43,6 +43,12 @@ def stored_weights(
     halved = codes == HALVED
     stored = saturation.halved_weight_codes(rows) if halved else saturation.weight_codes(rows)
     return stored.astype(np.float64).reshape(weight.shape), np.broadcast_to(steps * (1 + halved), (len(weight),))
+
+
+def weight_sums(stored: NDArray[np.float64], steps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sum of each output channel's weights, shape (O,), from what :func:`stored_weights` returns."""
+    sums: NDArray[np.float64] = stored.reshape(len(stored), -1).sum(axis=1) * steps
+    return sums
 
 
 def int8_weight(op: str, weight: NDArray[Any], layer: LayerPlan) -> NDArray[np.float64]:

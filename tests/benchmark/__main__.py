@@ -105,15 +105,7 @@ def tools(options: argparse.Namespace) -> List[Dict[str, Any]]:
 
 def nine(options: argparse.Namespace) -> List[Dict[str, Any]]:
     """Return the seconds of inference of nine networks."""
-    found = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name in inference.NETWORKS:
-            inference.prepare(name, Path(folder))
-            for batch in (1, 8):
-                for threads in (1, 2):
-                    seconds = call("inference:measure", name, folder, batch, 15, threads=threads)
-                    found.append({"network": name, "batch": batch, "threads": threads, **seconds})
-    return found
+    return list(inference.everything(inference.NETWORKS, (1, 8), (1, 2), 15))
 
 
 def begin(options: argparse.Namespace) -> List[Dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
@@ -11,9 +10,10 @@ import numpy as np
 
 import mxquant
 from mxquant._compat import mx
+from tests.benchmark.turns import in_turns
 from tests.networks import images, zoo_network
 
-__all__ = ["beside_forward", "peak_megabytes"]
+__all__ = ["BATCH", "beside_forward", "calls_on", "peak_megabytes"]
 
 BATCH = 8
 
@@ -52,14 +52,15 @@ def beside_forward(name: str, count: int, rounds: int) -> Dict[str, List[float]]
     """
     data = images(count, 3, 224, 224)
     net = zoo_network(name, data[:BATCH])
-    seconds: Dict[str, List[float]] = {kind: [] for kind in CALLS}
-    for each in range(rounds + 1):
-        for kind, call in CALLS.items():
-            start = time.perf_counter()
-            call(net, mx.io.NDArrayIter(data, batch_size=BATCH))
-            if each:
-                seconds[kind].append(time.perf_counter() - start)
-    return seconds
+    return in_turns(calls_on(net, data), rounds)
+
+
+def calls_on(net: Any, data: np.ndarray) -> Dict[str, Callable[[], None]]:
+    """Return the calls to compare, on the batches of an array."""
+    return {
+        kind: lambda call=call: call(net, mx.io.NDArrayIter(data, batch_size=BATCH))  # type: ignore[misc]
+        for kind, call in CALLS.items()
+    }
 
 
 def peak_megabytes(name: str, kind: str, count: int, size: int) -> float:

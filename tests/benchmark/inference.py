@@ -18,10 +18,11 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
+from functools import partial
+from itertools import product
 from pathlib import Path
 from statistics import median
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -33,6 +34,7 @@ from mxquant._compat import mx
 from mxquant.mxnet_bridge import environment
 from tests import networks
 from tests.benchmark.material import LITE0, lite0
+from tests.benchmark.turns import in_turns
 from tests.benchmark.worker import call
 
 NETWORKS = (
@@ -92,38 +94,42 @@ def measure(name: str, folder: str, batch: int, rounds: int) -> Dict[str, List[f
         symbol, args, aux = mx.model.load_checkpoint(prefix, 0)
         with environment(MXNET_SUBGRAPH_BACKEND="MKLDNN" if kind == "fp32" else "NONE"):
             executors[kind] = symbol.bind(mx.cpu(), {**args, "data": images}, aux_states=aux, grad_req="null")
-    seconds: Dict[str, List[float]] = {kind: [] for kind in KINDS}
-    for each in range(rounds + 2):
-        for kind, executor in executors.items():
-            start = time.perf_counter()
-            for output in executor.forward(is_train=False):
-                output.wait_to_read()
-            if each >= 2:
-                seconds[kind].append(time.perf_counter() - start)
-    return seconds
+    return in_turns({kind: partial(_forward, executor) for kind, executor in executors.items()}, rounds, unmeasured=2)
+
+
+def _forward(executor: Any) -> None:
+    for output in executor.forward(is_train=False):
+        output.wait_to_read()
+
+
+def everything(
+    names: Sequence[str], batches: Sequence[int], threads: Sequence[int], rounds: int
+) -> Iterator[Dict[str, Any]]:
+    """Yield the seconds of each network, batch and number of threads."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            prepare(name, Path(folder))
+            for batch, count in product(batches, threads):
+                seconds = call("inference:measure", name, folder, batch, rounds, threads=count)
+                yield {"network": name, "batch": batch, "threads": count, **seconds}
 
 
 def main() -> None:
     """Print one line for each network, batch and number of threads."""
     options = parse()
     print(HEAD)
-    everything: List[Dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name in options.networks:
-            prepare(name, Path(folder))
-            for batch in options.batches:
-                for threads in options.threads:
-                    seconds = call("inference:measure", name, folder, batch, options.rounds, threads=threads)
-                    everything.append({"network": name, "batch": batch, "threads": threads, **seconds})
-                    print(_line(name, batch, threads, seconds), flush=True)
+    rows: List[Dict[str, Any]] = []
+    for row in everything(options.networks, options.batches, options.threads, options.rounds):
+        rows.append(row)
+        print(_line(row), flush=True)
     if options.json:
-        options.json.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
-def _line(name: str, batch: int, threads: int, seconds: Dict[str, List[float]]) -> str:
-    fp32, stock, ours = (1e3 * median(seconds[kind]) for kind in KINDS)
+def _line(row: Dict[str, Any]) -> str:
+    fp32, stock, ours = (1e3 * median(row[kind]) for kind in KINDS)
     ratios = f"{fp32 / ours:>11.2f}{stock / ours:>11.2f}"
-    return f"{name:<20}{batch:>6}{threads:>8}{fp32:>9.1f}{stock:>9.1f}{ours:>9.1f}{ratios}"
+    return f"{row['network']:<20}{row['batch']:>6}{row['threads']:>8}{fp32:>9.1f}{stock:>9.1f}{ours:>9.1f}{ratios}"
 
 
 if __name__ == "__main__":

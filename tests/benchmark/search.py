@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Callable, Dict, List
 
 import numpy as np
 
 from mxquant._compat import mx
 from mxquant.thresholds.entropy import entropy_search
+from tests.benchmark.turns import in_turns
 
 __all__ = ["entropy"]
 
@@ -33,11 +33,4 @@ def entropy(bins: int, rounds: int, with_stock: bool) -> Dict[str, List[float]]:
         calls["stock"] = lambda: mx.nd.contrib.calibrate_entropy(stock_hist, stock_edges, num_quantized_bins=255)[
             0
         ].wait_to_read()
-    seconds: Dict[str, List[float]] = {kind: [] for kind in calls}
-    for each in range(rounds + 1):
-        for kind, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if each:
-                seconds[kind].append(time.perf_counter() - start)
-    return seconds
+    return in_turns(calls, rounds)

@@ -5,7 +5,6 @@ The numbers themselves are printed by ``python -m tests.benchmark``.
 
 from __future__ import annotations
 
-import time
 from statistics import median
 from typing import Callable, Dict, List
 
@@ -15,21 +14,15 @@ import mxquant
 from mxquant._compat import mx
 from mxquant.mxnet_bridge import environment
 from mxquant.stats import HistogramCollector
-from tests.benchmark.calibration import BATCH, CALLS
+from tests.benchmark.calibration import BATCH, calls_on
 from tests.benchmark.search import entropy
+from tests.benchmark.turns import in_turns
 from tests.networks import images, zoo_network
 
 
 def medians(calls: Dict[str, Callable[[], object]], rounds: int = 7) -> List[float]:
     """Return the median seconds of calls that take turns."""
-    seconds: Dict[str, List[float]] = {name: [] for name in calls}
-    for each in range(rounds + 1):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if each:
-                seconds[name].append(time.perf_counter() - start)
-    return [median(times) for times in seconds.values()]
+    return [median(times) for times in in_turns(calls, rounds).values()]
 
 
 def test_counting_takes_less_than_half_of_numpys_histogram() -> None:
@@ -52,10 +45,7 @@ def test_the_entropy_search_is_ten_times_as_fast_as_mxnets_operator_and_grows_wi
 def test_calibration_takes_less_than_five_times_the_forward_passes() -> None:
     data = images(32, 3, 112, 112)
     net = zoo_network("resnet18_v1", data[:BATCH])
-    calls = {
-        kind: lambda call=call: call(net, mx.io.NDArrayIter(data, batch_size=BATCH)) for kind, call in CALLS.items()
-    }
-    forward, calibration = medians(calls, rounds=3)
+    forward, calibration = medians(calls_on(net, data), rounds=3)
     assert calibration < 5 * forward
 
 
