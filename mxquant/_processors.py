@@ -32,13 +32,18 @@ def usable_processors(root: Path = Path("/")) -> int:
         At least 1.
     """
     if not hasattr(os, "sched_getaffinity"):
-        return os.cpu_count() or 1
+        return _visible_processors()
     cores: Set[str] = set()
     for processor in os.sched_getaffinity(0):
         siblings = _read(root / f"sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
         cores.add(siblings or str(processor))
     quota = _quota(root)
     return max(1, len(cores) if quota is None else min(len(cores), int(quota)))
+
+
+def _visible_processors() -> int:
+    """Return the number of logical processors in the affinity of this process: MXNet takes half of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _quota(root: Path) -> Optional[float]:
@@ -79,7 +84,7 @@ def enough_threads() -> Iterator[None]:
         return
     usable = usable_processors()
     if "mxnet" in sys.modules:
-        used = max(1, (os.cpu_count() or 1) // 2)
+        used = max(1, _visible_processors() // 2)
         if used < usable:
             logging.getLogger("mxquant").warning(
                 "MXNet was imported first, and uses %d of the %d processor cores that it may; import mxquant before "

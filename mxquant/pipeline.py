@@ -9,6 +9,7 @@ these calls do. A third of this file is what the calls say of their arguments.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple, Union
 
@@ -23,9 +24,11 @@ from mxquant.accuracy.thresholds import choose_methods
 from mxquant.analysis.compare import compare_networks
 from mxquant.analysis.comparison import Comparison
 from mxquant.analysis.sensitivity import Sensitivity, measure
+from mxquant.analysis.slower import slower_layers
 from mxquant.data import Batch, Sample, batches, peek
 from mxquant.errors import InputError, PlanError, StatisticsError
 from mxquant.graph import Network
+from mxquant.lowering.isa import detect
 from mxquant.lowering.onednn import OneDNN
 from mxquant.lowering.simulate import SIMULATE, simulate
 from mxquant.lowering.target import Target
@@ -165,7 +168,7 @@ def make_plan(
         What will run the network: 'onednn'.
     **options
         Fields of :class:`~mxquant.planner.PlanOptions`: method, dtype, mode, granularity, exclude_layers,
-        exclude_operators, percentile, isa, tensor_methods.
+        exclude_operators, percentile, isa, tensor_methods, float32_layers.
 
     Returns
     -------
@@ -304,6 +307,7 @@ def quantize(
     metric: Any = None,
     max_drop: Optional[float] = None,
     checkpoint: Optional[Union[str, Path]] = None,
+    never_slower: bool = False,
     **options: Any,
 ) -> QuantizedModel:
     """Calibrate, plan, improve and lower in one call.
@@ -326,6 +330,9 @@ def quantize(
         By how much the function or the top-1 accuracy may be lower than in float32.
     checkpoint : str or Path, optional
         A file in which the search for these layers keeps what it has measured, to go on from there.
+    never_slower : bool
+        Whether to leave layers in float32 that are faster so on this machine, measured with the first batch; see
+        :mod:`mxquant.analysis.slower`. Such a plan may differ from one run to the next.
     target, **options
         As for :func:`make_plan`. The method may also be 'auto': for each tensor the one with the least measured error.
 
@@ -353,14 +360,35 @@ def quantize(
     accuracy = "balanced" if accuracy is None else accuracy
     if accuracy not in EXAMPLES:
         raise InputError(f"accuracy is {accuracy!r}, expected one of {', '.join(map(repr, EXAMPLES))}")
+    isa = detect()
+    if never_slower and options.get("isa") not in (None, isa):
+        raise InputError(f"never_slower measures this CPU, which is {isa!r}, but isa is {options['isa']!r}")
     goal = Goal.of(metric, max_drop) if metric is not None or max_drop is not None else None
-    sample = Sample(max(EXAMPLES[accuracy], AUTO_EXAMPLES if method == "auto" or goal is not None else 0))
+    wanted = AUTO_EXAMPLES if method == "auto" or goal is not None or never_slower else 0
+    sample = Sample(max(EXAMPLES[accuracy], wanted))
     statistics = collect(model, data, num_calib_examples, ctx, nonfinite, sample)
     inputs = _examples(model, sample)
+    if never_slower:
+        options = {**options, "float32_layers": _slower(model, statistics, options, target, sample.parts[0])}
     improved = _improved(model, statistics, options, target, accuracy, inputs)
     if goal is None:
         return _emit(model, improved.network, improved.candidate.plan)
     return _mixed(model, improved, goal, options, inputs, checkpoint)
+
+
+def _slower(
+    model: models.Model, statistics: Statistics, options: Dict[str, Any], target: str, inputs: Mapping[str, Any]
+) -> Mapping[str, str]:
+    """Return the layers that are slower in int8, and what was measured; thresholds do not matter for that."""
+    network = model.canonical.network
+    given = options.get("float32_layers", {})
+
+    def planned(float32: Mapping[str, str]) -> QuantPlan:
+        chosen = {**options, "method": "minmax", "tensor_methods": {}, "float32_layers": {**given, **float32}}
+        return _plan(model, statistics, target, chosen)
+
+    with progress_bar("timing layers", None):
+        return {**given, **slower_layers(network, planned, partial(_target(target).lower, network), inputs)}
 
 
 def _examples(model: models.Model, sample: Sample) -> Mapping[str, Any]:

@@ -78,6 +78,8 @@ class PlanOptions:
     isa : str or None
         The int8 instructions of the CPU that will run the network: 'avx2' (or older), 'avx512', 'vnni' or 'amx'.
         None for those of this machine.
+    float32_layers : mapping of str to str
+        Layers that stay float32, by their name in the user's network, and why: what was measured.
     """
 
     method: Optional[str] = "mse"
@@ -89,6 +91,7 @@ class PlanOptions:
     percentile: float = 99.99
     isa: Optional[str] = None
     tensor_methods: Mapping[str, str] = field(default_factory=dict)
+    float32_layers: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         allowed: Mapping[str, Sequence[Optional[str]]] = {
@@ -250,6 +253,9 @@ class Draft:
             self.refused.update(clashes)
 
     def _exclusion(self, node: Node) -> Optional[str]:
+        measured = next((why for name, why in self.options.float32_layers.items() if name in node.layers), None)
+        if measured is not None:
+            return measured
         layers = sorted(self.excluded & set(node.layers))
         if layers:
             return f"excluded by name ('{layers[0]}')"

@@ -100,6 +100,17 @@ def test_if_mxnet_came_first_the_loss_is_told(
     assert bool(caplog.records) == said
 
 
+def test_mxnet_counts_the_processors_of_the_affinity(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv(THREADS, raising=False)
+    monkeypatch.setattr("mxquant._processors.usable_processors", lambda: 2)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {4, 5}, raising=False)
+    with enough_threads():
+        pass
+    assert "uses 1 of the 2 processor cores" in caplog.text
+
+
 RUN = """
 import os, warnings
 import numpy
