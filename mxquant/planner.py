@@ -324,7 +324,7 @@ class Draft:
             return "int8"
         if operator.result == "like-input":
             return "uint8" if set(inputs) == {"uint8"} else "int8"
-        return operator.result
+        return self._free_dtype(tensor) if operator.result == "any" else operator.result
 
     def additions_in_place(self) -> FrozenSet[str]:
         """Return the additions that have to be computed apart: they read uint8 and return int8.

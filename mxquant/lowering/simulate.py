@@ -257,6 +257,8 @@ class _Simulation:
             self._fused(node, layer)
         elif node.op in ("Pooling", "Flatten", "flatten", "Activation"):
             self._inherited(node)
+        elif node.op == "elemwise_add" and len(layer.contains) > 1:
+            self._sum(node, layer)
         elif node.op in ("Concat", "concat", "elemwise_add"):
             plan = self.plan.tensors[node.output.name]
             node.inputs = [self._in_codes_of(tensor, plan) for tensor in node.inputs]
@@ -289,6 +291,21 @@ class _Simulation:
         self.inside[node.output] = tensor
         self._finish(node, layer)
 
+    def _sum(self, node: Node, layer: LayerPlan) -> None:
+        """Compute an addition whose activation is part of the same layer."""
+        result = self.results[layer.name]
+        if self._is_in_codes(layer):
+            node.inputs = [self._in_codes_of(tensor, result) for tensor in node.inputs]
+        else:
+            node.inputs = [self._rounded_real(tensor, f"{node.name}_{slot}") for slot, tensor in enumerate(node.inputs)]
+        self.nodes.append(node)
+        self.inside[node.output] = node.output
+        self._finish(node, layer)
+
+    def _rounded_real(self, tensor: Tensor, name: str) -> Tensor:
+        """Return the real values of a tensor's codes."""
+        return self._op("_mul_scalar", name, [self._coded(tensor)], scalar=self._scale(tensor))
+
     def _is_in_codes(self, layer: LayerPlan) -> bool:
         """Whether the inside of a layer is computed in codes of its result: it has any, and no curved activation."""
         return layer.name in self.results and not self.curved[layer.name]
@@ -303,9 +320,7 @@ class _Simulation:
             elif result is not None and self._is_in_codes(layer):
                 inputs.append(self._in_codes_of(tensor, result))
             else:
-                inputs.append(
-                    self._op("_mul_scalar", f"{node.name}_sum", [self._coded(tensor)], scalar=self._scale(tensor))
-                )
+                inputs.append(self._rounded_real(tensor, f"{node.name}_sum"))
         if self._is_in_codes(layer) and (node.op == "clip" or (result is not None and result.zero_point)):
             # The ends of the codes are those of the clip, or of the ReLU and the range.
             self.inside[node.output] = inputs[0]
@@ -356,8 +371,7 @@ class _Simulation:
                 rounded = quantize_int8(value)[0] * np.float32(largest_magnitude(value) / 127)
                 node.inputs[slot] = self._parameter(f"{node.name}_{tensor.name}_int8", rounded)
             elif self._stored(tensor) is not None:
-                codes = self._coded(tensor)
-                node.inputs[slot] = self._op("_mul_scalar", f"{node.name}_{slot}", [codes], scalar=self._scale(tensor))
+                node.inputs[slot] = self._rounded_real(tensor, f"{node.name}_{slot}")
         if node.op == "Embedding":
             value = self.params[node.inputs[1].node.name]
             rounded = quantize_int8(value)[0] * np.float32(largest_magnitude(value) / 127)

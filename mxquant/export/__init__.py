@@ -1,0 +1,1 @@
+"""Ways out of MXNet: files for other runtimes."""

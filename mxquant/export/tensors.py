@@ -1,0 +1,186 @@
+"""Translations of operators on tensors: arithmetic, shapes, reductions."""
+
+from __future__ import annotations
+
+import ast
+from functools import partial
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+import numpy as np
+
+from mxquant.export.writer import Call
+from mxquant.graph.attributes import read_bool, read_float, read_int, read_tuple
+
+__all__ = ["TENSORS"]
+
+
+def _same(call: Call, op: str) -> None:
+    call.emit(op, call.inputs)
+
+
+def _scalar(call: Call, op: str, reverse: bool = False) -> None:
+    number = call.constant("scalar", read_float(call.node, "scalar", 0.0))
+    call.emit(op, [number, call.inputs[0]] if reverse else [call.inputs[0], number])
+
+
+def _sum_of_all(call: Call) -> None:
+    call.emit("Sum", call.inputs)
+
+
+def _square(call: Call) -> None:
+    call.emit("Mul", [call.inputs[0]] * 2)
+
+
+def _concat(call: Call) -> None:
+    call.emit("Concat", call.inputs, axis=call.axis(read_int(call.node, "dim", 1)))
+
+
+def _flatten(call: Call) -> None:
+    call.emit("Flatten", call.inputs)
+
+
+def _reshape(call: Call) -> None:
+    shape = read_tuple(call.node, "shape")
+    if read_bool(call.node, "reverse", False) or not shape or any(number < -1 for number in shape):
+        raise call.refuse(f"shape is {call.node.attrs.get('shape')}; only -1, 0 and lengths are supported")
+    call.emit("Reshape", [call.inputs[0], call.constant("shape", shape, np.int64)])
+
+
+def _transpose(call: Call) -> None:
+    axes = read_tuple(call.node, "axes") or tuple(reversed(range(call.rank)))
+    call.emit("Transpose", call.inputs, perm=axes)
+
+
+def _swap_axes(call: Call) -> None:
+    order = list(range(call.rank))
+    first, second = (call.axis(read_int(call.node, key, 0)) for key in ("dim1", "dim2"))
+    order[first], order[second] = order[second], order[first]
+    call.emit("Transpose", call.inputs, perm=order)
+
+
+def _expand_dims(call: Call) -> None:
+    axis = read_int(call.node, "axis", 0)
+    axes = call.constant("axes", [axis + call.rank + 1 if axis < 0 else axis], np.int64)
+    call.emit("Unsqueeze", [call.inputs[0], axes])
+
+
+def _squeeze(call: Call) -> None:
+    axes = read_tuple(call.node, "axis")
+    call.emit("Squeeze", [call.inputs[0], *([call.constant("axes", axes, np.int64)] if axes else [])])
+
+
+def _split(call: Call) -> None:
+    if read_bool(call.node, "squeeze_axis", False):
+        raise call.refuse("squeeze_axis is set, which ONNX's Split does not do")
+    axis, count = call.axis(read_int(call.node, "axis", 1)), read_int(call.node, "num_outputs", 1)
+    sizes = call.constant("sizes", [call.shapes[0][axis] // count] * count, np.int64)
+    call.writer.emit("Split", [call.inputs[0], sizes], call.node.name, call.outputs, axis=axis)
+
+
+def _slice_axis(call: Call) -> None:
+    axis = call.axis(read_int(call.node, "axis", 0))
+    _emit_slice(call, {axis: (read_int(call.node, "begin", 0), read_int(call.node, "end", 2**31 - 1), 1)})
+
+
+def _slice(call: Call) -> None:
+    begin, end = (_bounds(call, key) for key in ("begin", "end"))
+    step = _bounds(call, "step") or [None] * len(begin)
+    limits: Dict[int, Tuple[int, int, int]] = {}
+    for axis, (first, last, stride) in enumerate(zip(begin, end, step)):
+        stride = 1 if stride is None else stride
+        if stride < 0:
+            raise call.refuse("slices with negative steps are not supported")
+        limits[axis] = (first or 0, 2**31 - 1 if last is None else last, stride)
+    _emit_slice(call, limits)
+
+
+def _bounds(call: Call, key: str) -> List[Optional[int]]:
+    """Return a tuple in which None stands for the end."""
+    value = ast.literal_eval(call.node.attrs.get(key, "()"))
+    return list(value) if isinstance(value, (tuple, list)) else [value]
+
+
+def _emit_slice(call: Call, limits: Dict[int, Tuple[int, int, int]]) -> None:
+    columns = list(zip(*limits.values()))
+    names = ("starts", "ends", "steps")
+    starts, ends, steps = (call.constant(name, column, np.int64) for name, column in zip(names, columns))
+    call.emit("Slice", [call.inputs[0], starts, ends, call.constant("axes", list(limits), np.int64), steps])
+
+
+def _reduce(call: Call, op: str) -> None:
+    axes = [call.axis(axis) for axis in read_tuple(call.node, "axis")] or list(range(call.rank))
+    if read_bool(call.node, "exclude", False):
+        axes = [axis for axis in range(call.rank) if axis not in axes]
+    keep = int(read_bool(call.node, "keepdims", False))
+    if op == "ReduceSum":
+        call.emit(op, [call.inputs[0], call.constant("axes", axes, np.int64)], keepdims=keep)
+    else:
+        call.emit(op, call.inputs[:1], axes=axes, keepdims=keep)
+
+
+def _embedding(call: Call) -> None:
+    index = call.step("Cast", [call.inputs[0]], "index", to=call.writer.onnx.TensorProto.INT64)
+    call.emit("Gather", [call.inputs[1], index], axis=0)
+
+
+def _product(call: Call) -> None:
+    sides = []
+    for name, key, slot in (("left", "transpose_a", 0), ("right", "transpose_b", 1)):
+        side = call.inputs[slot]
+        if read_bool(call.node, key, False):
+            rank = len(call.shapes[slot])
+            side = call.step("Transpose", [side], name, perm=[*range(rank - 2), rank - 1, rank - 2])
+        sides.append(side)
+    if call.node.op == "dot" and any(len(shape) > 2 for shape in call.shapes):
+        raise call.refuse("dot of more than two dimensions is not supported")
+    call.emit("MatMul", sides)
+
+
+_SAME = {
+    **dict.fromkeys(("elemwise_add", "_plus", "_Plus", "broadcast_add", "broadcast_plus"), "Add"),
+    **dict.fromkeys(("elemwise_sub", "_minus", "broadcast_sub", "broadcast_minus"), "Sub"),
+    **dict.fromkeys(("elemwise_mul", "_mul", "broadcast_mul"), "Mul"),
+    **dict.fromkeys(("elemwise_div", "_div", "broadcast_div"), "Div"),
+    **dict.fromkeys(("broadcast_maximum", "_maximum"), "Max"),
+    **dict.fromkeys(("broadcast_minimum", "_minimum"), "Min"),
+    **dict.fromkeys(("identity", "_copy", "BlockGrad", "Dropout"), "Identity"),
+    **{"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "softsign": "Softsign", "erf": "Erf"},
+    **{"exp": "Exp", "log": "Log", "sqrt": "Sqrt", "abs": "Abs", "negative": "Neg", "floor": "Floor", "ceil": "Ceil"},
+}
+_SCALARS: Dict[str, Tuple[str, bool]] = {
+    "_plus_scalar": ("Add", False),
+    "_minus_scalar": ("Sub", False),
+    "_rminus_scalar": ("Sub", True),
+    "_mul_scalar": ("Mul", False),
+    "_div_scalar": ("Div", False),
+    "_rdiv_scalar": ("Div", True),
+    "_power_scalar": ("Pow", False),
+    "_maximum_scalar": ("Max", False),
+    "_minimum_scalar": ("Min", False),
+}
+_REDUCTIONS = {"mean": "ReduceMean", "sum": "ReduceSum", "max": "ReduceMax", "min": "ReduceMin"}
+
+TENSORS: Dict[str, Callable[[Call], Any]] = {
+    **{name: partial(_same, op=op) for name, op in _SAME.items()},
+    **{name: partial(_scalar, op=op, reverse=reverse) for name, (op, reverse) in _SCALARS.items()},
+    **{name: partial(_reduce, op=op) for name, op in _REDUCTIONS.items()},
+    "add_n": _sum_of_all,
+    "ElementWiseSum": _sum_of_all,
+    "square": _square,
+    "Concat": _concat,
+    "concat": _concat,
+    "Flatten": _flatten,
+    "flatten": _flatten,
+    "Reshape": _reshape,
+    "reshape": _reshape,
+    "transpose": _transpose,
+    "SwapAxis": _swap_axes,
+    "expand_dims": _expand_dims,
+    "squeeze": _squeeze,
+    "SliceChannel": _split,
+    "slice_axis": _slice_axis,
+    "slice": _slice,
+    "Embedding": _embedding,
+    "dot": _product,
+    "batch_dot": _product,
+}

@@ -1,0 +1,129 @@
+"""The parts of an ONNX graph in the making, and what a translation of one operator gets to see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
+
+import numpy as np
+
+from mxquant.errors import LoweringError
+from mxquant.graph import Node
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["OPSET", "Call", "Writer", "import_onnx"]
+
+# The first that has QuantizeLinear with one scale per channel.
+OPSET = 13
+
+
+def import_onnx() -> Any:
+    """Return the onnx package.
+
+    Raises
+    ------
+    LoweringError
+        If it is not installed.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise LoweringError(
+            "writing ONNX needs the package onnx, which is not installed; pip install 'mxquant[onnx]'"
+        ) from error
+    return onnx
+
+
+@dataclass
+class Writer:
+    """Nodes and constants of an ONNX graph, in order."""
+
+    nodes: List[Any] = field(default_factory=list)
+    constants: Dict[str, NDArray[Any]] = field(default_factory=dict)
+    taken: Set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.onnx = import_onnx()
+
+    def unused(self, name: str) -> str:
+        """Return `name`, or with a number behind where it is taken; it is taken then."""
+        number, candidate = 0, name
+        while candidate in self.taken:
+            number += 1
+            candidate = f"{name}_{number}"
+        self.taken.add(candidate)
+        return candidate
+
+    def constant(self, name: str, value: NDArray[Any]) -> str:
+        """Add a constant; return its name."""
+        name = self.unused(name)
+        self.constants[name] = np.asarray(value, order="C")
+        return name
+
+    def emit(self, op: str, inputs: Sequence[str], name: str, outputs: Sequence[str] = (), **attrs: Any) -> str:
+        """Add a node; return the name of its first output, which is the node's own where none is given."""
+        name = self.unused(name)
+        outputs = list(outputs) or [name]
+        self.taken.update(outputs)
+        self.nodes.append(self.onnx.helper.make_node(op, list(inputs), outputs, name, **attrs))
+        return outputs[0]
+
+
+@dataclass
+class Call:
+    """One operator to translate.
+
+    Parameters
+    ----------
+    writer : Writer
+        Where its nodes go.
+    node : Node
+        The operator of MXNet.
+    inputs : list of str
+        Names of what it reads, in MXNet's order.
+    outputs : list of str
+        What its results are to be called.
+    shapes : list of tuple of int
+        Shapes of its inputs, with the batch that they were inferred for.
+    params : mapping of str to numpy.ndarray
+        Values of parameters by the name of their variable.
+    """
+
+    writer: Writer
+    node: Node
+    inputs: List[str]
+    outputs: List[str]
+    shapes: List[Tuple[int, ...]]
+    params: Mapping[str, NDArray[Any]]
+
+    @property
+    def rank(self) -> int:
+        """The number of dimensions of the first input."""
+        return len(self.shapes[0])
+
+    def axis(self, axis: int) -> int:
+        """Return an axis counted from the front."""
+        return axis + self.rank if axis < 0 else axis
+
+    def emit(self, op: str, inputs: Sequence[str], **attrs: Any) -> str:
+        """Add the node that makes the result."""
+        return self.writer.emit(op, inputs, self.node.name, self.outputs[:1], **attrs)
+
+    def step(self, op: str, inputs: Sequence[str], suffix: str, **attrs: Any) -> str:
+        """Add a node on the way to the result."""
+        return self.writer.emit(op, inputs, f"{self.node.name}_{suffix}", **attrs)
+
+    def constant(self, suffix: str, value: Any, dtype: Any = np.float32) -> str:
+        """Add a constant."""
+        return self.writer.constant(f"{self.node.name}_{suffix}", np.asarray(value, dtype))
+
+    def value(self, slot: int) -> Optional[NDArray[Any]]:
+        """Return the value of an input that is a parameter, else None."""
+        tensor = self.node.inputs[slot]
+        return self.params.get(tensor.node.name) if tensor.node.is_variable else None
+
+    def refuse(self, reason: str) -> LoweringError:
+        """Return the error to raise where an operator has no translation."""
+        return LoweringError(f"layer '{self.node.name}' ({self.node.op}): {reason}")

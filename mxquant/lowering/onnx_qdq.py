@@ -1,0 +1,212 @@
+"""The ONNX target: fp32 operators with QuantizeLinear and DequantizeLinear where the plan has int8 tensors.
+
+What runs the file fuses a DequantizeLinear, an operator and a QuantizeLinear into one int8 operator. ONNX Runtime,
+OpenVINO and TensorRT agree on where they have to be:
+
+* before and after a convolution or FullyConnected, with its activation inside; none before an activation;
+* on both operands of an addition, and after its activation;
+* before and after pooling, Flatten and Concat, with one scale.
+
+Codes, scales and rounded weights are those of :mod:`mxquant.lowering.simulate`. The file itself is written by
+:mod:`mxquant.export`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, ClassVar, Dict, FrozenSet, Optional, Set, Union
+
+import numpy as np
+
+from mxquant.errors import PlanError
+from mxquant.graph import Network, Node
+from mxquant.graph.attributes import read_bool, read_float, read_int
+from mxquant.lowering import onnx_limits
+from mxquant.lowering.onnx_fusion import activation_of, group_activations
+from mxquant.lowering.pairs import PairExcess, limited
+from mxquant.lowering.target import Int8Operator, Target
+from mxquant.plan import LayerPlan, QuantPlan
+
+__all__ = ["OnnxQDQ", "planned"]
+
+Answer = Union[Int8Operator, str]
+
+
+@dataclass(frozen=True)
+class OnnxQDQ(Target):
+    """Int8 in whatever runs ONNX: ONNX Runtime, OpenVINO, TensorRT."""
+
+    name: ClassVar[str] = "onnx_qdq"
+
+    def prepare(self, network: Network, calibrated: bool, apart: FrozenSet[str]) -> Network:
+        """Return `network` with activations joined to what they read; see :mod:`mxquant.lowering.onnx_fusion`."""
+        return group_activations(network, apart)
+
+    def describe(self, network: Network, node: Node, calibrated: bool) -> Answer:
+        """Return the int8 form of a node, or why there is none."""
+        if not calibrated:
+            return "QuantizeLinear needs a scale, which calibration gives"
+        function = _OPERATORS.get(node.op)
+        return function(network, node) if function else f"ONNX runtimes have no int8 {node.op}"
+
+    def safe_data_codes(self, network: Network, node: Node, isa: str, granularity: Optional[str] = None) -> int:
+        """Return the largest safe uint8 code; see :func:`mxquant.lowering.onnx_limits.safe_data_codes`."""
+        return onnx_limits.safe_data_codes(network, node, isa)
+
+    def pair_excess(self, network: Network, node: Node, isa: str) -> Optional[PairExcess]:
+        """Return which pairs limit the data; see :func:`mxquant.lowering.onnx_limits.pair_excess`."""
+        return onnx_limits.pair_excess(network, node, isa)
+
+    def weight_codes(self, network: Network, node: Node, dtype: str, granularity: str, isa: str) -> int:
+        """Return the code of the largest weight; see :func:`mxquant.lowering.onnx_limits.weight_codes`."""
+        return onnx_limits.weight_codes(network, node, dtype, isa)
+
+    def observed(self, network: Network) -> FrozenSet[str]:
+        """Return what int8 operators read and make, and what an activation that the planner keeps apart reads."""
+        grouped = self.prepare(network, True, frozenset())
+        made = {node.name: node.output.name for node in network.graph.operators}
+        names: Set[str] = set()
+        for node in grouped.graph.operators:
+            operator = self.describe(grouped, node, True)
+            if isinstance(operator, str):
+                continue
+            names.update(node.inputs[slot].name for slot in operator.data)
+            if operator.output == "own" and not operator.float_output:
+                names.add(node.output.name)
+            if operator.bound is not None:
+                names.add(made[node.name])
+        return frozenset(names)
+
+    def lower(self, network: Network, plan: QuantPlan) -> Network:
+        """Return the grouped network with the weights of the plan; raise PlanError where the plan does not fit."""
+        apart = frozenset(name for name, layer in plan.layers.items() if layer.op in ("clip", "Activation", "relu"))
+        grouped = self.prepare(limited(network, plan), True, apart)
+        planned(self, grouped, plan)
+        return grouped
+
+
+def planned(target: Target, network: Network, plan: QuantPlan) -> Dict[Node, LayerPlan]:
+    """Return the nodes that the plan wants in int8; refuse a plan that does not fit the network.
+
+    Parameters
+    ----------
+    target : Target
+        What the network was prepared by.
+    network : Network
+        The prepared fp32 network.
+    plan : QuantPlan
+        A plan.
+
+    Raises
+    ------
+    PlanError
+        Naming the field.
+    """
+    int8: Dict[Node, LayerPlan] = {}
+    names: Set[str] = set()
+    for node in network.graph.operators:
+        name = node.layers[0]
+        layer = plan.layers.get(name)
+        names.add(name)
+        if layer is None:
+            raise PlanError(f"layers['{name}'] is missing; the network computes it as a layer of its own")
+        if tuple(layer.contains) != node.layers:
+            raise PlanError(
+                f"layers['{name}'].contains is {list(layer.contains)}, but the network has {list(node.layers)}"
+            )
+        if layer.precision == "float32":
+            continue
+        operator = target.describe(network, node, plan.settings.get("method") != "none")
+        if isinstance(operator, str):
+            raise PlanError(f"layers['{name}'].precision is 'int8', but {operator}")
+        int8[node] = layer
+    unknown = set(plan.layers) - names
+    if unknown:
+        raise PlanError(f"layers['{min(unknown)}'] is not a layer that the network computes by itself")
+    return int8
+
+
+def _convolution(network: Network, node: Node) -> Answer:
+    refusal = _weight_refusal(network, node)
+    if refusal:
+        return refusal
+    layout = node.attrs.get("layout", "None")
+    if layout not in ("None", "NCW", "NCHW", "NCDHW"):
+        return f"ONNX's convolution is channel-first, this one has layout {layout}"
+    return _linear(node)
+
+
+def _fully_connected(network: Network, node: Node) -> Answer:
+    return _weight_refusal(network, node) or _linear(node)
+
+
+def _linear(node: Node) -> Int8Operator:
+    last = node.subgraphs[0].outputs[0].node if node.subgraphs else node
+    kind = activation_of(last)
+    with_bias = not read_bool(node, "no_bias", False)
+    convolution = node.op == "Convolution"
+    return Int8Operator(
+        op=node.op,
+        must=True,
+        data=(0,),
+        result="any",
+        channel_wise=True,
+        float_output=not convolution,
+        # A wider range would leave the clip between the layer and its QuantizeLinear, where nothing is fused.
+        bound=read_float(last, "a_max", 0.0) if kind == "clip" else None,
+        reads_zero_point=convolution,
+        returns_zero_point=convolution and with_bias and kind is not None,
+    )
+
+
+def _addition(network: Network, node: Node) -> Answer:
+    if all(tensor.node.name in network.params for tensor in node.inputs):
+        return "both operands are parameters"
+    return Int8Operator(op=node.op, must=False, data=(0, 1), result="any")
+
+
+def _pooling(network: Network, node: Node) -> Answer:
+    kind = node.attrs.get("pool_type", "max")
+    if kind not in ("max", "avg"):
+        return f"int8 pooling is max or avg, this one is {kind}"
+    return Int8Operator(op=node.op, must=False, data=(0,), output="inherited", result="like-input")
+
+
+def _handed_on(network: Network, node: Node) -> Answer:
+    return Int8Operator(op=node.op, must=False, data=(0,), output="inherited", result="like-input")
+
+
+def _activation(network: Network, node: Node) -> Answer:
+    if activation_of(node) != "relu":
+        return f"int8 activations are ReLU, this one is {node.attrs.get('act_type', node.op)}"
+    return _handed_on(network, node)
+
+
+def _concat(network: Network, node: Node) -> Answer:
+    if read_int(node, "dim", 1) <= 0:
+        return f"int8 Concat needs a positive axis, this one has dim={node.attrs['dim']}"
+    slots = tuple(range(len(node.inputs)))
+    return Int8Operator(op=node.op, must=False, data=slots, output="joined", result="like-input")
+
+
+def _weight_refusal(network: Network, node: Node) -> Optional[str]:
+    for tensor in node.inputs[1:]:
+        value = network.params.get(tensor.node.name) if tensor.node.is_variable else None
+        if value is None:
+            return f"its weight '{tensor.name}' is computed or fed at run time"
+        if value.dtype != np.float32:
+            return f"its weight '{tensor.name}' is {value.dtype}, expected float32"
+    return None
+
+
+_OPERATORS: Dict[str, Callable[[Network, Node], Answer]] = {
+    "Convolution": _convolution,
+    "FullyConnected": _fully_connected,
+    "elemwise_add": _addition,
+    "Pooling": _pooling,
+    "Flatten": _handed_on,
+    "flatten": _handed_on,
+    "Activation": _activation,
+    "Concat": _concat,
+    "concat": _concat,
+}
