@@ -1,6 +1,6 @@
 """Post-training int8 quantization for Apache MXNet 1.9.
 
-=====================  ====================================================================
+=====================  =======================================================================
 :func:`calibrate`      run the fp32 network on data: :class:`Statistics` of its tensors
 :func:`make_plan`      decide what runs in int8 and how: a :class:`QuantPlan`
 :func:`lower`          do it: a :class:`QuantizedModel`
@@ -8,7 +8,8 @@
 :func:`sensitivity`    measure which layers lose how much
 :func:`compare`        int8 beside fp32, layer by layer
 :func:`load`           read a :class:`QuantizedModel` from its files
-=====================  ====================================================================
+:func:`export_onnx`    write ONNX, in fp32 or with the int8 tensors of a plan: an :class:`OnnxModel`
+=====================  =======================================================================
 
 :mod:`mxquant.quantization` has the functions of ``mxnet.contrib.quantization``. Everything that is raised on purpose
 is an :class:`MXQuantError`.
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
         PlanError,
         StatisticsError,
     )
-    from mxquant.pipeline import calibrate, compare, lower, make_plan, quantize, sensitivity
+    from mxquant.export.onnx import export_onnx
+    from mxquant.inspection import compare, sensitivity
+    from mxquant.onnx_model import OnnxModel
+    from mxquant.pipeline import calibrate, lower, make_plan, quantize
     from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
     from mxquant.quantized_model import QuantizedModel, load
     from mxquant.stats import Histogram, Statistics
@@ -46,6 +50,7 @@ __all__ = [
     "LoweringError",
     "MXQuantError",
     "NonFiniteError",
+    "OnnxModel",
     "OutputError",
     "PlanError",
     "QuantPlan",
@@ -56,6 +61,7 @@ __all__ = [
     "__version__",
     "calibrate",
     "compare",
+    "export_onnx",
     "load",
     "lower",
     "make_plan",
@@ -78,7 +84,10 @@ _MODULES = {
         "PlanError",
         "StatisticsError",
     ),
-    "pipeline": ("calibrate", "compare", "lower", "make_plan", "quantize", "sensitivity"),
+    "export.onnx": ("export_onnx",),
+    "inspection": ("compare", "sensitivity"),
+    "onnx_model": ("OnnxModel",),
+    "pipeline": ("calibrate", "lower", "make_plan", "quantize"),
     "plan": ("LayerPlan", "QuantPlan", "TensorPlan"),
     "quantized_model": ("QuantizedModel", "load"),
     "stats": ("Histogram", "Statistics"),

@@ -2,8 +2,8 @@
 
     net, data ──calibrate──► Statistics ──make_plan──► QuantPlan ──lower──► QuantizedModel
 
-A net is a Symbol with its parameters, a HybridBlock, or the prefix of a checkpoint. sensitivity and compare begin as
-these calls do. A third of this file is what the calls say of their arguments.
+A net is a Symbol with its parameters, a HybridBlock, or the prefix of a checkpoint. A third of this file is what the
+calls say of their arguments.
 """
 
 from __future__ import annotations
@@ -21,18 +21,17 @@ from mxquant.accuracy.goal import Goal
 from mxquant.accuracy.mixing import Mixing
 from mxquant.accuracy.presets import EXAMPLES, Candidate, Improved, divide, improve, number_of_trials, takes_any_batch
 from mxquant.accuracy.thresholds import choose_methods
-from mxquant.analysis.compare import compare_networks
-from mxquant.analysis.comparison import Comparison
-from mxquant.analysis.sensitivity import Sensitivity, measure
 from mxquant.analysis.slower import slower_layers
 from mxquant.data import Batch, Sample, batches, peek
 from mxquant.errors import InputError, PlanError, StatisticsError
 from mxquant.graph import Network
 from mxquant.lowering.isa import detect
 from mxquant.lowering.onednn import OneDNN
+from mxquant.lowering.onnx_qdq import OnnxQDQ
 from mxquant.lowering.simulate import SIMULATE, simulate
 from mxquant.lowering.target import Target
-from mxquant.mxnet_bridge import graph_of, numpy_params, split_params, symbol_of
+from mxquant.mxnet_bridge import split_params, symbol_of
+from mxquant.onnx_model import OnnxModel, Shape, named_shapes, onnx_model
 from mxquant.plan import QuantPlan
 from mxquant.planner import PlanOptions
 from mxquant.planner import make_plan as plan_network
@@ -47,15 +46,13 @@ __all__ = [
     "TARGETS",
     "calibrate",
     "collect",
-    "compare",
     "lower",
     "make_plan",
     "quantize",
     "quantize_loaded",
-    "sensitivity",
 ]
 
-TARGETS: Mapping[str, Target] = {OneDNN.name: OneDNN()}
+TARGETS: Mapping[str, Target] = {OneDNN.name: OneDNN(), OnnxQDQ.name: OnnxQDQ()}
 
 # How many examples the choice of a threshold for each tensor looks at.
 AUTO_EXAMPLES = 16
@@ -72,6 +69,7 @@ def calibrate(
     num_calib_examples: Optional[int] = None,
     ctx: Any = None,
     nonfinite: str = "raise",
+    target: Optional[str] = None,
 ) -> Statistics:
     """Run the fp32 network on data and collect a histogram of every tensor.
 
@@ -91,6 +89,8 @@ def calibrate(
         Where to run; default: the CPU.
     nonfinite : {'raise', 'ignore'}
         What to do about NaN and infinities in a tensor: stop, or count them and leave them out.
+    target : str, optional
+        Collect only what this target needs, which takes less time; default: what any target needs.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def calibrate(
     """
     example, data = peek(data)
     model = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
-    return collect(model, data, num_calib_examples, ctx, nonfinite)
+    return collect(model, data, num_calib_examples, ctx, nonfinite, target=target)
 
 
 def collect(
@@ -118,14 +118,16 @@ def collect(
     ctx: Any = None,
     nonfinite: str = "raise",
     sample: Optional[Sample] = None,
+    target: Optional[str] = None,
 ) -> Statistics:
     """Do what :func:`calibrate` does, with a network that is loaded already; keep the examples that `sample` wants."""
+    targets = list(TARGETS.values()) if target is None else [_target(target)]
     canonical = model.canonical.network
     collector = HistogramCollector(nonfinite, channel_axes(canonical))
     with progress_bar("calibrating", num_examples) as progress:
         stream = batches(data, model.inputs, num_examples)
         stream = stream if sample is None else sample.of(stream)
-        examples, count = run(canonical, stream, collector, ctx, progress, _observed(canonical))
+        examples, count = run(canonical, stream, collector, ctx, progress, _observed(canonical, targets))
     return Statistics(
         collector.histograms,
         network=model.digest,
@@ -137,10 +139,10 @@ def collect(
     )
 
 
-def _observed(network: Network) -> FrozenSet[str]:
-    """Return the tensors that some target needs, and what the network returns, which shows NaN and infinities."""
+def _observed(network: Network, targets: Sequence[Target]) -> FrozenSet[str]:
+    """Return what one of the targets needs, and what the network returns, which shows NaN and infinities."""
     outputs = {tensor.name for tensor in network.graph.outputs}
-    return frozenset(outputs).union(*(target.observed(network) for target in TARGETS.values()))
+    return frozenset(outputs).union(*(target.observed(network) for target in targets))
 
 
 def make_plan(
@@ -164,8 +166,8 @@ def make_plan(
         Of this network; None only with ``method=None``.
     arg_params, aux_params, data_names, label_names
         As for :func:`calibrate`.
-    target : str
-        What will run the network: 'onednn'.
+    target : {'onednn', 'onnx_qdq'}
+        What will run the network: MXNet on a CPU, or what reads ONNX.
     **options
         Fields of :class:`~mxquant.planner.PlanOptions`: method, dtype, mode, granularity, exclude_layers,
         exclude_operators, percentile, isa, tensor_methods, float32_layers.
@@ -183,10 +185,12 @@ def make_plan(
         If the statistics are of another network.
     """
     model = models.load(net, arg_params, aux_params, data_names, label_names)
-    return _plan(model, statistics, target, options)
+    return plan_loaded(model, statistics, target, options)
 
 
-def _plan(model: models.Model, statistics: Optional[Statistics], target: str, options: Dict[str, Any]) -> QuantPlan:
+def plan_loaded(
+    model: models.Model, statistics: Optional[Statistics], target: str, options: Dict[str, Any]
+) -> QuantPlan:
     unknown = sorted(set(options) - set(PlanOptions.__dataclass_fields__))
     if unknown:
         raise InputError(f"unknown option '{unknown[0]}'; known are {', '.join(PlanOptions.__dataclass_fields__)}")
@@ -216,7 +220,8 @@ def lower(
     label_names: Optional[Sequence[str]] = None,
     target: Optional[str] = None,
     statistics: Optional[Statistics] = None,
-) -> QuantizedModel:
+    input_shapes: Optional[Union[Shape, Mapping[str, Shape]]] = None,
+) -> Union[QuantizedModel, OnnxModel]:
     """Turn a network into the int8 network that a plan describes.
 
     Parameters
@@ -233,24 +238,33 @@ def lower(
     statistics : Statistics, optional
         Of this network: biases are corrected for what rounding adds to a layer's result on average; see
         :mod:`mxquant.accuracy.bias_correction`. Default: they stay as they are.
+    input_shapes : tuple of int, or mapping of str to tuple of int, optional
+        Shapes of the data inputs, which the target 'onnx_qdq' needs; see :func:`mxquant.export_onnx`.
 
     Returns
     -------
-    QuantizedModel
-        The int8 network, which runs on MXNet without mxquant.
+    QuantizedModel or OnnxModel
+        The int8 network, which runs on MXNet without mxquant; for the target 'onnx_qdq' ONNX.
 
     Raises
     ------
     PlanError
         If the plan is of another network, or asks for what cannot be done, naming the field.
     """
-    return _lower(models.load(net, arg_params, aux_params, data_names, label_names), plan, statistics, target)
+    model = models.load(net, arg_params, aux_params, data_names, label_names)
+    shapes = None if input_shapes is None else named_shapes(model, input_shapes)
+    return lower_loaded(model, plan, statistics, target, shapes)
 
 
-def _lower(
-    model: models.Model, plan: QuantPlan, statistics: Optional[Statistics], target: Optional[str] = None
-) -> QuantizedModel:
-    _check_plan(model, plan)
+def lower_loaded(
+    model: models.Model,
+    plan: QuantPlan,
+    statistics: Optional[Statistics],
+    target: Optional[str] = None,
+    shapes: Optional[Mapping[str, Shape]] = None,
+) -> Union[QuantizedModel, OnnxModel]:
+    """Do what :func:`lower` does, with a network that is loaded already."""
+    check_plan(model, plan)
     if EQUALIZED in plan.settings.get("steps", ""):
         raise PlanError(
             f"the plan is for weights changed by {EQUALIZED}, which it does not hold; keep what quantize returned, or "
@@ -261,10 +275,11 @@ def _lower(
             f"target is {target!r}, expected {plan.target!r}, which the plan was made for, or {SIMULATE!r}"
         )
     _check_statistics(model, statistics)
-    return _emit(model, _corrected(model, plan, statistics), plan, target)
+    return _emit(model, _corrected(model, plan, statistics), plan, target, shapes)
 
 
-def _check_plan(model: models.Model, plan: QuantPlan) -> None:
+def check_plan(model: models.Model, plan: QuantPlan) -> None:
+    """Raise PlanError if a plan is of another network, InputError if it is no plan."""
     if not isinstance(plan, QuantPlan):
         raise InputError(f"plan is {type(plan).__name__}, expected a QuantPlan; read a file with QuantPlan.load")
     if plan.network != model.digest:
@@ -279,11 +294,23 @@ def _corrected(model: models.Model, plan: QuantPlan, statistics: Optional[Statis
     return network if statistics is None else correct_biases(network, plan, statistics.channel_sums)
 
 
-def _emit(model: models.Model, canonical: Network, plan: QuantPlan, target: Optional[str] = None) -> QuantizedModel:
+def _emit(
+    model: models.Model,
+    canonical: Network,
+    plan: QuantPlan,
+    target: Optional[str] = None,
+    shapes: Optional[Mapping[str, Shape]] = None,
+) -> Union[QuantizedModel, OnnxModel]:
     """Return the int8 form of a canonical network, which may have other weights than that of `model`."""
-    network = simulate(canonical, plan) if target == SIMULATE else _target(plan.target).lower(canonical, plan)
-    parts = _symbol_and_params(network)
-    return QuantizedModel(*parts, plan, model.inputs, model.structure, simulated=target == SIMULATE)
+    if target == SIMULATE:
+        return _quantized(model, simulate(canonical, plan), plan, simulated=True)
+    if plan.target == OnnxQDQ.name:
+        return onnx_model(canonical, model.digest, plan, shapes if shapes is not None else named_shapes(model, None))
+    return _quantized(model, _target(plan.target).lower(canonical, plan), plan)
+
+
+def _quantized(model: models.Model, network: Network, plan: QuantPlan, simulated: bool = False) -> QuantizedModel:
+    return QuantizedModel(*_symbol_and_params(network), plan, model.inputs, model.structure, simulated=simulated)
 
 
 def _symbol_and_params(network: Network) -> Tuple[Any, Dict[str, Any], Dict[str, Any]]:
@@ -309,7 +336,7 @@ def quantize(
     checkpoint: Optional[Union[str, Path]] = None,
     never_slower: bool = False,
     **options: Any,
-) -> QuantizedModel:
+) -> Union[QuantizedModel, OnnxModel]:
     """Calibrate, plan, improve and lower in one call.
 
     Parameters
@@ -338,8 +365,8 @@ def quantize(
 
     Returns
     -------
-    QuantizedModel
-        The int8 network.
+    QuantizedModel or OnnxModel
+        The int8 network; for the target 'onnx_qdq' ONNX, with the batch free and other lengths those of the data.
 
     Raises
     ------
@@ -354,26 +381,36 @@ def quantize(
     if method is None:
         if accuracy not in (None, "fast"):
             raise InputError(f"accuracy is {accuracy!r}, but without calibration (method=None) only 'fast' is possible")
-        return quantize_loaded(model, None, options, target)
+        if target != OneDNN.name:
+            raise InputError(f"target {target!r} needs calibration; method=None is possible for {OneDNN.name!r} only")
+        return quantize_loaded(model, None, options)
     if data is None:
         raise InputError("data: calibration needs examples; pass data, or method=None to find ranges at run time")
     accuracy = "balanced" if accuracy is None else accuracy
     if accuracy not in EXAMPLES:
         raise InputError(f"accuracy is {accuracy!r}, expected one of {', '.join(map(repr, EXAMPLES))}")
-    isa = detect()
-    if never_slower and options.get("isa") not in (None, isa):
-        raise InputError(f"never_slower measures this CPU, which is {isa!r}, but isa is {options['isa']!r}")
+    if never_slower:
+        _check_measurable(target, options.get("isa"))
     goal = Goal.of(metric, max_drop) if metric is not None or max_drop is not None else None
-    wanted = AUTO_EXAMPLES if method == "auto" or goal is not None or never_slower else 0
+    wanted = AUTO_EXAMPLES if method == "auto" or goal is not None or never_slower else 1
     sample = Sample(max(EXAMPLES[accuracy], wanted))
-    statistics = collect(model, data, num_calib_examples, ctx, nonfinite, sample)
-    inputs = _examples(model, sample)
+    statistics = collect(model, data, num_calib_examples, ctx, nonfinite, sample, target)
+    inputs = examples_of(model, sample)
+    shapes = {name: value.shape for name, value in sample.parts[0].items()}
     if never_slower:
         options = {**options, "float32_layers": _slower(model, statistics, options, target, sample.parts[0])}
     improved = _improved(model, statistics, options, target, accuracy, inputs)
     if goal is None:
-        return _emit(model, improved.network, improved.candidate.plan)
-    return _mixed(model, improved, goal, options, inputs, checkpoint)
+        return _emit(model, improved.network, improved.candidate.plan, shapes=shapes)
+    return _mixed(model, improved, goal, options, inputs, shapes, checkpoint)
+
+
+def _check_measurable(target: str, isa: Optional[str]) -> None:
+    here = detect()
+    if isa not in (None, here):
+        raise InputError(f"never_slower measures this CPU, which is {here!r}, but isa is {isa!r}")
+    if target != OneDNN.name:
+        raise InputError(f"never_slower measures MXNet, but target is {target!r}")
 
 
 def _slower(
@@ -385,129 +422,25 @@ def _slower(
 
     def planned(float32: Mapping[str, str]) -> QuantPlan:
         chosen = {**options, "method": "minmax", "tensor_methods": {}, "float32_layers": {**given, **float32}}
-        return _plan(model, statistics, target, chosen)
+        return plan_loaded(model, statistics, target, chosen)
 
     with progress_bar("timing layers", None):
         return {**given, **slower_layers(network, planned, partial(_target(target).lower, network), inputs)}
 
 
-def _examples(model: models.Model, sample: Sample) -> Mapping[str, Any]:
+def examples_of(model: models.Model, sample: Sample) -> Mapping[str, Any]:
     """Return the kept examples, or the first batch of them where the network takes no other batch."""
     if len(sample.parts) < 2 or takes_any_batch(model.canonical.network, sample.parts[0]):
         return sample.arrays
     return sample.parts[0]
 
 
-def sensitivity(
-    net: Any,
-    data: Any,
-    *,
-    arg_params: Optional[Mapping[str, Any]] = None,
-    aux_params: Optional[Mapping[str, Any]] = None,
-    data_names: Optional[Sequence[str]] = None,
-    label_names: Optional[Sequence[str]] = None,
-    num_calib_examples: Optional[int] = None,
-    target: str = "onednn",
-    **options: Any,
-) -> Sensitivity:
-    """Measure what each layer loses in int8, with its weights, its activations, and both.
-
-    Parameters
-    ----------
-    net : Symbol, HybridBlock, str or Path
-        The fp32 network.
-    data : DataIter, DataLoader, array, or iterable
-        Calibration examples; the first 16 are those that it is measured on.
-    arg_params, aux_params, data_names, label_names, num_calib_examples
-        As for :func:`calibrate`.
-    target, **options
-        As for :func:`make_plan`.
-
-    Returns
-    -------
-    Sensitivity
-        SQNR in dB of the network's output with one layer in int8, the most sensitive first; ``table()`` is a text.
-
-    Raises
-    ------
-    InputError
-        If the network, the data or an option is not what it has to be.
-    """
-    example, data = peek(data)
-    model = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
-    sample = Sample(AUTO_EXAMPLES)
-    statistics = collect(model, data, num_calib_examples, sample=sample)
-    plan = _plan(model, statistics, target, options)
-    count = sum(layer.precision == "int8" for layer in plan.layers.values())
-    with progress_bar("measuring layers", count) as progress:
-        return measure(model.canonical.network, plan, sample.arrays, progress)
-
-
-def compare(
-    net: Any,
-    model: Union[QuantizedModel, QuantPlan],
-    data: Any,
-    *,
-    arg_params: Optional[Mapping[str, Any]] = None,
-    aux_params: Optional[Mapping[str, Any]] = None,
-    data_names: Optional[Sequence[str]] = None,
-    label_names: Optional[Sequence[str]] = None,
-    num_examples: int = AUTO_EXAMPLES,
-) -> Comparison:
-    """Compare an int8 network, layer by layer, with the fp32 network.
-
-    Parameters
-    ----------
-    net : Symbol, HybridBlock, str or Path
-        The fp32 network.
-    model : QuantizedModel or QuantPlan
-        The int8 network that was made of it, which runs on this CPU too; or a plan, which is only simulated.
-    data : DataIter, DataLoader, array, or iterable
-        Examples.
-    arg_params, aux_params, data_names, label_names
-        As for :func:`calibrate`.
-    num_examples : int
-        How many of the first examples to use at most.
-
-    Returns
-    -------
-    Comparison
-        SQNR in dB of every layer and output, what is clipped, and warnings; ``table()`` is a text.
-
-    Raises
-    ------
-    InputError
-        If the network or the data cannot be read, or `model` was not made of the network.
-    PlanError
-        If the plan is of another network.
-    """
-    example, data = peek(data)
-    loaded = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
-    plan = model.plan if isinstance(model, QuantizedModel) else model
-    _check_plan(loaded, plan)
-    if isinstance(model, QuantizedModel) and model.simulated:
-        raise InputError("model is a simulation, which compare makes itself; pass its plan, or the int8 model")
-    if num_examples < 1:
-        raise InputError(f"num_examples is {num_examples}, expected at least 1")
-    sample = Sample(num_examples)
-    for _ in sample.of(batches(data, loaded.inputs)):
-        if sample.full:
-            break
-    if not sample.kept:
-        raise InputError("data hold no examples; compare needs at least one")
-    int8 = None
-    if isinstance(model, QuantizedModel):
-        int8 = Network(graph_of(model.symbol), {**numpy_params(model.arg_params), **numpy_params(model.aux_params)})
-    count = len(plan.layers)
-    with progress_bar("comparing layers", count) as progress:
-        return compare_networks(loaded.canonical.network, plan, _examples(loaded, sample), int8, progress)
-
-
-def quantize_loaded(
-    model: models.Model, statistics: Optional[Statistics], options: Dict[str, Any], target: str = OneDNN.name
-) -> QuantizedModel:
-    """Plan and lower a network that is loaded already; `options` are fields of PlanOptions."""
-    return _lower(model, _plan(model, statistics, target, options), statistics)
+def quantize_loaded(model: models.Model, statistics: Optional[Statistics], options: Dict[str, Any]) -> QuantizedModel:
+    """Plan and lower for MXNet a network that is loaded already; `options` are fields of PlanOptions."""
+    plan = plan_loaded(model, statistics, OneDNN.name, options)
+    quantized = lower_loaded(model, plan, statistics)
+    assert isinstance(quantized, QuantizedModel)
+    return quantized
 
 
 def _improved(
@@ -571,8 +504,9 @@ def _mixed(
     goal: Goal,
     options: Dict[str, Any],
     inputs: Mapping[str, Any],
+    shapes: Mapping[str, Shape],
     checkpoint: Optional[Union[str, Path]],
-) -> QuantizedModel:
+) -> Union[QuantizedModel, OnnxModel]:
     """Leave as few layers in float32 as the goal allows."""
     original, plan, statistics, _ = improved.candidate
     canonical = replace(model.canonical, network=improved.network)
@@ -586,9 +520,8 @@ def _mixed(
 
     def block(weights: Network, chosen: Optional[QuantPlan]) -> Any:
         if chosen is not None:
-            return _emit(model, weights, chosen, SIMULATE).as_block()
-        parts = _symbol_and_params(weights)
-        return QuantizedModel(*parts, plan, model.inputs, model.structure, simulated=True).as_block()
+            weights = simulate(weights, chosen)
+        return _quantized(model, weights, plan, simulated=True).as_block()
 
     mixing = Mixing(original, improved.network, planned, block, goal, inputs)
     with progress_bar("mixing precision", None) as progress:
@@ -596,7 +529,7 @@ def _mixed(
     chosen = frozenset(mixed.float32)
     final = planned(chosen)
     final = replace(final, settings={**final.settings, "mixed precision": mixed.reason})
-    return replace(_emit(model, mixing.weights(chosen), final), mixed_precision=mixed)
+    return replace(_emit(model, mixing.weights(chosen), final, shapes=shapes), mixed_precision=mixed)
 
 
 def _plans(
@@ -610,7 +543,7 @@ def _plans(
     """Return the plans that are worth a trial."""
 
     def make(method: Optional[str], tensors: Mapping[str, str]) -> QuantPlan:
-        return _plan(model, statistics, target, {**options, "method": method, "tensor_methods": tensors})
+        return plan_loaded(model, statistics, target, {**options, "method": method, "tensor_methods": tensors})
 
     if options.get("method") == "auto" or (accuracy == "best" and "method" not in options):
         network = model.canonical.network
@@ -619,7 +552,7 @@ def _plans(
             return [auto]
         usual = PlanOptions.method
         return [make(usual, {}), *(make(method, {}) for method in METHODS if method != usual), auto]
-    return [_plan(model, statistics, target, options)]
+    return [plan_loaded(model, statistics, target, options)]
 
 
 def _target(name: str) -> Target:

@@ -127,6 +127,7 @@ def quantize_model(
         accuracy="fast",
         **options,
     )
+    assert isinstance(quantized, QuantizedModel)
     _report(logger, quantized)
     return quantized.symbol, dict(quantized.arg_params), dict(quantized.aux_params)
 

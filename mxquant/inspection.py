@@ -1,0 +1,125 @@
+"""Looking at what int8 loses: sensitivity of layers before, and comparison with fp32 after."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional, Sequence, Union
+
+from mxquant import model as models
+from mxquant.analysis.compare import compare_networks
+from mxquant.analysis.comparison import Comparison
+from mxquant.analysis.sensitivity import Sensitivity, measure
+from mxquant.data import Sample, batches, peek
+from mxquant.errors import InputError
+from mxquant.graph import Network
+from mxquant.mxnet_bridge import graph_of, numpy_params
+from mxquant.pipeline import AUTO_EXAMPLES, check_plan, collect, examples_of, plan_loaded
+from mxquant.plan import QuantPlan
+from mxquant.progress import progress_bar
+from mxquant.quantized_model import QuantizedModel
+
+__all__ = ["compare", "sensitivity"]
+
+
+def sensitivity(
+    net: Any,
+    data: Any,
+    *,
+    arg_params: Optional[Mapping[str, Any]] = None,
+    aux_params: Optional[Mapping[str, Any]] = None,
+    data_names: Optional[Sequence[str]] = None,
+    label_names: Optional[Sequence[str]] = None,
+    num_calib_examples: Optional[int] = None,
+    target: str = "onednn",
+    **options: Any,
+) -> Sensitivity:
+    """Measure what each layer loses in int8, with its weights, its activations, and both.
+
+    Parameters
+    ----------
+    net : Symbol, HybridBlock, str or Path
+        The fp32 network.
+    data : DataIter, DataLoader, array, or iterable
+        Calibration examples; the first 16 are those that it is measured on.
+    arg_params, aux_params, data_names, label_names, num_calib_examples
+        As for :func:`calibrate`.
+    target, **options
+        As for :func:`make_plan`.
+
+    Returns
+    -------
+    Sensitivity
+        SQNR in dB of the network's output with one layer in int8, the most sensitive first; ``table()`` is a text.
+
+    Raises
+    ------
+    InputError
+        If the network, the data or an option is not what it has to be.
+    """
+    example, data = peek(data)
+    model = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
+    sample = Sample(AUTO_EXAMPLES)
+    statistics = collect(model, data, num_calib_examples, sample=sample, target=target)
+    plan = plan_loaded(model, statistics, target, options)
+    count = sum(layer.precision == "int8" for layer in plan.layers.values())
+    with progress_bar("measuring layers", count) as progress:
+        return measure(model.canonical.network, plan, sample.arrays, progress)
+
+
+def compare(
+    net: Any,
+    model: Union[QuantizedModel, QuantPlan],
+    data: Any,
+    *,
+    arg_params: Optional[Mapping[str, Any]] = None,
+    aux_params: Optional[Mapping[str, Any]] = None,
+    data_names: Optional[Sequence[str]] = None,
+    label_names: Optional[Sequence[str]] = None,
+    num_examples: int = AUTO_EXAMPLES,
+) -> Comparison:
+    """Compare an int8 network, layer by layer, with the fp32 network.
+
+    Parameters
+    ----------
+    net : Symbol, HybridBlock, str or Path
+        The fp32 network.
+    model : QuantizedModel or QuantPlan
+        The int8 network that was made of it, which runs on this CPU too; or a plan, which is only simulated.
+    data : DataIter, DataLoader, array, or iterable
+        Examples.
+    arg_params, aux_params, data_names, label_names
+        As for :func:`calibrate`.
+    num_examples : int
+        How many of the first examples to use at most.
+
+    Returns
+    -------
+    Comparison
+        SQNR in dB of every layer and output, what is clipped, and warnings; ``table()`` is a text.
+
+    Raises
+    ------
+    InputError
+        If the network or the data cannot be read, or `model` was not made of the network.
+    PlanError
+        If the plan is of another network.
+    """
+    example, data = peek(data)
+    loaded = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
+    plan = model.plan if isinstance(model, QuantizedModel) else model
+    check_plan(loaded, plan)
+    if isinstance(model, QuantizedModel) and model.simulated:
+        raise InputError("model is a simulation, which compare makes itself; pass its plan, or the int8 model")
+    if num_examples < 1:
+        raise InputError(f"num_examples is {num_examples}, expected at least 1")
+    sample = Sample(num_examples)
+    for _ in sample.of(batches(data, loaded.inputs)):
+        if sample.full:
+            break
+    if not sample.kept:
+        raise InputError("data hold no examples; compare needs at least one")
+    int8 = None
+    if isinstance(model, QuantizedModel):
+        int8 = Network(graph_of(model.symbol), {**numpy_params(model.arg_params), **numpy_params(model.aux_params)})
+    count = len(plan.layers)
+    with progress_bar("comparing layers", count) as progress:
+        return compare_networks(loaded.canonical.network, plan, examples_of(loaded, sample), int8, progress)
