@@ -116,11 +116,11 @@ class _Translation:
             else:
                 self._node(node)
         outputs = [self._returned(tensor, index) for index, tensor in enumerate(graph.outputs)]
-        needed = {name for node in self.writer.nodes for name in node.input}
+        nodes, needed = self.writer.used(outputs)
         constants = {**self.network.params, **self.writer.constants}
         value_info = onnx.helper.make_tensor_value_info
         proto = onnx.helper.make_graph(
-            self.writer.nodes,
+            nodes,
             "mxquant",
             [
                 value_info(node.name, onnx.TensorProto.FLOAT, self.shapes.symbolic(node.output))
@@ -156,8 +156,14 @@ class _Translation:
 
     def _node(self, node: Node) -> None:
         names = [tensor.name for tensor in _outputs(node)]
-        self._translate(node, [self.names[tensor] for tensor in node.inputs], names)
+        self._translate(node, [self._name(tensor) for tensor in node.inputs], names)
         self.names.update(zip(_outputs(node), names))
+
+    def _name(self, tensor: Tensor) -> str:
+        if tensor not in self.names:
+            node = tensor.node
+            raise LoweringError(f"layer '{node.name}' ({node.op}): output {tensor.index} has no translation to ONNX")
+        return self.names[tensor]
 
     def _translate(self, node: Node, inputs: List[str], outputs: List[str]) -> None:
         """Write a node: its operator, or what a group computes."""
@@ -174,14 +180,15 @@ class _Translation:
 
     def _returned(self, tensor: Tensor, index: int) -> str:
         """Return the name of an output of the network, one for each."""
-        name = self.names[tensor]
+        name = self._name(tensor)
         if tensor.node.is_variable or tensor in self.network.graph.outputs[:index]:
             return self.writer.emit("Identity", [name], f"{name}_returned")
         return name
 
 
 def _outputs(node: Node) -> List[Tensor]:
-    return [Tensor(node, index) for index in range(1 if node.op == "BatchNorm" else node.num_outputs)]
+    """Return the outputs that a translation makes: all of a SliceChannel, of others the first; the rest are hidden."""
+    return [Tensor(node, index) for index in range(node.num_outputs if node.op == "SliceChannel" else 1)]
 
 
 @dataclass
@@ -197,12 +204,14 @@ class _Quantized(_Translation):
 
     def _node(self, node: Node) -> None:
         layer, stored = self.int8.get(node), self._stored(node)
-        inputs = [self.names[tensor] for tensor in node.inputs]
+        inputs = [self._name(tensor) for tensor in node.inputs]
         if layer is not None:
             operator = OnnxQDQ().describe(self.network, node, True)
             assert not isinstance(operator, str)
             for slot in operator.data:
                 inputs[slot] = self._int8(node.inputs[slot], layer)
+        elif node.op in (*_LINEAR, "Deconvolution") and node.inputs[0] in self.dequantized:
+            inputs[0] = self._for_float32(node.inputs[0], inputs[0])
         name = node.output.name
         made = self.writer.unused(f"{name}_float") if stored is not None else name
         outputs = [made, *(tensor.name for tensor in _outputs(node)[1:])]
@@ -239,6 +248,25 @@ class _Quantized(_Translation):
                 self._pair(self.names[tensor], tensor.name, plan, name)
             self.dequantized[tensor] = name
         return self.dequantized[tensor]
+
+    def _for_float32(self, tensor: Tensor, name: str) -> str:
+        """Return a name for what a layer in float32 reads, which ONNX Runtime must not make int8.
+
+        It does so, weights and all, where one scale is before the layer and a QuantizeLinear behind it, but not with a
+        scale for each place of an axis; they are all the same here.
+        """
+        plan, shape = self.plan.tensors[tensor.name], self.shapes.of(tensor)
+        axis = next((axis for axis, length in enumerate(shape) if axis and length > 1), None)
+        if name != tensor.name or axis is None:
+            return name
+        result = self.writer.unused(f"{tensor.name}_float32")
+        point = self._zero_point(plan)
+        ends = [
+            self.writer.constant(f"{result}_scale", np.full(shape[axis], plan.scale, np.float32)),
+            self.writer.constant(f"{result}_zero_point", np.full(shape[axis], point, point.dtype)),
+        ]
+        codes = f"{tensor.name}_quantized"
+        return self.writer.emit("DequantizeLinear", [codes, *ends], f"{result}_dequantize", [result], axis=axis)
 
     def _pair(self, source: str, stem: str, plan: TensorPlan, result: str) -> str:
         """Write a QuantizeLinear and a DequantizeLinear."""

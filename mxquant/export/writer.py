@@ -70,6 +70,15 @@ class Writer:
         self.nodes.append(self.onnx.helper.make_node(op, list(inputs), outputs, name, **attrs))
         return outputs[0]
 
+    def used(self, outputs: Sequence[str]) -> Tuple[List[Any], Set[str]]:
+        """Return the nodes that some outputs depend on, in order, and the names of all that they read."""
+        needed, nodes = set(outputs), []
+        for node in reversed(self.nodes):
+            if needed.intersection(node.output):
+                nodes.append(node)
+                needed.update(node.input)
+        return nodes[::-1], needed
+
 
 @dataclass
 class Call:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -11,7 +10,7 @@ from typing import Any, Dict, Sequence, Tuple
 
 import numpy as np
 
-from mxquant import model as models
+from mxquant import export_onnx
 from mxquant._compat import mx
 from tests import networks
 
@@ -55,8 +54,8 @@ def prepare(names: Sequence[str], folder: Path, peers_python: str, crops: int) -
         prefix = folder / name
         mx.model.save_checkpoint(str(prefix), 0, *net)
         np.save(f"{prefix}-fp32.npy", networks.forward(*net, data=evaluation)[0])
-        _write_canonical(net, evaluation.shape, str(prefix))
-        subprocess.run([peers_python, str(HERE / "peers" / "to_onnx.py"), str(prefix)], check=True)
+        symbol, args, aux = net
+        export_onnx(symbol, f"{prefix}.onnx", input_shapes=evaluation.shape, arg_params=args, aux_params=aux)
 
 
 def _photos() -> Sequence[str]:
@@ -71,15 +70,3 @@ def lite0() -> Tuple[Any, Dict[str, Any], Dict[str, Any]]:
     values = {name: parameter.data() for name, parameter in block.collect_params().items()}
     aux = {name: values.pop(name) for name in symbol.list_auxiliary_states()}
     return symbol, values, aux
-
-
-def _write_canonical(net: Tuple[Any, Any, Any], shape: Tuple[int, ...], prefix: str) -> None:
-    """Write the network with BatchNorm folded, as to_onnx.py reads it."""
-    network = models.load(*net).canonical.network
-    layers = [
-        {"op": node.op, "name": node.name, "attrs": node.attrs, "inputs": [tensor.node.name for tensor in node.inputs]}
-        for node in network.graph.operators
-    ]
-    document = {"layers": layers, "output": network.graph.outputs[0].node.name, "shape": shape}
-    Path(f"{prefix}.json").write_text(json.dumps(document), encoding="utf-8")
-    np.savez(f"{prefix}.npz", **network.params)

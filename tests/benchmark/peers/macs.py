@@ -16,7 +16,7 @@ def macs_of(path: str) -> Dict[str, int]:
     Parameters
     ----------
     path : str
-        A file that ``to_onnx.py`` wrote.
+        A file that ``mxquant.export_onnx`` wrote.
 
     Returns
     -------

@@ -60,6 +60,8 @@ def session(path: Path, optimized: Path) -> Run:
     options.intra_op_num_threads = THREADS
     options.optimized_model_filepath = str(optimized)
     options.log_severity_level = 3
+    # Threads that wait for work by spinning would take the processors from what runs in turns with this session.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return lambda images: session.run(None, {"data": images})[0]
 

@@ -1,0 +1,227 @@
+"""Every operator that can be translated computes in ONNX Runtime what it computes in MXNet."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Tuple
+
+import numpy as np
+import pytest
+
+import mxquant
+from mxquant import LoweringError
+from mxquant._compat import mx
+from mxquant.export.layers import LAYERS
+from mxquant.export.qdq import OPERATORS
+from mxquant.export.tensors import TENSORS
+from tests.export.runtimes import in_onnxruntime
+from tests.networks import forward, images, random_params
+
+sym = mx.sym
+IMAGE, ROW, CUBE = (2, 4, 9, 10), (3, 7), (2, 4, 5, 6, 7)
+Build = Callable[[Any], Any]
+
+# Name of the case: shape of the data, and the network; the operator is the name up to the first blank.
+CASES: Dict[str, Tuple[Tuple[int, ...], Build]] = {
+    "Convolution": (IMAGE, lambda x: sym.Convolution(x, num_filter=6, kernel=(3, 3))),
+    "Convolution grouped, strided, dilated, no bias": (
+        IMAGE,
+        lambda x: sym.Convolution(
+            x, num_filter=6, kernel=(3, 2), stride=(2, 1), dilate=(2, 1), pad=(2, 1), num_group=2, no_bias=True
+        ),
+    ),
+    "Convolution 1D": ((2, 4, 9), lambda x: sym.Convolution(x, num_filter=6, kernel=(3,), pad=(1,))),
+    "Convolution 3D": (CUBE, lambda x: sym.Convolution(x, num_filter=6, kernel=(3, 3, 3), pad=(1, 0, 1))),
+    "Deconvolution": (
+        IMAGE,
+        lambda x: sym.Deconvolution(x, num_filter=6, kernel=(3, 3), stride=(2, 2), pad=(1, 1), adj=(1, 0)),
+    ),
+    "Deconvolution grouped, with bias": (
+        IMAGE,
+        lambda x: sym.Deconvolution(x, num_filter=6, kernel=(4, 4), stride=(2, 2), num_group=2, no_bias=False),
+    ),
+    "FullyConnected": (ROW, lambda x: sym.FullyConnected(x, num_hidden=5)),
+    "FullyConnected of images": (IMAGE, lambda x: sym.FullyConnected(x, num_hidden=5)),
+    "FullyConnected not flattened": ((2, 3, 7), lambda x: sym.FullyConnected(x, num_hidden=5, flatten=False)),
+    "FullyConnected not flattened, no bias": (
+        (2, 3, 7),
+        lambda x: sym.FullyConnected(x, num_hidden=5, flatten=False, no_bias=True),
+    ),
+    "Pooling max": (IMAGE, lambda x: sym.Pooling(x, kernel=(3, 3), stride=(2, 2), pad=(1, 1), pool_type="max")),
+    "Pooling max full": (
+        IMAGE,
+        lambda x: sym.Pooling(x, kernel=(3, 3), stride=(2, 2), pool_type="max", pooling_convention="full"),
+    ),
+    "Pooling max full, padded": (
+        IMAGE,
+        lambda x: sym.Pooling(x, kernel=(2, 3), stride=(3, 2), pad=(1, 1), pooling_convention="full"),
+    ),
+    "Pooling avg": (IMAGE, lambda x: sym.Pooling(x, kernel=(3, 3), pad=(1, 1), pool_type="avg")),
+    "Pooling avg, padding not counted": (
+        IMAGE,
+        lambda x: sym.Pooling(x, kernel=(3, 3), pad=(1, 1), pool_type="avg", count_include_pad=False),
+    ),
+    "Pooling avg full, whole windows": (
+        IMAGE,
+        lambda x: sym.Pooling(x, kernel=(3, 2), stride=(2, 2), pool_type="avg", pooling_convention="full"),
+    ),
+    "Pooling global avg": (IMAGE, lambda x: sym.Pooling(x, kernel=(1, 1), global_pool=True, pool_type="avg")),
+    "Pooling global max": (IMAGE, lambda x: sym.Pooling(x, kernel=(1, 1), global_pool=True, pool_type="max")),
+    "BatchNorm": (IMAGE, lambda x: sym.BatchNorm(sym.relu(x), fix_gamma=False, eps=1e-2)),
+    "BatchNorm with fixed gamma": (IMAGE, lambda x: sym.BatchNorm(sym.relu(x), fix_gamma=True)),
+    "LayerNorm": (ROW, lambda x: sym.LayerNorm(x)),
+    "InstanceNorm": (IMAGE, lambda x: sym.InstanceNorm(x, sym.var("gamma"), sym.var("beta"))),
+    "LRN": (IMAGE, lambda x: sym.LRN(x, nsize=3, alpha=0.1)),
+    "L2Normalization": (IMAGE, lambda x: sym.L2Normalization(x)),
+    "L2Normalization of channels": (IMAGE, lambda x: sym.L2Normalization(x, mode="channel")),
+    **{
+        f"Activation {kind}": (IMAGE, lambda x, kind=kind: sym.Activation(x, act_type=kind))
+        for kind in ("relu", "sigmoid", "tanh", "softrelu", "softsign")
+    },
+    **{
+        f"LeakyReLU {kind}": (IMAGE, lambda x, kind=kind: sym.LeakyReLU(x, act_type=kind, slope=0.3))
+        for kind in ("leaky", "elu", "selu", "gelu")
+    },
+    "LeakyReLU rrelu": (IMAGE, lambda x: sym.LeakyReLU(x, act_type="rrelu")[0]),
+    "LeakyReLU prelu": (IMAGE, lambda x: sym.LeakyReLU(x, sym.var("gamma"), act_type="prelu")),
+    "clip": (IMAGE, lambda x: sym.clip(x, -0.3, 0.7)),
+    "hard_sigmoid": (IMAGE, lambda x: sym.hard_sigmoid(x)),
+    "softmax": (IMAGE, lambda x: sym.softmax(x, axis=1)),
+    "log_softmax": (ROW, lambda x: sym.log_softmax(x)),
+    "SoftmaxOutput": (ROW, lambda x: sym.SoftmaxOutput(x, name="softmax")),
+    "SoftmaxOutput of images": (IMAGE, lambda x: sym.SoftmaxOutput(x, multi_output=True, name="softmax")),
+    "SoftmaxActivation": (IMAGE, lambda x: sym.SoftmaxActivation(x, mode="channel")),
+    "Pad": (
+        IMAGE,
+        lambda x: sym.Pad(x, mode="constant", pad_width=(0, 0, 0, 0, 1, 2, 3, 0), constant_value=0.5),
+    ),
+    "Pad of reflections": (IMAGE, lambda x: sym.Pad(x, mode="reflect", pad_width=(0, 0, 0, 0, 1, 2, 3, 0))),
+    "UpSampling": (IMAGE, lambda x: sym.UpSampling(x, scale=2, sample_type="nearest")),
+    **{f"{op}": (IMAGE, lambda x, op=op: getattr(sym, op)(x)) for op in ("relu", "sigmoid", "tanh", "softsign")},
+    **{f"{op}": (IMAGE, lambda x, op=op: getattr(sym, op)(x)) for op in ("exp", "abs", "negative", "floor", "ceil")},
+    **{f"{op}": (IMAGE, lambda x, op=op: getattr(sym, op)(sym.abs(x) + 1)) for op in ("log", "sqrt")},
+    **{f"{op}": (IMAGE, lambda x, op=op: getattr(sym, op)(x)) for op in ("square", "erf")},
+    "_plus_scalar": (IMAGE, lambda x: x + 2),
+    "_minus_scalar": (IMAGE, lambda x: x - 2),
+    "_rminus_scalar": (IMAGE, lambda x: 2 - x),
+    "_mul_scalar": (IMAGE, lambda x: x * 3),
+    "_div_scalar": (IMAGE, lambda x: x / 3),
+    "_rdiv_scalar": (IMAGE, lambda x: 3 / (sym.abs(x) + 1)),
+    "_power_scalar": (IMAGE, lambda x: x**2),
+    "_maximum_scalar": (IMAGE, lambda x: sym.maximum(x, 0.1)),
+    "_minimum_scalar": (IMAGE, lambda x: sym.minimum(x, 0.1)),
+    "elemwise_add": (IMAGE, lambda x: x + sym.exp(x)),
+    "elemwise_sub": (IMAGE, lambda x: x - sym.exp(x)),
+    "elemwise_mul": (IMAGE, lambda x: x * sym.exp(x)),
+    "elemwise_div": (IMAGE, lambda x: x / sym.exp(x)),
+    **{
+        f"broadcast_{op}": (
+            IMAGE,
+            lambda x, op=op: getattr(sym, f"broadcast_{op}")(x, sym.exp(sym.mean(x, axis=(2, 3), keepdims=True))),
+        )
+        for op in ("add", "sub", "mul", "div", "maximum", "minimum")
+    },
+    "_maximum": (IMAGE, lambda x: sym.maximum(x, sym.relu(x) - 0.5)),
+    "_minimum": (IMAGE, lambda x: sym.minimum(x, sym.relu(x) - 0.5)),
+    "add_n": (IMAGE, lambda x: sym.add_n(x, sym.relu(x), sym.tanh(x))),
+    "Concat": (IMAGE, lambda x: sym.concat(x, sym.relu(x), dim=2)),
+    "Concat of the last axis": (IMAGE, lambda x: sym.concat(x, sym.relu(x), dim=-1)),
+    "Flatten": (IMAGE, lambda x: sym.Flatten(x)),
+    "Reshape": (IMAGE, lambda x: sym.reshape(x, shape=(0, 2, -1))),
+    "transpose": (IMAGE, lambda x: sym.transpose(x, axes=(0, 2, 3, 1))),
+    "transpose of all": (IMAGE, lambda x: sym.transpose(x)),
+    "SwapAxis": (IMAGE, lambda x: sym.swapaxes(x, 1, 3)),
+    "expand_dims": (IMAGE, lambda x: sym.expand_dims(x, axis=-1)),
+    "squeeze": (IMAGE, lambda x: sym.squeeze(sym.mean(x, axis=1, keepdims=True), axis=1)),
+    "SliceChannel": (IMAGE, lambda x: sym.Group(list(sym.SliceChannel(x, num_outputs=2)))),
+    "slice_axis": (IMAGE, lambda x: sym.slice_axis(x, axis=-1, begin=2, end=-1)),
+    "slice_axis to the end": (IMAGE, lambda x: sym.slice_axis(x, axis=2, begin=2, end=None)),
+    "slice": (IMAGE, lambda x: sym.slice(x, begin=(None, 1, 0, 1), end=(None, 3, -1, None), step=(1, 1, 2, 3))),
+    "mean": (IMAGE, lambda x: sym.mean(x, axis=(2, 3))),
+    "mean excluding axes": (IMAGE, lambda x: sym.mean(x, axis=(0, 1), exclude=True, keepdims=True)),
+    "sum": (IMAGE, lambda x: sym.sum(x, axis=-1)),
+    "max": (IMAGE, lambda x: sym.max(x, axis=1)),
+    "min": (IMAGE, lambda x: sym.min(x, axis=1)),
+    "Embedding": (ROW, lambda x: sym.Embedding(sym.abs(x), input_dim=20, output_dim=4)),
+    "dot": (ROW, lambda x: sym.dot(x, sym.exp(x), transpose_b=True)),
+    "batch_dot": ((2, 3, 7), lambda x: sym.batch_dot(x, sym.exp(x), transpose_a=True)),
+    "BlockGrad": (IMAGE, lambda x: sym.BlockGrad(x) + 1),
+    "Dropout": (IMAGE, lambda x: sym.Dropout(x) + 1),
+}
+# Other names of operators that have a case, and names that MXNet gives only in old files.
+ALIASES = {
+    *("_plus", "_Plus", "broadcast_plus", "_minus", "broadcast_minus", "_mul", "_div", "ElementWiseSum", "concat"),
+    *("flatten", "reshape", "pad", "identity", "_copy"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_result_is_mxnets(case: str) -> None:
+    shape, build = CASES[case]
+    symbol = build(sym.var("data"))
+    args, aux = random_params(symbol, data=shape)
+    labels = {name: np.zeros(args.pop(name).shape, np.float32) for name in list(args) if name.endswith("label")}
+    model = mxquant.export_onnx(symbol, input_shapes=shape, arg_params=args, aux_params=aux)
+    data = 2 * images(*shape)
+    expected = forward(symbol, args, aux, data=data, **labels)
+    for optimized in (False, True):
+        found = in_onnxruntime(model.proto, optimized, data=data)
+        assert len(found) == len(expected)
+        for a, b in zip(found, expected):
+            assert a.shape == b.shape
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
+
+
+def test_every_translation_has_a_case() -> None:
+    assert set(OPERATORS) == {case.split(" ")[0] for case in CASES} | ALIASES
+    assert not set(LAYERS) & set(TENSORS)
+
+
+@pytest.mark.parametrize(
+    "name", sorted({"elemwise_add", "relu", "Pooling max", "Convolution", "FullyConnected of images"})
+)
+def test_the_batch_is_free(name: str) -> None:
+    shape, build = CASES[name]
+    symbol = build(sym.var("data"))
+    args, aux = random_params(symbol, data=shape)
+    proto = mxquant.export_onnx(symbol, input_shapes=shape, arg_params=args, aux_params=aux).proto
+    assert proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
+    data = images(5, *shape[1:])
+    np.testing.assert_allclose(
+        in_onnxruntime(proto, data=data)[0], forward(symbol, args, aux, data=data)[0], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_operators_without_translation_are_all_named_before_anything_is_written(tmp_path: Any) -> None:
+    x = sym.var("data")
+    symbol = sym.arccosh(sym.cbrt(x, name="root"), name="odd")
+    with pytest.raises(
+        LoweringError, match=r"no translation to ONNX for arccosh \(layer 'odd'\), cbrt \(layer 'root'\)"
+    ):
+        mxquant.export_onnx(symbol, tmp_path / "net.onnx", input_shapes=ROW)
+    assert not list(tmp_path.iterdir())
+
+
+REFUSED: Dict[str, Tuple[Tuple[int, ...], Build]] = {
+    "pool_type is sum": (IMAGE, lambda x: sym.Pooling(x, kernel=(2, 2), pool_type="sum")),
+    "does not fill whole windows": (
+        IMAGE,
+        lambda x: sym.Pooling(x, kernel=(2, 3), stride=(2, 2), pool_type="avg", pooling_convention="full"),
+    ),
+    "output 1 has no translation": (IMAGE, lambda x: sym.LeakyReLU(x, act_type="rrelu")),
+    "only -1, 0 and lengths": (IMAGE, lambda x: sym.reshape(x, shape=(-2,))),
+    "squeeze_axis is set": (IMAGE, lambda x: sym.Group(list(sym.SliceChannel(x, num_outputs=4, squeeze_axis=True)))),
+    "temperature": (IMAGE, lambda x: sym.softmax(x, temperature=2.0)),
+    "only nearest": (
+        IMAGE,
+        lambda x: sym.UpSampling(x, sym.var("w"), scale=2, sample_type="bilinear", num_filter=4),
+    ),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_onnx_cannot_say_is_refused(message: str) -> None:
+    shape, build = REFUSED[message]
+    symbol = build(sym.var("data"))
+    args, aux = random_params(symbol, data=shape)
+    with pytest.raises(LoweringError, match=message):
+        mxquant.export_onnx(symbol, input_shapes=shape, arg_params=args, aux_params=aux)
