@@ -11,7 +11,8 @@ from mxquant import model as models
 from mxquant._compat import mx
 from mxquant._files import replacing
 from mxquant.errors import InputError, OutputError
-from mxquant.export.qdq import float_model, qdq_model
+from mxquant.export.graph import float_model
+from mxquant.export.qdq import qdq_model
 from mxquant.graph import Network
 from mxquant.plan import QuantPlan
 from mxquant.version import __version__

@@ -170,7 +170,7 @@ def make_plan(
         What will run the network: MXNet on a CPU, or what reads ONNX.
     **options
         Fields of :class:`~mxquant.planner.PlanOptions`: method, dtype, mode, granularity, exclude_layers,
-        exclude_operators, percentile, isa, tensor_methods, float32_layers.
+        exclude_operators, percentile, isa, tensor_methods, float32_layers, largest_values.
 
     Returns
     -------

@@ -80,6 +80,9 @@ class PlanOptions:
         None for those of this machine.
     float32_layers : mapping of str to str
         Layers that stay float32, by their name in the user's network, and why: what was measured.
+    largest_values : mapping of str to float
+        For single tensors, by name, what the last code is to stand for, instead of a threshold by a method; see
+        :mod:`mxquant.tables`. Names of other tensors are passed over, as tables have many.
     """
 
     method: Optional[str] = "mse"
@@ -92,6 +95,7 @@ class PlanOptions:
     isa: Optional[str] = None
     tensor_methods: Mapping[str, str] = field(default_factory=dict)
     float32_layers: Mapping[str, str] = field(default_factory=dict)
+    largest_values: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         allowed: Mapping[str, Sequence[Optional[str]]] = {
@@ -108,6 +112,9 @@ class PlanOptions:
             if method not in METHODS:
                 known = ", ".join(map(repr, METHODS))
                 raise InputError(f"tensor_methods['{name}'] is {method!r}, expected one of {known}")
+        for name, value in self.largest_values.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+                raise InputError(f"largest_values['{name}'] is {value!r}, expected a positive number")
         for name in ("exclude_layers", "exclude_operators"):
             names = getattr(self, name) or ()
             if isinstance(names, str) or not all(isinstance(each, str) for each in names):

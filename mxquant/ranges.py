@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence, Tupl
 from mxquant._threads import in_parallel
 from mxquant.code_limits import Reader, joined
 from mxquant.graph import Node, Tensor
-from mxquant.lowering.quantized_params import SMALLEST_THRESHOLD, joined_range, parameter_range
+from mxquant.lowering.quantized_params import (
+    INT8_RANGE,
+    SMALLEST_THRESHOLD,
+    UINT8_RANGE,
+    joined_range,
+    parameter_range,
+)
 from mxquant.lowering.target import Int8Operator
 from mxquant.plan import TensorPlan
 from mxquant.thresholds import choose_threshold
@@ -66,9 +72,12 @@ class Ranges:
     def _method(self, name: str) -> str:
         options = self.draft.options
         assert options.method is not None
-        return options.tensor_methods.get(name, options.method)
+        return "given" if name in options.largest_values else options.tensor_methods.get(name, options.method)
 
     def _threshold(self, name: str, unsigned: bool) -> float:
+        given = self.draft.options.largest_values.get(name)
+        if given is not None:
+            return given * (UINT8_RANGE / 255 if unsigned else INT8_RANGE / 127)
         method = self._method(name)
         extra = {"percent": self.draft.options.percentile} if method == "percentile" else {}
         return choose_threshold(self.draft.statistics[name], method, unsigned=unsigned, **extra)

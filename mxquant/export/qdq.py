@@ -1,4 +1,4 @@
-"""An ONNX graph from a network, in fp32 or with QuantizeLinear and DequantizeLinear as a plan says.
+"""A network as ONNX with QuantizeLinear and DequantizeLinear as a plan says.
 
 A tensor that the plan stores as int8 becomes ``X_float -> QuantizeLinear -> X_quantized -> DequantizeLinear -> X``, and
 all that read it read X. A float32 tensor that int8 layers read stays X, and they read ``X_dequantized``.
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from mxquant.errors import LoweringError, PlanError
-from mxquant.export.layers import LAYERS, convolution_attributes, fully_connected, without_zero_edges
+from mxquant.errors import PlanError
+from mxquant.export.graph import Translation, outputs_of
+from mxquant.export.layers import convolution_attributes, fully_connected, without_zero_edges
 from mxquant.export.shapes import Shapes
-from mxquant.export.tensors import TENSORS
-from mxquant.export.writer import OPSET, Call, Writer
+from mxquant.export.writer import Call
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_bool
 from mxquant.lowering.onnx_qdq import OnnxQDQ, planned
@@ -30,39 +30,11 @@ from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["OPERATORS", "float_model", "qdq_model"]
-
-# The operators of MXNet that can be translated.
-OPERATORS = {**TENSORS, **LAYERS}
+__all__ = ["qdq_model"]
 
 _LINEAR = ("Convolution", "FullyConnected")
 # The largest code of a bias: far from the end of int32, since sums of products are added.
 _LARGEST_BIAS = 2**30
-
-
-def float_model(network: Network, shapes: Mapping[str, Tuple[int, ...]], metadata: Mapping[str, str]) -> Any:
-    """Return the ONNX model of a network in fp32.
-
-    Parameters
-    ----------
-    network : Network
-        A canonical network.
-    shapes : mapping of str to tuple of int
-        Shapes of its data inputs, the batch first.
-    metadata : mapping of str to str
-        Properties of the model.
-
-    Returns
-    -------
-    onnx.ModelProto
-        Checked, with shapes inferred; the batch is free unless the network fixes it.
-
-    Raises
-    ------
-    LoweringError
-        If operators have no translation, naming all of them.
-    """
-    return _Translation(network, Shapes(network, shapes)).model(metadata)
 
 
 def qdq_model(
@@ -96,103 +68,7 @@ def qdq_model(
 
 
 @dataclass
-class _Translation:
-    """A network in fp32."""
-
-    network: Network
-    shapes: Shapes
-    writer: Writer = field(default_factory=Writer)
-    names: Dict[Tensor, str] = field(default_factory=dict)
-
-    def model(self, metadata: Mapping[str, str]) -> Any:
-        """Return the checked model."""
-        self._refuse_unknown()
-        onnx, graph = self.writer.onnx, self.network.graph
-        for node in graph.nodes:
-            self.writer.taken.update(tensor.name for tensor in _outputs(node))
-        for node in graph.nodes:
-            if node.is_variable:
-                self.names[node.output] = node.name
-            else:
-                self._node(node)
-        outputs = [self._returned(tensor, index) for index, tensor in enumerate(graph.outputs)]
-        nodes, needed = self.writer.used(outputs)
-        constants = {**self.network.params, **self.writer.constants}
-        value_info = onnx.helper.make_tensor_value_info
-        proto = onnx.helper.make_graph(
-            nodes,
-            "mxquant",
-            [
-                value_info(node.name, onnx.TensorProto.FLOAT, self.shapes.symbolic(node.output))
-                for node in self.network.inputs
-                if node.name in needed
-            ],
-            [
-                value_info(name, onnx.TensorProto.FLOAT, self.shapes.symbolic(tensor))
-                for name, tensor in zip(outputs, graph.outputs)
-            ],
-            [onnx.numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items() if name in needed],
-        )
-        model = onnx.helper.make_model(
-            proto,
-            opset_imports=[onnx.helper.make_opsetid("", OPSET)],
-            ir_version=8,
-            producer_name="mxquant",
-            producer_version=metadata.get("mxquant", ""),
-        )
-        onnx.helper.set_model_props(model, dict(metadata))
-        onnx.checker.check_model(model, full_check=True)
-        return onnx.shape_inference.infer_shapes(model, strict_mode=True)
-
-    def _refuse_unknown(self) -> None:
-        missing: Dict[str, str] = {}
-        for node in self.network.graph.operators:
-            for op in (node.op, *(inner.op for graph in node.subgraphs for inner in graph.operators)):
-                if op not in OPERATORS:
-                    missing.setdefault(op, node.layers[0])
-        if missing:
-            named = ", ".join(f"{op} (layer '{layer}')" for op, layer in sorted(missing.items()))
-            raise LoweringError(f"no translation to ONNX for {named}")
-
-    def _node(self, node: Node) -> None:
-        names = [tensor.name for tensor in _outputs(node)]
-        self._translate(node, [self._name(tensor) for tensor in node.inputs], names)
-        self.names.update(zip(_outputs(node), names))
-
-    def _name(self, tensor: Tensor) -> str:
-        if tensor not in self.names:
-            node = tensor.node
-            raise LoweringError(f"layer '{node.name}' ({node.op}): output {tensor.index} has no translation to ONNX")
-        return self.names[tensor]
-
-    def _translate(self, node: Node, inputs: List[str], outputs: List[str]) -> None:
-        """Write a node: its operator, or what a group computes."""
-        shapes = [self.shapes.of(tensor) for tensor in node.inputs]
-        if not node.subgraphs:
-            OPERATORS[node.op](Call(self.writer, node, inputs, outputs, shapes, self.network.params))
-            return
-        main, activation = node.subgraphs[0].operators
-        between = self.writer.unused(f"{main.name}_output")
-        twin = Node(main.op, main.name, main.attrs, node.inputs)
-        OPERATORS[main.op](Call(self.writer, twin, inputs, [between], shapes, self.network.params))
-        shape = self.shapes.of(node.output)
-        OPERATORS[activation.op](Call(self.writer, activation, [between], outputs, [shape], self.network.params))
-
-    def _returned(self, tensor: Tensor, index: int) -> str:
-        """Return the name of an output of the network, one for each."""
-        name = self._name(tensor)
-        if tensor.node.is_variable or tensor in self.network.graph.outputs[:index]:
-            return self.writer.emit("Identity", [name], f"{name}_returned")
-        return name
-
-
-def _outputs(node: Node) -> List[Tensor]:
-    """Return the outputs that a translation makes: all of a SliceChannel, of others the first; the rest are hidden."""
-    return [Tensor(node, index) for index in range(node.num_outputs if node.op == "SliceChannel" else 1)]
-
-
-@dataclass
-class _Quantized(_Translation):
+class _Quantized(Translation):
     """A network with the int8 tensors of a plan."""
 
     plan: QuantPlan = None  # type: ignore[assignment]
@@ -204,7 +80,7 @@ class _Quantized(_Translation):
 
     def _node(self, node: Node) -> None:
         layer, stored = self.int8.get(node), self._stored(node)
-        inputs = [self._name(tensor) for tensor in node.inputs]
+        inputs = [self.name_of(tensor) for tensor in node.inputs]
         if layer is not None:
             operator = OnnxQDQ().describe(self.network, node, True)
             assert not isinstance(operator, str)
@@ -214,12 +90,12 @@ class _Quantized(_Translation):
             inputs[0] = self._for_float32(node.inputs[0], inputs[0])
         name = node.output.name
         made = self.writer.unused(f"{name}_float") if stored is not None else name
-        outputs = [made, *(tensor.name for tensor in _outputs(node)[1:])]
+        outputs = [made, *(tensor.name for tensor in outputs_of(node)[1:])]
         if layer is not None and node.op in _LINEAR:
             self._linear(node, layer, inputs[0], outputs)
         else:
-            self._translate(node, inputs, outputs)
-        self.names.update(zip(_outputs(node), outputs))
+            self.translate(node, inputs, outputs)
+        self.names.update(zip(outputs_of(node), outputs))
         if stored is not None:
             self.names[node.output] = self.dequantized[node.output] = self._pair(made, name, stored, name)
 
@@ -321,9 +197,7 @@ class _Quantized(_Translation):
             stored = self._dequantized_weight(name, codes if flat else codes.T, steps, 0 if flat else 1)
             fully_connected(call, data, stored, extra)
         if node.subgraphs:
-            activation = node.subgraphs[0].operators[1]
-            shape = self.shapes.of(node.output)
-            OPERATORS[activation.op](Call(self.writer, activation, between, outputs, [shape], self.network.params))
+            self.activate(node, between[0], outputs)
 
     def _flat(self, node: Node, data: str) -> str:
         """Flatten what a FullyConnected reads, as int8."""

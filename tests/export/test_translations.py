@@ -10,8 +10,8 @@ import pytest
 import mxquant
 from mxquant import LoweringError
 from mxquant._compat import mx
+from mxquant.export.graph import OPERATORS
 from mxquant.export.layers import LAYERS
-from mxquant.export.qdq import OPERATORS
 from mxquant.export.tensors import TENSORS
 from tests.export.runtimes import in_onnxruntime
 from tests.networks import forward, images, random_params

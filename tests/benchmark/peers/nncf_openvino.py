@@ -51,7 +51,8 @@ def executed(model: Any) -> Dict[str, Tuple[str, str]]:
         info = {key: str(node.rt_info[key].value) for key in KEYS if key in node.rt_info}
         if info.get("layerType") in ("Convolution", "GroupConvolution", "FullyConnected", "MatMul"):
             for name in info["originalLayersNames"].split(","):
-                layers[name.split("/")[0]] = info["runtimePrecision"], info["primitiveType"]
+                # Called after the ONNX node, or after what it returns.
+                layers[name.split("/")[0].removesuffix("_output")] = info["runtimePrecision"], info["primitiveType"]
     return layers
 
 
