@@ -20,6 +20,9 @@ EXTRAS = {
     "dev": [
         "hypothesis",
         "mypy",
+        "onnx",
+        "onnxruntime",
+        "openvino",
         "pytest>=7",
         "pytest-benchmark",
         "pytest-timeout",

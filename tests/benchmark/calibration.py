@@ -32,7 +32,7 @@ def _forward(net: Any, batches: Any) -> None:
 def _calibration(net: Any, batches: Any) -> None:
     symbol, args, aux = net
     params = {"arg_params": args, "aux_params": aux}
-    mxquant.make_plan(symbol, mxquant.calibrate(symbol, batches, **params), method="entropy", **params)
+    mxquant.make_plan(symbol, mxquant.calibrate(symbol, batches, target="onednn", **params), method="entropy", **params)
 
 
 CALLS: Dict[str, Callable[[Any, Any], None]] = {"forward": _forward, "calibration": _calibration}

@@ -147,7 +147,7 @@ def calibration_profile(name: str, count: int) -> Dict[str, float]:
         for _ in range(2):
             _Session.spent = {}
             _Session.last = perf_counter()
-            statistics = mxquant.calibrate(symbol, mx.io.NDArrayIter(data, batch_size=BATCH), **params)
+            statistics = mxquant.calibrate(symbol, mx.io.NDArrayIter(data, batch_size=BATCH), target="onednn", **params)
             called = perf_counter()
             mxquant.make_plan(symbol, statistics, method="entropy", **params)
             end = perf_counter()
