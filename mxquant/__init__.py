@@ -8,6 +8,7 @@
 :func:`sensitivity`    measure which layers lose how much
 :func:`compare`        int8 beside fp32, layer by layer
 :func:`load`           read a :class:`QuantizedModel` from its files
+:func:`from_onnx`      read fp32 ONNX: a Symbol with parameters
 :func:`export_onnx`    write ONNX, in fp32 or with the int8 tensors of a plan: an :class:`OnnxModel`
 =====================  =======================================================================
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     )
     from mxquant.export.onnx import export_onnx
     from mxquant.inspection import compare, sensitivity
+    from mxquant.onnx_import.reader import OnnxNetwork, from_onnx
     from mxquant.onnx_model import OnnxModel
     from mxquant.pipeline import calibrate, lower, make_plan, quantize
     from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
@@ -51,6 +53,7 @@ __all__ = [
     "MXQuantError",
     "NonFiniteError",
     "OnnxModel",
+    "OnnxNetwork",
     "OutputError",
     "PlanError",
     "QuantPlan",
@@ -62,6 +65,7 @@ __all__ = [
     "calibrate",
     "compare",
     "export_onnx",
+    "from_onnx",
     "load",
     "lower",
     "make_plan",
@@ -86,6 +90,7 @@ _MODULES = {
     ),
     "export.onnx": ("export_onnx",),
     "inspection": ("compare", "sensitivity"),
+    "onnx_import.reader": ("OnnxNetwork", "from_onnx"),
     "onnx_model": ("OnnxModel",),
     "pipeline": ("calibrate", "lower", "make_plan", "quantize"),
     "plan": ("LayerPlan", "QuantPlan", "TensorPlan"),

@@ -1,0 +1,1 @@
+"""A way in: fp32 ONNX networks as Symbols with parameters."""

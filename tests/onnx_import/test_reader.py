@@ -1,0 +1,322 @@
+"""An fp32 ONNX file becomes a Symbol that computes what ONNX Runtime does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import mxquant
+from mxquant import GraphError, InputError
+from mxquant._compat import mx
+from mxquant.onnx_import.reader import OPERATORS
+from tests.export.runtimes import in_onnxruntime
+from tests.export.test_translations import CASES
+from tests.networks import forward, images, random_params, sqnr, zoo
+
+IMAGE = (2, 4, 9, 10)
+RNG = np.random.RandomState(0)
+
+Shape = Tuple[Any, ...]
+
+
+def node(op: str, *inputs: str, outputs: Tuple[str, ...] = ("y",), **attrs: Any) -> Any:
+    return helper.make_node(op, list(inputs), list(outputs), f"the_{op}_{outputs[0]}", **attrs)
+
+
+def model_of(nodes: List[Any], shape: Shape = IMAGE, opset: int = 13, **constants: np.ndarray) -> Any:
+    """Return a model from x to y."""
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def read(model: Any, folder: Path, **options: Any) -> Any:
+    onnx.save(model, str(folder / "net.onnx"))
+    return mxquant.from_onnx(folder / "net.onnx", **options)
+
+
+def check(model: Any, folder: Path, data: np.ndarray, **options: Any) -> Any:
+    """Compare what MXNet computes with ONNX Runtime; return the network."""
+    network = read(model, folder, **options)
+    found = forward(*network, x=data)
+    expected = in_onnxruntime(model, x=data)
+    assert len(found) == len(expected)
+    for a, b in zip(found, expected):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
+    return network
+
+
+def weights(*shape: int) -> np.ndarray:
+    return RNG.randn(*shape).astype(np.float32)
+
+
+def whole(*numbers: int) -> np.ndarray:
+    return np.asarray(numbers, np.int64)
+
+
+# Name: nodes, constants, opset. What an export of MXNet does not write, or in another way.
+NETWORKS: Dict[str, Tuple[List[Any], Dict[str, np.ndarray], int]] = {
+    "Conv auto_pad upper": (
+        [node("Conv", "x", "w", auto_pad="SAME_UPPER", strides=[2, 2])],
+        {"w": weights(6, 4, 3, 3)},
+        13,
+    ),
+    "Conv auto_pad lower": (
+        [node("Conv", "x", "w", auto_pad="SAME_LOWER", strides=[2, 2])],
+        {"w": weights(6, 4, 3, 3)},
+        13,
+    ),
+    "Conv padded on one side": (
+        [node("Conv", "x", "w", pads=[0, 1, 2, 1])],
+        {"w": weights(6, 4, 3, 3)},
+        13,
+    ),
+    "MaxPool padded on one side": (
+        [node("MaxPool", "x", kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1])],
+        {},
+        13,
+    ),
+    "MaxPool ceil_mode": ([node("MaxPool", "x", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)], {}, 13),
+    "AveragePool": ([node("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1])], {}, 13),
+    "Gemm with factors": (
+        [node("Flatten", "x", outputs=("f",)), node("Gemm", "f", "w", "b", alpha=0.5, beta=2.0)],
+        {"w": weights(360, 5), "b": weights(1)},
+        13,
+    ),
+    "MatMul on the last axis": ([node("MatMul", "x", "w")], {"w": weights(10, 3)}, 13),
+    "MatMul of heads": (
+        [node("Transpose", "x", outputs=("t",), perm=[0, 1, 3, 2]), node("MatMul", "x", "t")],
+        {},
+        13,
+    ),
+    "Clip with attributes": ([node("Clip", "x", min=-0.5, max=0.5)], {}, 7),
+    "Clip at one end": ([node("Clip", "x", "low")], {"low": np.float32(0)}, 13),
+    "HardSwish": ([node("HardSwish", "x")], {}, 14),
+    "Softmax of an older version": (
+        [node("Flatten", "x", outputs=("f",)), node("Softmax", "f")],
+        {},
+        11,
+    ),
+    "PRelu": ([node("PRelu", "x", "s")], {"s": np.abs(weights(4, 1, 1))}, 13),
+    "Pad with attributes": ([node("Pad", "x", pads=[0, 0, 1, 2, 0, 0, 3, 0], value=0.5)], {}, 10),
+    "Resize": (
+        [
+            node(
+                "Resize",
+                "x",
+                "",
+                "s",
+                mode="nearest",
+                coordinate_transformation_mode="asymmetric",
+                nearest_mode="floor",
+            )
+        ],
+        {"s": np.float32([1, 1, 2, 2])},
+        13,
+    ),
+    "Upsample": ([node("Upsample", "x", "s", mode="nearest")], {"s": np.float32([1, 1, 3, 3])}, 9),
+    "Add of a number": ([node("Add", "x", "c")], {"c": np.float32(2)}, 13),
+    "Sub from a number": ([node("Sub", "c", "x")], {"c": np.float32([2])}, 13),
+    "Div of a number": ([node("Exp", "x", outputs=("e",)), node("Div", "c", "e")], {"c": np.float32(2)}, 13),
+    "Pow": ([node("Pow", "x", "c")], {"c": np.float32(2)}, 13),
+    "Mul of channels": ([node("Mul", "x", "c")], {"c": weights(4, 1, 1)}, 13),
+    "Add of a tensor with fewer dimensions": (
+        [node("ReduceMean", "x", outputs=("m",), axes=[0, 1, 2], keepdims=0), node("Add", "x", "m")],
+        {},
+        13,
+    ),
+    "Split in parts of two sizes": (
+        [node("Split", "x", "s", outputs=("a", "b"), axis=1), node("Concat", "b", "a", axis=1)],
+        {"s": whole(1, 3)},
+        13,
+    ),
+    "Split with an attribute": (
+        [node("Split", "x", outputs=("a", "b"), axis=1, split=[2, 2]), node("Concat", "b", "a", axis=1)],
+        {},
+        11,
+    ),
+    "Gather of one place": ([node("Gather", "x", "i", axis=2)], {"i": np.asarray(-1, np.int64)}, 13),
+    "Gather of places": ([node("Gather", "x", "i", axis=1)], {"i": whole(3, 1)}, 13),
+    "Unsqueeze with an attribute": ([node("Unsqueeze", "x", axes=[0, 3])], {}, 11),
+    "Slice with attributes": ([node("Slice", "x", axes=[2], starts=[1], ends=[-1])], {}, 9),
+    "ReduceMean as exporters write global pooling": ([node("ReduceMean", "x", axes=[-1, -2])], {}, 13),
+    "ReduceMean with an input": ([node("ReduceMean", "x", "a", keepdims=0)], {"a": whole(2, 3)}, 18),
+    "DepthToSpace": ([node("DepthToSpace", "x", blocksize=2)], {}, 13),
+    "LayerNormalization": (
+        [node("LayerNormalization", "x", "g", "b", axis=-1)],
+        {"g": weights(10), "b": weights(10)},
+        17,
+    ),
+    "Reshape by a computed shape": (
+        [
+            node("Shape", "x", outputs=("s",)),
+            node("Gather", "s", "zero", outputs=("n",), axis=0),
+            node("Unsqueeze", "n", "axes", outputs=("u",)),
+            node("Concat", "u", "rest", outputs=("all",), axis=0),
+            node("Reshape", "x", "all"),
+        ],
+        {"zero": np.asarray(0, np.int64), "axes": whole(0), "rest": whole(-1)},
+        13,
+    ),
+    "Constant": (
+        [
+            helper.make_node("Constant", [], ["c"], value_floats=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]),
+            node("Add", "x", "c"),
+        ],
+        {},
+        13,
+    ),
+    "Dropout, Identity, Cast": (
+        [
+            node("Dropout", "x", outputs=("d",)),
+            node("Identity", "d", outputs=("i",)),
+            node("Cast", "i", outputs=("c",), to=1),
+            node("Neg", "c"),
+        ],
+        {},
+        13,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_result_is_onnx_runtimes(name: str, tmp_path: Path) -> None:
+    nodes, constants, opset = NETWORKS[name]
+    check(model_of(nodes, opset=opset, **constants), tmp_path, 2 * images(*IMAGE))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "Output" not in case])
+def test_what_is_exported_comes_back(case: str, tmp_path: Path) -> None:
+    shape, build = CASES[case]
+    symbol = build(mx.sym.var("data"))
+    args, aux = random_params(symbol, data=shape)
+    mxquant.export_onnx(symbol, tmp_path / "net.onnx", input_shapes=shape, arg_params=args, aux_params=aux)
+    data = 2 * images(*shape)
+    for a, b in zip(
+        forward(*mxquant.from_onnx(tmp_path / "net.onnx"), data=data), forward(symbol, args, aux, data=data)
+    ):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
+
+
+def test_every_operator_is_tested(tmp_path: Path) -> None:
+    tested = {each.op_type for nodes, _, _ in NETWORKS.values() for each in nodes}
+    for shape, build in (CASES[case] for case in CASES if "Output" not in case):
+        symbol = build(mx.sym.var("data"))
+        args, aux = random_params(symbol, data=shape)
+        proto = mxquant.export_onnx(symbol, input_shapes=shape, arg_params=args, aux_params=aux).proto
+        tested |= {each.op_type for each in proto.graph.node}
+    # Reciprocal is one of a dozen functions of one tensor that share a line of code.
+    assert set(OPERATORS) - tested <= {"Reciprocal"}
+
+
+@pytest.mark.parametrize("name", ["resnet18_v1", "mobilenetv2_0.25", "squeezenet1.1", "densenet121"])
+def test_a_network_of_the_zoo_comes_back_and_quantizes_as_well(name: str, tmp_path: Path) -> None:
+    symbol, args, aux, data = zoo(name)
+    mxquant.export_onnx(symbol, tmp_path / "net.onnx", input_shapes=data.shape, arg_params=args, aux_params=aux)
+    network = mxquant.from_onnx(tmp_path / "net.onnx")
+    expected = forward(symbol, args, aux, data=data)[0]
+    np.testing.assert_allclose(forward(*network, data=data)[0], expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    levels = []
+    for net in ((symbol, args, aux), network):
+        model = mxquant.quantize(net[0], data, arg_params=net[1], aux_params=net[2], accuracy="fast")
+        found = forward(model.symbol, model.arg_params, model.aux_params, data=data)[0]
+        levels.append(sqnr(expected, found))
+    assert levels[1] > levels[0] - 1
+
+
+def test_a_residual_addition_can_run_in_int8(tmp_path: Path) -> None:
+    nodes = [
+        node("Conv", "x", "w", outputs=("a",), pads=[1, 1, 1, 1]),
+        node("Add", "a", "x", outputs=("s",)),
+        node("Relu", "s", outputs=("r",)),
+        node("Conv", "r", "w", pads=[1, 1, 1, 1]),
+    ]
+    network = check(model_of(nodes, ("N", *IMAGE[1:]), w=weights(4, 4, 3, 3)), tmp_path, images(*IMAGE))
+    plan = mxquant.make_plan(
+        network.symbol,
+        mxquant.calibrate(network.symbol, images(*IMAGE), arg_params=network.arg_params),
+        arg_params=network.arg_params,
+    )
+    assert all(layer.precision == "int8" for layer in plan.layers.values())
+
+
+def test_a_free_length_that_is_computed_with_is_asked_for(tmp_path: Path) -> None:
+    nodes, constants, _ = NETWORKS["Reshape by a computed shape"]
+    model = model_of(nodes, ("N", 4, "H", "W"), **constants)
+    with pytest.raises(GraphError, match="it asks for a shape that is not fixed; give input_shapes"):
+        read(model, tmp_path)
+    check(model, tmp_path, images(*IMAGE), input_shapes=IMAGE)
+
+
+def test_the_batch_of_a_reshape_stays_free(tmp_path: Path) -> None:
+    nodes = [node("Reshape", "x", "s", outputs=("f",)), node("Neg", "f")]
+    network = read(model_of(nodes, (1, 4, 9, 10), s=whole(1, 360)), tmp_path)
+    assert forward(*network, x=images(*IMAGE))[0].shape == (2, 360)
+
+
+def test_operators_without_translation_are_all_named(tmp_path: Path) -> None:
+    model = model_of([node("Acosh", "x", outputs=("a",)), node("Det", "a", outputs=("d",)), node("Neg", "d")])
+    with pytest.raises(
+        GraphError, match=r"no translation to MXNet for Acosh \(node 'the_Acosh_a'\), Det \(node 'the_De"
+    ):
+        read(model, tmp_path)
+
+
+REFUSED: Dict[str, Tuple[List[Any], Dict[str, np.ndarray], int]] = {
+    "scales are": ([node("Resize", "x", "", "s", mode="nearest")], {"s": np.float32([1, 1, 2, 3])}, 13),
+    "mode is linear": ([node("Resize", "x", "", "s", mode="linear")], {"s": np.float32([1, 1, 2, 2])}, 13),
+    "only height and width": ([node("Pad", "x", "p")], {"p": whole(0, 1, 0, 0, 0, 0, 0, 0)}, 13),
+    "dilated pooling": ([node("MaxPool", "x", kernel_shape=[2, 2], dilations=[2, 2])], {}, 13),
+    "are not counted": ([node("AveragePool", "x", kernel_shape=[2, 2], pads=[0, 0, 1, 1])], {}, 13),
+    "expected positive numbers": (
+        [node("Slice", "x", "s", "e", "a", "t")],
+        {"s": whole(-1), "e": whole(0), "a": whole(2), "t": whole(-1)},
+        13,
+    ),
+    "does not depend on any input": ([node("Identity", "c")], {"c": weights(3)}, 13),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_mxnet_cannot_do_is_refused(message: str, tmp_path: Path) -> None:
+    nodes, constants, opset = REFUSED[message]
+    with pytest.raises(GraphError, match=message):
+        read(model_of(nodes, opset=opset, **constants), tmp_path)
+
+
+@pytest.mark.parametrize(("opset", "known"), [(6, False), (7, True), (17, True), (23, False)])
+def test_versions_of_onnx(opset: int, known: bool, tmp_path: Path) -> None:
+    model = model_of([node("Relu", "x")], opset=opset)
+    if known:
+        check(model, tmp_path, images(*IMAGE))
+        return
+    with pytest.raises(InputError, match=f"has ONNX operators of version {opset}, expected 7 to 22"):
+        read(model, tmp_path)
+
+
+def test_a_file_that_is_no_onnx_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(b"no protobuf at all")
+    with pytest.raises(InputError, match=r"cannot read '.*net.onnx' as ONNX"):
+        mxquant.from_onnx(tmp_path / "net.onnx")
+    with pytest.raises(InputError, match=r"cannot read '.*none.onnx' as ONNX"):
+        mxquant.from_onnx(tmp_path / "none.onnx")
+
+
+def test_shapes_have_to_fit(tmp_path: Path) -> None:
+    model = model_of([node("Relu", "x")])
+    with pytest.raises(InputError, match="the network has no input 'data'; its inputs are x"):
+        read(model, tmp_path, input_shapes={"data": IMAGE})
+    with pytest.raises(InputError, match="expected 4 lengths"):
+        read(model, tmp_path, input_shapes=(1, 2))
