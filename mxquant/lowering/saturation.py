@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["halved_weight_codes", "largest_safe_code", "neighbours", "pair_sums", "weight_codes", "weights_safe_at"]
 
 _LARGEST, _SMALLEST = 32767, -32768
+# The codes of a channel whose weights are all smaller do not matter, and their scale leaves the range of float32.
+_SMALLEST_WEIGHT = np.float32(1e-36)
 
 
 def neighbours(shape: Tuple[int, ...], groups: int = 1) -> NDArray[np.int64]:
@@ -144,5 +146,5 @@ def halved_weight_codes(values: NDArray[Any]) -> NDArray[np.int8]:
 def _codes(values: NDArray[Any], factor: np.float32) -> NDArray[np.int8]:
     rows = values.reshape(len(values), -1).astype(np.float32)
     largest = np.abs(rows).max(axis=1, keepdims=True)
-    scales = np.float32(INT8_RANGE) / np.where(largest > 0, largest, np.float32(1))
+    scales = np.float32(INT8_RANGE) / np.where(largest > _SMALLEST_WEIGHT, largest, np.float32(1))
     return np.clip(np.rint(rows * (scales * factor)), -128, 127).astype(np.int8).reshape(values.shape)

@@ -11,6 +11,7 @@ import numpy as np
 from mxquant._compat import mx
 from mxquant.errors import GraphError, InputError
 from mxquant.export.writer import import_onnx
+from mxquant.onnx_import.fold_channels import fold_channels
 from mxquant.onnx_import.layers import LAYERS
 from mxquant.onnx_import.state import Length, State, Step
 from mxquant.onnx_import.tensors import FOLDED, TENSORS
@@ -80,6 +81,7 @@ def from_onnx(
     if not _OLDEST <= opset <= _NEWEST:
         raise InputError(f"'{path}' has ONNX operators of version {opset}, expected {_OLDEST} to {_NEWEST}")
     _refuse_unknown(model.graph)
+    fold_channels(onnx, model.graph)
     if input_shapes is not None:
         _fix_shapes(model.graph, input_shapes)
     state = State(opset, {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer})
@@ -87,6 +89,9 @@ def from_onnx(
     for each in model.graph.input:
         if each.name not in state.constants:
             state.symbols[each.name] = mx.sym.var(each.name)
+            lengths = state.shapes.get(each.name, ())
+            if lengths and all(isinstance(length, int) and length > 0 for length in lengths):
+                state.inputs[each.name] = tuple(int(length) for length in lengths if isinstance(length, int))
     names: Set[str] = set(state.symbols)
     for node in model.graph.node:
         _translate(onnx, node, state, names)

@@ -37,6 +37,8 @@ class State:
         Constants that a symbol reads.
     variables : dict of str to mxnet.symbol.Symbol
         Their variables.
+    inputs : dict of str to tuple of int
+        Shapes of the network's inputs, where they are fixed.
     """
 
     opset: int
@@ -45,6 +47,28 @@ class State:
     shapes: Dict[str, Tuple[Length, ...]] = field(default_factory=dict)
     params: Dict[str, NDArray[Any]] = field(default_factory=dict)
     variables: Dict[str, Any] = field(default_factory=dict)
+    inputs: Dict[str, Tuple[int, ...]] = field(default_factory=dict)
+
+    def shape(self, name: str) -> Optional[Tuple[Length, ...]]:
+        """Return the shape of a value, from ONNX, or else from MXNet where the inputs' are fixed; None without."""
+        if name in self.constants:
+            return self.constants[name].shape
+        if name not in self.shapes or None in self.shapes[name]:
+            found = self._inferred(name)
+            if found is not None:
+                self.shapes[name] = found
+        return self.shapes.get(name)
+
+    def _inferred(self, name: str) -> Optional[Tuple[int, ...]]:
+        symbol = self.symbols.get(name)
+        if symbol is None or not self.inputs:
+            return None
+        given = {key: shape for key, shape in self.inputs.items() if key in symbol.list_inputs()}
+        try:
+            _, shapes, _ = symbol.infer_shape(**given)
+        except mx.MXNetError:
+            return None
+        return tuple(shapes[0]) if shapes else None
 
     def parameter(self, name: str, value: NDArray[Any]) -> Any:
         """Return a variable of the network that has a value; the same for the same name and value."""
@@ -108,10 +132,7 @@ class Step:
 
     def shape(self, slot: int) -> Optional[Tuple[Length, ...]]:
         """Return the shape of an input, or None where it is not known."""
-        name = self.inputs[slot]
-        if name in self.state.constants:
-            return self.state.constants[name].shape
-        return self.state.shapes.get(name)
+        return self.state.shape(self.inputs[slot])
 
     def rank(self, slot: int = 0) -> int:
         """Return the number of dimensions of an input."""

@@ -270,3 +270,8 @@ def test_neighbours_are_mutual(shape, groups):
     assert partner.shape == (np.prod(shape[1:]),)
     np.testing.assert_array_equal(partner[partner[paired]], paired)
     assert (partner[paired] != paired).all()
+
+
+def test_a_channel_of_denormal_weights_is_a_channel_of_zeros() -> None:
+    weight = np.float32([[1e-39, 0, -1e-40], [1, -0.5, 0]])
+    np.testing.assert_array_equal(weight_codes(weight), [[0, 0, 0], [127, -64, 0]])
