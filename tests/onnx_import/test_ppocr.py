@@ -50,7 +50,7 @@ def test_mxnet_computes_what_onnx_runtime_does(name: str, shape: Tuple[int, ...]
 def test_the_convolutions_run_in_int8(name: str, shape: Tuple[int, ...]) -> None:
     symbol, args, aux = mxquant.from_onnx(MODELS / name, input_shapes=shape)
     data = smooth(*shape)
-    model = mxquant.quantize(symbol, data, arg_params=args, aux_params=aux, accuracy="fast", method="minmax")
+    model = mxquant.quantize(symbol, data, arg_params=args, aux_params=aux, accuracy="fast")
     layers = [layer for layer in model.plan.layers.values() if layer.op == "Convolution"]
     assert sum(layer.precision == "int8" for layer in layers) >= 0.95 * len(layers)
     (found,) = forward(model.symbol, model.arg_params, model.aux_params, x=data)
