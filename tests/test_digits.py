@@ -22,6 +22,7 @@ import mxquant
 from mxquant._compat import mx
 from mxquant.lowering.isa import detect, saturates
 from mxquant.quantization import quantize_net_v2
+from tests.export.runtimes import in_onnxruntime
 
 nn = mx.gluon.nn
 
@@ -152,3 +153,11 @@ def test_every_preset_keeps_the_accuracy(trained: Trained, accuracy: str, method
         check(trained, int8.as_block())
     # The thresholds by themselves, without changes of weights, in the arithmetic of any CPU.
     check(trained, mxquant.lower(trained.net, int8.plan, target="simulate").as_block())
+
+
+@pytest.mark.parametrize("dtype", ["auto", "int8"])
+def test_onnx_runtime_keeps_the_accuracy(trained: Trained, dtype: str) -> None:
+    model = mxquant.quantize(trained.net, trained.calibration, target="onnx_qdq", isa="vnni", dtype=dtype)
+    assert all(layer.precision == "int8" for layer in model.plan.layers.values())
+    (logits,) = in_onnxruntime(model.proto, data=trained.test.images)
+    assert abs(int((logits.argmax(axis=1) == trained.test.digits).sum()) - trained.right) <= MARGIN

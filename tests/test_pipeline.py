@@ -11,6 +11,7 @@ import pytest
 import mxquant
 from mxquant import CalibrationError, InputError, NonFiniteError, PlanError, StatisticsError
 from mxquant._compat import mx
+from mxquant.pipeline import TARGETS
 from tests.networks import conv, dense, forward, images, random_params, relu
 
 SHAPE = (8, 3, 8, 8)
@@ -180,3 +181,24 @@ def test_non_finite_values_may_be_counted_and_left_out(net: Any) -> None:
     params["arg_params"]["fc_bias"][3] = np.inf
     statistics = mxquant.calibrate(symbol, images(*SHAPE), nonfinite="ignore", **params)
     assert (statistics["fc_output"].nonfinite, statistics["fc_output"].count) == (8, 120)
+
+
+def test_calibration_for_one_target_collects_what_it_needs_and_without_one_what_any_does() -> None:
+    stem = relu(conv(mx.sym.var("data"), "c1"), "act")
+    symbol = conv(relu(mx.sym.elemwise_add(conv(stem, "c2"), stem, name="sum"), "total"), "c3")
+    data = images(4, 3, 8, 8)
+    args, aux = random_params(symbol, data=data.shape)
+    params = {"arg_params": args, "aux_params": aux}
+    statistics = {target: mxquant.calibrate(symbol, data, target=target, **params) for target in (None, *TARGETS)}
+    # MXNet adds inside the convolution, ONNX runtimes read its result.
+    assert "c2_output" in statistics["onnx_qdq"]
+    assert "c2_output" not in statistics["onednn"]
+    assert set(statistics[None]) == set(statistics["onednn"]) | set(statistics["onnx_qdq"])
+    for target in TARGETS:
+        plans = [mxquant.make_plan(symbol, statistics[key], target=target, **params) for key in (None, target)]
+        assert plans[0].tensors.keys() == plans[1].tensors.keys()
+        # MXNet fuses where no wanted tensor is hidden by that, which changes the last digits.
+        for name, tensor in plans[0].tensors.items():
+            assert tensor.threshold == pytest.approx(plans[1].tensors[name].threshold, rel=1e-5)
+    with pytest.raises(InputError, match="target is 'gpu', expected one of 'onednn', 'onnx_qdq'"):
+        mxquant.calibrate(symbol, data, target="gpu", **params)
