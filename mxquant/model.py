@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -18,17 +17,44 @@ from mxquant.graph.attributes import read_int
 from mxquant.graph.passes import Canonical, canonicalize
 from mxquant.mxnet_bridge import first_line, graph_of, numpy_params
 
-__all__ = ["Model", "load"]
+__all__ = ["Model", "Source", "load", "read"]
 
 
 @dataclass(frozen=True)
-class Model:
-    """A user's network and how it is fed.
+class Source:
+    """A user's network as the user has it.
 
     Parameters
     ----------
     network : Network
-        Structure and parameters as the user has them.
+        Structure and parameters.
+    inputs, labels, structure
+        As for :class:`Model`.
+    """
+
+    network: Network
+    inputs: Tuple[str, ...]
+    labels: Tuple[str, ...]
+    structure: Any = None
+
+    def model(self) -> Model:
+        """Return the network in canonical form."""
+        canonical, digest = canonicalize(self.network), self.network.digest()
+        return Model(self.network.graph, canonical, digest, self.inputs, self.labels, self.structure)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A user's network in canonical form, and how it is fed. Weights that passes have changed it does not keep.
+
+    Parameters
+    ----------
+    graph : Graph
+        Its structure as the user has it.
+    canonical : Canonical
+        The network in canonical form.
+    digest : str
+        Of the network as the user has it.
     inputs : tuple of str
         Names of its data inputs, in order.
     labels : tuple of str
@@ -37,20 +63,12 @@ class Model:
         For a HybridBlock, how its outputs are nested; None for one flat list.
     """
 
-    network: Network
+    graph: Graph
+    canonical: Canonical
+    digest: str
     inputs: Tuple[str, ...]
     labels: Tuple[str, ...]
     structure: Any = None
-
-    @cached_property
-    def canonical(self) -> Canonical:
-        """The network in canonical form."""
-        return canonicalize(self.network)
-
-    @cached_property
-    def digest(self) -> str:
-        """The network's digest."""
-        return self.network.digest()
 
 
 def load(
@@ -61,6 +79,18 @@ def load(
     label_names: Optional[Sequence[str]] = None,
     example: Optional[Sequence[Any]] = None,
 ) -> Model:
+    """Read a network and bring it into canonical form; see :func:`read`."""
+    return read(net, arg_params, aux_params, data_names, label_names, example).model()
+
+
+def read(
+    net: Any,
+    arg_params: Optional[Mapping[str, Any]] = None,
+    aux_params: Optional[Mapping[str, Any]] = None,
+    data_names: Optional[Sequence[str]] = None,
+    label_names: Optional[Sequence[str]] = None,
+    example: Optional[Sequence[Any]] = None,
+) -> Source:
     """Read a network.
 
     Parameters
@@ -81,7 +111,7 @@ def load(
 
     Returns
     -------
-    Model
+    Source
         The network.
 
     Raises
@@ -112,7 +142,7 @@ def load(
     used = {node.name for node in graph.variables}
     network = Network(graph, {name: value for name, value in params.items() if name in used})
     _check_params(network, params)
-    return Model(network, inputs, labels, structure)
+    return Source(network, inputs, labels, structure)
 
 
 def _load_symbol(path: str) -> Any:
@@ -275,7 +305,7 @@ def inputs_of(
     params : mapping of str
         Values, of which only the names count.
     data_names, label_names
-        As for :func:`load`.
+        As for :func:`read`.
 
     Returns
     -------

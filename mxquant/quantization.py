@@ -21,6 +21,7 @@ from mxquant import pipeline
 from mxquant._compat import mx
 from mxquant.data import batches, peek
 from mxquant.errors import InputError
+from mxquant.lowering.onednn import OneDNN
 from mxquant.monitor_collector import MonitorCollector, Pending, statistics_of
 from mxquant.mxnet_bridge import context, symbol_of
 from mxquant.quantized_model import QuantizedModel
@@ -357,15 +358,16 @@ def quantize_net_v2(
     )
     data = _needed(calib_data, options["method"], calib_mode)
     example, data = peek(data) if data is not None else (_zeros(data_shapes), None)
-    model = models.load(network, example=example or None)
+    source = models.read(network, example=example or None)
+    model = source.model()
     statistics = None
     if calib_mode == "customize":
         collector = _collector(model, options, LayerOutputCollector)
         stream = batches(data, model.inputs, num_calib_examples)
-        run_monitored(model.network, stream, collector.collect)
+        run_monitored(source.network, stream, collector.collect)
         _, statistics = statistics_of(collector)
     elif options["method"] is not None:
-        statistics = pipeline.collect(model, data, num_calib_examples)
+        statistics = pipeline.collect(model, data, num_calib_examples, target=OneDNN.name)
     quantized = pipeline.quantize_loaded(model, statistics, options)
     _report(logger, quantized)
     return quantized.as_block(ctx)
@@ -477,7 +479,7 @@ def _zeros(shapes: Optional[Sequence[Any]]) -> List[Any]:
 def _collector(model: models.Model, options: Mapping[str, Any], own: Any) -> Any:
     if options["method"] is None:
         return None
-    pending = Pending.of(symbol_of(model.network.graph), model, options)
+    pending = Pending.of(symbol_of(model.graph), model, options)
     if own is None:
         return MonitorCollector(pending)
     own.pending = pending

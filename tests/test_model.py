@@ -55,7 +55,7 @@ def test_a_block_is_traced_with_as_many_inputs_as_the_data_have() -> None:
         model = models.load(block, example=example)
         assert model.inputs == ("data0", "data1")
         assert model.structure == [0, [1, 2]]
-        assert len(model.network.graph.outputs) == 3
+        assert len(model.graph.outputs) == 3
 
 
 def test_an_uninitialized_block_is_initialized_by_the_data() -> None:
@@ -109,7 +109,7 @@ def test_parameters_of_another_network_are_named() -> None:
 
 def test_parameters_that_the_network_does_not_have_are_left_out() -> None:
     symbol, args, aux = small()
-    assert "extra" not in models.load(symbol, {**args, "extra": mx.nd.zeros(1)}, aux).network.params
+    assert "extra" not in models.load(symbol, {**args, "extra": mx.nd.zeros(1)}, aux).canonical.network.params
 
 
 def test_wrong_types_of_parameters_are_named() -> None:

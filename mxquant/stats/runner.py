@@ -99,11 +99,15 @@ def run_monitored(network: Network, batches: Iterable[Batch], callback: Callable
 
 def _feed(session: _Session, batches: Iterable[Batch], progress: Optional[Callable[[int], None]]) -> Tuple[int, int]:
     examples = count = 0
-    for batch in batches:
-        session.forward(batch, count)
-        examples, count = examples + batch.size, count + 1
-        if progress is not None:
-            progress(examples)
+    try:
+        for batch in batches:
+            session.forward(batch, count)
+            examples, count = examples + batch.size, count + 1
+            if progress is not None:
+                progress(examples)
+    finally:
+        # Their callbacks lead back to the session, which would keep all its memory until Python looks for cycles.
+        session.executors.clear()
     if not count:
         raise InputError("the calibration data are empty; pass at least one batch")
     return examples, count
