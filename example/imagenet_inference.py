@@ -148,8 +148,14 @@ def quantize(network: Network, images: List[np.ndarray], options: argparse.Names
         aux_params=network.aux_params,
         data_names=[network.data_name],
         method=MODES[options.calib_mode],
+        ctx=context_of(options),
         exclude_layers=options.exclude,
     )
+
+
+def context_of(options: argparse.Namespace) -> Any:
+    """Return where both networks run."""
+    return mx.gpu() if options.ctx == "gpu" else mx.cpu()
 
 
 @dataclass
@@ -161,10 +167,11 @@ class Score:
     labels: List[np.ndarray]
 
     @classmethod
-    def of(cls, fp32: Network, int8: mxquant.QuantizedModel, batches: Iterator[Batch], batch_size: int) -> Score:
+    def of(cls, fp32: Network, int8: mxquant.QuantizedModel, batches: Iterator[Batch], options: Any) -> Score:
         """Return the score on all batches; the two networks take turns, so that noise of the machine hits both."""
+        batch_size, ctx = options.batch_size, context_of(options)
         runners = [
-            Runner(net.symbol, net.arg_params, net.aux_params, fp32.data_name, batch_size) for net in (fp32, int8)
+            Runner(net.symbol, net.arg_params, net.aux_params, fp32.data_name, batch_size, ctx) for net in (fp32, int8)
         ]
         labels = []
         for batch in batches:
@@ -218,7 +225,7 @@ def two_fold(network: Network, options: argparse.Namespace) -> Tuple[Score, mxqu
         batches = _cut(evaluation, options.batch_size)
         if options.num_inference_batches:
             batches = batches[: options.num_inference_batches]
-        scores.append(Score.of(network, networks[-1], iter(batches), options.batch_size))
+        scores.append(Score.of(network, networks[-1], iter(batches), options))
     scores[0].print_faithfulness("E1 (calibrated on images 00-09, scored on 10-19): ")
     return scores[0] + scores[1], networks[0]
 
@@ -236,7 +243,7 @@ def on_dataset(network: Network, options: argparse.Namespace) -> Tuple[Score, mx
     skipped = count if options.num_skipped_batches is None else options.num_skipped_batches
     stop = skipped + options.num_inference_batches if options.num_inference_batches else None
     batches = islice(open_dataset(options.dataset, preprocessing, options.batch_size), skipped, stop)
-    return Score.of(network, int8, batches, options.batch_size), int8
+    return Score.of(network, int8, batches, options), int8
 
 
 def benchmark(network: Network, options: argparse.Namespace) -> Tuple[Score, mxquant.QuantizedModel]:
@@ -244,13 +251,13 @@ def benchmark(network: Network, options: argparse.Namespace) -> Tuple[Score, mxq
     batch = random_batch(options.batch_size, *options.image_shape[1:])
     int8 = quantize(network, [batch.images], options)
     repeats = options.num_inference_batches or 20
-    return Score.of(network, int8, iter([batch] * repeats), options.batch_size), int8
+    return Score.of(network, int8, iter([batch] * repeats), options), int8
 
 
 def run(options: argparse.Namespace) -> None:
     """Do what the options say."""
-    if options.ctx == "gpu":
-        raise UsageError("--ctx gpu: the int8 network runs on the CPU; use --ctx cpu")
+    if options.ctx == "gpu" and not mx.context.num_gpus():
+        raise UsageError("--ctx gpu: MXNet sees no GPU; use --ctx cpu")
     network = load_network(options)
     if options.benchmark:
         score, int8 = benchmark(network, options)

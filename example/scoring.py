@@ -31,6 +31,8 @@ class Runner:
         Its input.
     batch_size : int
         Images that are run at once; smaller batches are filled up.
+    ctx : mxnet.Context
+        Where it runs.
     """
 
     symbol: Any
@@ -38,6 +40,7 @@ class Runner:
     aux_params: Dict[str, Any]
     data_name: str
     batch_size: int
+    ctx: Any = field(default_factory=mx.cpu)
     outputs: List[np.ndarray] = field(default_factory=list)
     seconds: List[float] = field(default_factory=list)
     module: Any = None
@@ -58,7 +61,7 @@ class Runner:
 
     def _bind(self, shape: Any) -> None:
         labels = [name for name in self.symbol.list_arguments() if name.endswith("label")]
-        self.module = mx.mod.Module(self.symbol, [self.data_name], labels or None)
+        self.module = mx.mod.Module(self.symbol, [self.data_name], labels or None, context=self.ctx)
         label_shapes = [(name, shape[:1]) for name in labels] or None
         self.module.bind([(self.data_name, shape)], label_shapes, for_training=False)
         self.module.set_params(self.arg_params, self.aux_params)

@@ -25,12 +25,13 @@ from mxquant.analysis.slower import slower_layers
 from mxquant.data import Batch, Sample, batches, peek
 from mxquant.errors import InputError, PlanError, StatisticsError
 from mxquant.graph import Network
+from mxquant.lowering.cudnn import CuDNN
 from mxquant.lowering.isa import detect
 from mxquant.lowering.onednn import OneDNN
 from mxquant.lowering.onnx_qdq import OnnxQDQ
 from mxquant.lowering.simulate import SIMULATE, simulate
 from mxquant.lowering.target import Target
-from mxquant.mxnet_bridge import split_params, symbol_of
+from mxquant.mxnet_bridge import context, split_params, symbol_of
 from mxquant.onnx_model import OnnxModel, Shape, named_shapes, onnx_model
 from mxquant.plan import QuantPlan
 from mxquant.planner import PlanOptions
@@ -50,9 +51,10 @@ __all__ = [
     "make_plan",
     "quantize",
     "quantize_loaded",
+    "target_of",
 ]
 
-TARGETS: Mapping[str, Target] = {OneDNN.name: OneDNN(), OnnxQDQ.name: OnnxQDQ()}
+TARGETS: Mapping[str, Target] = {target.name: target for target in (OneDNN(), OnnxQDQ(), CuDNN())}
 
 # How many examples the choice of a threshold for each tensor looks at.
 AUTO_EXAMPLES = 16
@@ -329,7 +331,7 @@ def quantize(
     num_calib_examples: Optional[int] = None,
     ctx: Any = None,
     nonfinite: str = "raise",
-    target: str = "onednn",
+    target: Optional[str] = None,
     accuracy: Optional[str] = None,
     metric: Any = None,
     max_drop: Optional[float] = None,
@@ -360,7 +362,9 @@ def quantize(
     never_slower : bool
         Whether to leave layers in float32 that are faster so on this machine, measured with the first batch; see
         :mod:`mxquant.analysis.slower`. Such a plan may differ from one run to the next.
-    target, **options
+    target : str, optional
+        As for :func:`make_plan`. Default: 'cudnn' if `ctx` is a GPU, else 'onednn'.
+    **options
         As for :func:`make_plan`. The method may also be 'auto': for each tensor the one with the least measured error.
 
     Returns
@@ -375,6 +379,7 @@ def quantize(
     CalibrationError
         If a forward pass fails.
     """
+    target = target_of(ctx) if target is None else target
     example, data = peek(data) if data is not None else ([], None)
     model = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
     method = options.get("method", PlanOptions.method)
@@ -383,7 +388,7 @@ def quantize(
             raise InputError(f"accuracy is {accuracy!r}, but without calibration (method=None) only 'fast' is possible")
         if target != OneDNN.name:
             raise InputError(f"target {target!r} needs calibration; method=None is possible for {OneDNN.name!r} only")
-        return quantize_loaded(model, None, options)
+        return quantize_loaded(model, None, target, options)
     if data is None:
         raise InputError("data: calibration needs examples; pass data, or method=None to find ranges at run time")
     accuracy = "balanced" if accuracy is None else accuracy
@@ -435,9 +440,11 @@ def examples_of(model: models.Model, sample: Sample) -> Mapping[str, Any]:
     return sample.parts[0]
 
 
-def quantize_loaded(model: models.Model, statistics: Optional[Statistics], options: Dict[str, Any]) -> QuantizedModel:
+def quantize_loaded(
+    model: models.Model, statistics: Optional[Statistics], target: str, options: Dict[str, Any]
+) -> QuantizedModel:
     """Plan and lower for MXNet a network that is loaded already; `options` are fields of PlanOptions."""
-    plan = plan_loaded(model, statistics, OneDNN.name, options)
+    plan = plan_loaded(model, statistics, target, options)
     quantized = lower_loaded(model, plan, statistics)
     assert isinstance(quantized, QuantizedModel)
     return quantized
@@ -553,6 +560,11 @@ def _plans(
         usual = PlanOptions.method
         return [make(usual, {}), *(make(method, {}) for method in METHODS if method != usual), auto]
     return [plan_loaded(model, statistics, target, options)]
+
+
+def target_of(ctx: Any) -> str:
+    """Return the name of MXNet's target for a context; raise InputError for a GPU that is not there."""
+    return CuDNN.name if context(ctx).device_type == "gpu" else OneDNN.name
 
 
 def _target(name: str) -> Target:

@@ -8,7 +8,7 @@ as MXNet has it, half a scale beyond the code itself::
 
     int8                 codes -127..127   scale = T / 127.5   value = code · scale
     uint8                codes 0..255      scale = T / 255.5   value = code · scale
-    int8, zero point z   codes z..127      scale = T / 255.5   value = (code - z) · scale        z = -128
+    int8, zero point z   codes z..127      scale = T / (127.5 - z)   value = (code - z) · scale
 
 A tensor may use fewer codes, n, so that no sum of products saturates on a CPU without VNNI; see
 :mod:`mxquant.lowering.saturation`. Then T itself gets the last of them: scale = T / n.
@@ -56,7 +56,7 @@ class TensorPlan:
         How many steps lead from 0 to the threshold; by default all that the type has: 127 for int8, 255 for uint8 and
         for int8 with a zero point of -128. None for a float32 tensor.
     zero_point : int
-        The code that stands for 0. Other than 0 only for int8 tensors without negative values: -128.
+        The code that stands for 0. Other than 0 only for int8 tensors without negative values: -128, or -127 on GPUs.
     """
 
     name: str
@@ -86,8 +86,8 @@ class TensorPlan:
         object.__setattr__(self, "threshold", value)
 
     def _check_codes(self, where: str) -> None:
-        if self.zero_point != 0 and (self.dtype, self.zero_point) != ("int8", -128):
-            raise PlanError(f"{where}.zero_point is {self.zero_point!r}, expected 0, or -128 for int8")
+        if self.zero_point != 0 and (self.dtype != "int8" or self.zero_point not in (-127, -128)):
+            raise PlanError(f"{where}.zero_point is {self.zero_point!r}, expected 0, or -128 or -127 for int8")
         if self.dtype == "float32":
             if self.codes is not None:
                 raise PlanError(f"{where}.codes is {self.codes!r}, but a float32 tensor has none")

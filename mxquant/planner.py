@@ -36,6 +36,7 @@ from mxquant.code_limits import CodeLimits, Reader
 from mxquant.errors import InputError
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.passes import Canonical
+from mxquant.lowering.cudnn_cost import OPERATIONS_PER_BYTE
 from mxquant.lowering.isa import check
 from mxquant.lowering.quantized_params import INT8_RANGE, quantize_int8
 from mxquant.lowering.target import Int8Operator, Target
@@ -80,6 +81,9 @@ class PlanOptions:
         None for those of this machine.
     float32_layers : mapping of str to str
         Layers that stay float32, by their name in the user's network, and why: what was measured.
+    gpu_operations_per_byte : float
+        For the target 'cudnn': how many float32 operations the GPU does while it moves one byte. The more, the more
+        products for each value a layer must have so that int8 is worthwhile; see :mod:`mxquant.lowering.cudnn_cost`.
     largest_values : mapping of str to float
         For single tensors, by name, what the last code is to stand for, instead of a threshold by a method; see
         :mod:`mxquant.tables`. Names of other tensors are passed over, as tables have many.
@@ -96,6 +100,7 @@ class PlanOptions:
     tensor_methods: Mapping[str, str] = field(default_factory=dict)
     float32_layers: Mapping[str, str] = field(default_factory=dict)
     largest_values: Mapping[str, float] = field(default_factory=dict)
+    gpu_operations_per_byte: float = OPERATIONS_PER_BYTE
 
     def __post_init__(self) -> None:
         allowed: Mapping[str, Sequence[Optional[str]]] = {
@@ -115,6 +120,9 @@ class PlanOptions:
         for name, value in self.largest_values.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
                 raise InputError(f"largest_values['{name}'] is {value!r}, expected a positive number")
+        ratio = self.gpu_operations_per_byte
+        if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 < ratio < float("inf"):
+            raise InputError(f"gpu_operations_per_byte is {ratio!r}, expected a positive number")
         for name in ("exclude_layers", "exclude_operators"):
             names = getattr(self, name) or ()
             if isinstance(names, str) or not all(isinstance(each, str) for each in names):
@@ -170,6 +178,8 @@ def make_plan(
             excluded = _excluded_layers(options.exclude_layers, _layers(canonical, fused))
         draft = Draft(fused, statistics or {}, target, options, excluded, reasons)
         draft.settle()
+        if not target.has_uint8:
+            draft.use_zero_points()
         conflicts = draft.additions_in_place() or draft.prevent_saturation()
         if not conflicts:
             return draft.finish(digest)
@@ -231,6 +241,7 @@ class Draft:
 
     def __post_init__(self) -> None:
         self.limits = CodeLimits(self)
+        self._sizes = {name: float(histogram.counts.sum()) for name, histogram in self.statistics.items()}
 
     @property
     def calibrated(self) -> bool:
@@ -247,6 +258,8 @@ class Draft:
                 missing = self._unknown_tensor(node, answer)
                 if missing:
                     self.refused[node] = missing
+                elif answer.int32_bias and self._bias_overflows(node, answer, self._smallest_scale(node.inputs[0])):
+                    self.refused[node] = "its bias may be too large for int32 in the unit of data times weights"
         self.settle_types()
 
     def settle_types(self) -> None:
@@ -254,10 +267,16 @@ class Draft:
         while True:
             candidates = [node for node in self.operators if node not in self.refused]
             self.int8 = set(candidates) if self.options.mode == "full" else self._between(candidates)
-            clashes = self._assign_dtypes()
+            clashes = self._assign_dtypes() or self._not_worthwhile()
             if not clashes:
                 return
             self.refused.update(clashes)
+
+    def _not_worthwhile(self) -> Dict[Node, str]:
+        """Return nodes that the target had better compute in float32; in 'full' mode there are none."""
+        if self.options.mode == "full":
+            return {}
+        return self.target.not_worthwhile(self.network, self.int8, self._sizes, self.options.gpu_operations_per_byte)
 
     def _exclusion(self, node: Node) -> Optional[str]:
         measured = next((why for name, why in self.options.float32_layers.items() if name in node.layers), None)
@@ -386,6 +405,13 @@ class Draft:
                 return self.prevent_saturation()
         return frozenset()
 
+    def use_zero_points(self) -> None:
+        """Give a zero point to what has no negative values wherever that is possible, for a target without uint8."""
+        for node in self.network.graph.operators:
+            if node in self.int8 and self._can_shift(node.output, self.operators[node]):
+                self.shifted.add(node.output)
+        self.settle_types()
+
     def _shift_pays(self, tensor: Tensor) -> bool:
         """Whether a tensor is better int8 with a zero point than uint8 with a limit."""
         if not self.calibrated or tensor.name not in self.statistics:
@@ -403,9 +429,13 @@ class Draft:
         assert codes is not None
         stored, _, end = quantize_int8(weight, codes)
         noise = np.square(weight - stored * (end / INT8_RANGE)).sum()
-        histogram = self.statistics.get(data.name)
-        smallest = 1e-3 * max(-histogram.minimum, histogram.maximum) / 127 if histogram else 0.0
+        smallest = self._smallest_scale(data)
         return bool(noise > 1e-3 * np.square(weight).sum()) or self._bias_overflows(node, operator, smallest)
+
+    def _smallest_scale(self, data: Tensor) -> float:
+        """Return a scale that no method of choosing thresholds goes below."""
+        histogram = self.statistics.get(data.name)
+        return 1e-3 * max(-histogram.minimum, histogram.maximum) / 127 if histogram else 0.0
 
     def _has_to_reduce_weights(self, node: Node, operator: Int8Operator) -> bool:
         """Whether a layer on int8 data can avoid saturation only by smaller codes of its weights."""
@@ -444,7 +474,8 @@ class Draft:
             "mode": self.options.mode,
             "granularity": self.options.granularity,
         }
-        return QuantPlan(self.target.name, digest, layers, tensors, settings, self.options.isa)
+        isa = self.options.isa if self.target.on_cpu else None
+        return QuantPlan(self.target.name, digest, layers, tensors, settings, isa)
 
     def _layer(self, node: Node, tensors: Mapping[str, TensorPlan]) -> LayerPlan:
         inner = [n for graph in node.subgraphs for n in graph.operators]
@@ -495,10 +526,14 @@ class Draft:
         return self.options.granularity, ""
 
     def _bias_overflows(self, node: Node, operator: Int8Operator, scale: Optional[float]) -> bool:
-        """Whether bias / (data scale x weight scale) passes the bound at which MXNet rewrites the weights in place."""
-        if len(operator.weights) < 2 or scale is None:
+        """Whether bias / (data scale x weight scale) is near the end of int32.
+
+        At half of it MXNet's FullyConnected for CPUs rewrites its weights in place.
+        """
+        slots = tuple(range(1, len(node.inputs))) if operator.int32_bias else operator.weights
+        if len(slots) < 2 or scale is None:
             return False
-        weight, bias = (np.abs(self._parameter(node, index)).max() for index in (0, 1))
+        weight, bias = (np.abs(self.network.params[node.inputs[slot].node.name]).max() for slot in slots)
         return bool(float(bias) * 127 > 0.999 * (2**31 - 1) / 2 * scale * float(weight))
 
 

@@ -113,7 +113,7 @@ def quantize_model(
     CalibrationError
         If a forward pass fails.
     """
-    _check_ctx(ctx)
+    target = pipeline.target_of(ctx)
     options = _options(
         calib_mode, excluded_sym_names, excluded_op_names, quantized_dtype, quantize_mode, quantize_granularity
     )
@@ -126,6 +126,7 @@ def quantize_model(
         label_names=label_names,
         num_calib_examples=num_calib_examples,
         accuracy="fast",
+        target=target,
         **options,
     )
     assert isinstance(quantized, QuantizedModel)
@@ -241,7 +242,7 @@ def quantize_graph(
         quantize_granularity,
     )
     model = models.load(sym, arg_params, aux_params)
-    quantized = pipeline.quantize_loaded(model, None, {**options, "method": None})
+    quantized = pipeline.quantize_loaded(model, None, OneDNN.name, {**options, "method": None})
     collector = _collector(model, options, LayerOutputCollector if calib_mode == "customize" else None)
     _report(logger, quantized)
     return quantized.symbol, dict(quantized.arg_params), dict(quantized.aux_params), collector
@@ -286,7 +287,7 @@ def calib_graph(
         raise InputError("calib_mode is 'none', but calib_graph puts thresholds in; use the network of quantize_graph")
     pending, statistics = statistics_of(collector)
     options = {**pending.options, "method": method, "dtype": quantized_dtype}
-    quantized = pipeline.quantize_loaded(pending.model, statistics, options)
+    quantized = pipeline.quantize_loaded(pending.model, statistics, OneDNN.name, options)
     _report(logger, quantized)
     return quantized.symbol, dict(quantized.arg_params), dict(quantized.aux_params)
 
@@ -342,7 +343,7 @@ def quantize_net_v2(
     CalibrationError
         If a forward pass fails.
     """
-    _check_ctx(ctx)
+    target = pipeline.target_of(ctx)
     if calib_mode == "customize" and LayerOutputCollector is None:
         raise InputError("LayerOutputCollector: calib_mode='customize' needs one")
     options = _options(
@@ -367,8 +368,8 @@ def quantize_net_v2(
         run_monitored(source.network, stream, collector.collect)
         _, statistics = statistics_of(collector)
     elif options["method"] is not None:
-        statistics = pipeline.collect(model, data, num_calib_examples, target=OneDNN.name)
-    quantized = pipeline.quantize_loaded(model, statistics, options)
+        statistics = pipeline.collect(model, data, num_calib_examples, target=target)
+    quantized = pipeline.quantize_loaded(model, statistics, target, options)
     _report(logger, quantized)
     return quantized.as_block(ctx)
 
@@ -469,7 +470,7 @@ def _needed(data: Any, method: Optional[str], calib_mode: Optional[str]) -> Any:
 
 def _check_ctx(ctx: Any) -> None:
     if context(ctx).device_type != "cpu":
-        raise InputError(f"ctx is {ctx}, but the only target is int8 on the CPU; use ctx=mx.cpu()")
+        raise InputError(f"ctx is {ctx}, but what a later call calibrates is for CPUs; use quantize_model for a GPU")
 
 
 def _zeros(shapes: Optional[Sequence[Any]]) -> List[Any]:

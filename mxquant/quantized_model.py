@@ -11,6 +11,8 @@ from mxquant._compat import mx
 from mxquant._files import replacing
 from mxquant.compact import COMPACT
 from mxquant.compact import compact as compacted
+from mxquant.errors import InputError
+from mxquant.lowering.cudnn import CuDNN
 from mxquant.lowering.isa import detect, saturates
 from mxquant.model import inputs_of, load_checkpoint
 from mxquant.mxnet_bridge import graph_of, numpy_params
@@ -89,7 +91,7 @@ class QuantizedModel:
         Parameters
         ----------
         ctx : mxnet.Context, optional
-            Where its parameters go; default: the CPU.
+            Where its parameters go; default: the CPU, or the first GPU for a network that was made for GPUs.
 
         Returns
         -------
@@ -100,10 +102,21 @@ class QuantizedModel:
         -----
         UserWarning
             If its plan was made for CPUs with VNNI and this one has none, so that sums saturate.
+
+        Raises
+        ------
+        InputError
+            If the network was made for GPUs, and `ctx` is none, or MXNet sees none.
         """
         if not self.simulated:
             _warn_of_saturation(self.plan)
-        ctx = ctx if ctx is not None else mx.cpu()
+        for_gpu = self.plan.target == CuDNN.name and not self.simulated
+        if for_gpu and (mx.context.num_gpus() == 0 or (ctx is not None and ctx.device_type != "gpu")):
+            raise InputError(
+                f"ctx is {ctx} and MXNet sees {mx.context.num_gpus()} GPUs, but this network is for a GPU; what it "
+                "returns there is what lower(..., target='simulate') returns here"
+            )
+        ctx = ctx if ctx is not None else mx.gpu() if for_gpu else mx.cpu()
         outputs = _nest(self.structure, list(self.symbol)) if self.structure is not None else self.symbol
         # The type spares a warning of Gluon's; what the network takes is stated in the network.
         block = mx.gluon.SymbolBlock(outputs, [mx.sym.var(name, dtype="float32") for name in self.inputs])

@@ -166,7 +166,7 @@ class Ranges:
         histogram = self.draft.statistics[tensor.name]
         if options.dtype == "uint8" and dtype == "int8" and histogram.minimum < 0:
             reason += "; int8 although uint8 was asked for, since it has negative values"
-        zero_point = -128 if tensor in self.draft.shifted else 0
+        zero_point = self.draft.target.zero_point if tensor in self.draft.shifted else 0
         key = (tensor.name, self._is_unsigned(tensor))
         threshold = max(self.thresholds[key] if key in self.thresholds else self._threshold(*key), SMALLEST_THRESHOLD)
         if self._is_clipped(tensor):

@@ -23,7 +23,7 @@ def test_every_block_runs(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None
     mx.model.save_checkpoint("net", 0, *zoo_network("mobilenetv2_0.25", data[:1]))
     namespace = {"images": data, "labels": np.zeros(16, np.float32)}
     blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 10
+    assert len(blocks) == 11
     for block in blocks:
         exec(compile(block, str(README), "exec"), namespace)
     assert "(1, 1000)" in capsys.readouterr().out

@@ -209,7 +209,7 @@ def _clipped(value: NDArray[Any], plan: Optional[TensorPlan]) -> Optional[float]
     low, high = -128.5, 127.5
     if plan.dtype == "uint8" or plan.zero_point:
         # A uint8 sum in the memory of an int8 tensor ends at 127; every other one, however many are used, at 255.
-        low, high = -0.5, 127.5 if plan.codes == 127 else 255.5
+        low, high = -0.5, 127.5 if plan.codes == 127 else 127.5 - (plan.zero_point or -128)
     codes = value.astype(np.float64) / plan.scale
     return float(((codes > high * _AT_THE_END) | (codes < low * _AT_THE_END)).mean())
 

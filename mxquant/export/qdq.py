@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from mxquant.errors import PlanError
 from mxquant.export.graph import Translation, outputs_of
 from mxquant.export.layers import convolution_attributes, fully_connected, without_zero_edges
 from mxquant.export.shapes import Shapes
 from mxquant.export.writer import Call
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_bool
-from mxquant.lowering.onnx_qdq import OnnxQDQ, planned
+from mxquant.lowering.onnx_qdq import OnnxQDQ
+from mxquant.lowering.planned import data_plan, planned, result_plan
 from mxquant.lowering.quantized_params import largest_magnitude, quantize_int8
 from mxquant.lowering.stored_weights import stored_weights
+from mxquant.lowering.target import Int8Operator
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 
 if TYPE_CHECKING:
@@ -79,13 +80,12 @@ class _Quantized(Translation):
         self.symmetric = self.plan.settings.get("dtype") == "int8"
 
     def _node(self, node: Node) -> None:
-        layer, stored = self.int8.get(node), self._stored(node)
+        operator, layer = self.int8.get(node, (None, None))
+        stored = self._stored(node)
         inputs = [self.name_of(tensor) for tensor in node.inputs]
-        if layer is not None:
-            operator = OnnxQDQ().describe(self.network, node, True)
-            assert not isinstance(operator, str)
+        if operator is not None and layer is not None:
             for slot in operator.data:
-                inputs[slot] = self._int8(node.inputs[slot], layer)
+                inputs[slot] = self._int8(node.inputs[slot], operator, layer)
         elif node.op in (*_LINEAR, "Deconvolution") and node.inputs[0] in self.dequantized:
             inputs[0] = self._for_float32(node.inputs[0], inputs[0])
         name = node.output.name
@@ -103,19 +103,13 @@ class _Quantized(Translation):
         """Return the plan of what an int8 node makes, if it is kept as int8."""
         if node not in self.int8:
             return None
-        plan = self.plan.tensors.get(node.output.name)
-        if plan is None:
-            raise PlanError(f"tensors['{node.output.name}'] is missing, but int8 layer '{node.layers[0]}' makes it")
+        plan = result_plan(self.plan, node, self.int8[node][1])
         return plan if plan.dtype != "float32" else None
 
-    def _int8(self, tensor: Tensor, layer: LayerPlan) -> str:
+    def _int8(self, tensor: Tensor, operator: Int8Operator, layer: LayerPlan) -> str:
         """Return the name of a tensor after it was quantized and dequantized."""
+        plan = data_plan(self.plan, tensor, operator, layer)
         if tensor not in self.dequantized:
-            plan = self.plan.tensors.get(tensor.name)
-            if plan is None or plan.scale is None:
-                raise PlanError(
-                    f"tensors['{tensor.name}'].threshold is missing, but int8 layer '{layer.name}' reads it"
-                )
             value = self.network.params.get(tensor.node.name) if tensor.node.is_variable else None
             name = self.writer.unused(f"{tensor.name}_dequantized")
             if value is not None:

@@ -1,10 +1,8 @@
 """The CPU target: MXNet's fused oneDNN operators in int8.
 
-Each int8 operator returns three tensors: codes, and the ends of the range they stand for. Where a float32 tensor
-meets an int8 operator a ``_contrib_quantize_v2`` node is put between, in the other direction a
-``_contrib_dequantize``, each once per tensor. A calibrated range goes into the attributes of the operator that makes
-the tensor, with all nine digits of a float32; where the operator cannot take it, a ``_contrib_requantize`` node
-follows. A FullyConnected or elemwise_mul that only float32 nodes read returns float32 by itself.
+A calibrated range goes into the attributes of the operator that makes the tensor, with all nine digits of a float32;
+where the operator cannot take it, a ``_contrib_requantize`` node follows. A FullyConnected or elemwise_mul that only
+float32 nodes read returns float32 by itself.
 
 The result runs on plain MXNet 1.9.
 """
@@ -12,29 +10,26 @@ The result runs on plain MXNet 1.9.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Dict, FrozenSet, List, NamedTuple, Optional, Set, Tuple, Union
+from typing import ClassVar, Dict, FrozenSet, List, Mapping, Optional, Set, Tuple, Union
 
 import numpy as np
 
 from mxquant.errors import PlanError
 from mxquant.graph import Graph, Network, Node, Tensor
+from mxquant.lowering.int8_graph import Codes, Int8Graph
 from mxquant.lowering.onednn_fusion import fuse
 from mxquant.lowering.onednn_limits import pair_excess, safe_data_codes, weight_codes
 from mxquant.lowering.onednn_operators import describe
 from mxquant.lowering.pairs import PairExcess, limited
+from mxquant.lowering.planned import data_plan, is_calibrated, planned, result_plan
 from mxquant.lowering.quantized_params import joined_range, quantize_int8, range_end
 from mxquant.lowering.stored_weights import stored_weights, weight_sums
 from mxquant.lowering.target import Int8Operator, Target
 from mxquant.lowering.zero_points import bias_shift
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 __all__ = ["OneDNN"]
 
-# MXNet's numbers of element types, as variables state them.
-_FLOAT32, _INT8 = "0", "5"
 # Where a fused convolution or FullyConnected has its bias.
 _BIAS = 2
 
@@ -64,6 +59,12 @@ class OneDNN(Target):
     def weight_codes(self, network: Network, node: Node, dtype: str, granularity: str, isa: str) -> int:
         """Return the code of the largest weight; see :func:`mxquant.lowering.onednn_limits.weight_codes`."""
         return weight_codes(network, node, dtype, granularity, isa)
+
+    def not_worthwhile(
+        self, network: Network, int8: Set[Node], sizes: Mapping[str, float], operations_per_byte: float
+    ) -> Dict[Node, str]:
+        """Return nothing: what is slower in int8 can be measured, see :mod:`mxquant.analysis.slower`."""
+        return {}
 
     def observed(self, network: Network) -> FrozenSet[str]:
         """Return what int8 operators read and make, in the fused network and where the planner may undo a fusion."""
@@ -114,140 +115,56 @@ class OneDNN(Target):
         PlanError
             If the plan asks for what the network or the target cannot do, naming the field.
         """
-        calibrated = plan.settings.get("method") != "none"
+        calibrated = is_calibrated(plan)
         apart = frozenset(name for name, layer in plan.layers.items() if layer.op in ("elemwise_add", "clip"))
         fused = self.prepare(limited(network, plan), calibrated, apart)
-        return _Emitter(fused, plan, calibrated).emit()
-
-
-class _Codes(NamedTuple):
-    """An int8 tensor of the new graph: the codes and the two ends of their range."""
-
-    data: Tensor
-    minimum: Tensor
-    maximum: Tensor
+        return _Emitter(self, fused, plan, calibrated).emit()
 
 
 @dataclass
 class _Emitter:
     """Builds the int8 graph node by node, in the order of the fused fp32 graph."""
 
+    target: OneDNN
     network: Network
     plan: QuantPlan
     calibrated: bool
-    nodes: List[Node] = field(default_factory=list)
-    params: Dict[str, NDArray[Any]] = field(default_factory=dict)
-    floats: Dict[Tensor, Tensor] = field(default_factory=dict)
-    codes: Dict[Tensor, _Codes] = field(default_factory=dict)
-    offline: Dict[Tuple[str, int], _Codes] = field(default_factory=dict)
-    twins: Dict[Node, Node] = field(default_factory=dict)
+    offline: Dict[Tuple[str, int], Codes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.graph = Int8Graph(self.plan)
 
     def emit(self) -> Network:
-        graph = self.network.graph
-        int8 = self._int8_nodes()
-        for node in graph.nodes:
+        int8 = planned(self.target, self.network, self.plan)
+        for node in self.network.graph.nodes:
             if node in int8:
-                self._quantized(node, int8[node])
+                self._quantized(node, *int8[node])
             else:
-                self._copied(node)
-        outputs = [self._float(tensor) for tensor in graph.outputs]
-        _name_outputs(outputs, graph.outputs, self.nodes)
-        result = Graph(self.nodes, outputs, dict(graph.attrs))
-        result.prune()
-        result.verify()
-        used = {node.name for node in result.variables}
-        params = {**self.network.params, **self.params}
-        return Network(result, {name: value for name, value in params.items() if name in used})
+                self.graph.add_copy(node)
+        return self.graph.network(self.network)
 
-    def _int8_nodes(self) -> Dict[Node, Tuple[Int8Operator, LayerPlan]]:
-        """Return the nodes that the plan wants in int8; refuse a plan that does not fit the network."""
-        int8: Dict[Node, Tuple[Int8Operator, LayerPlan]] = {}
-        names: Set[str] = set()
-        for node in self.network.graph.operators:
-            name = node.layers[0]
-            layer = self.plan.layers.get(name)
-            names.add(name)
-            if layer is None:
-                raise PlanError(f"layers['{name}'] is missing; the network computes it as a layer of its own")
-            if tuple(layer.contains) != node.layers:
-                raise PlanError(
-                    f"layers['{name}'].contains is {list(layer.contains)}, but the network has {list(node.layers)}"
-                )
-            if layer.precision == "float32":
-                continue
-            operator = describe(self.network, node, self.calibrated)
-            if isinstance(operator, str):
-                raise PlanError(f"layers['{name}'].precision is 'int8', but {operator}")
-            int8[node] = (operator, layer)
-        unknown = set(self.plan.layers) - names
-        if unknown:
-            raise PlanError(f"layers['{min(unknown)}'] is not a layer that the network computes by itself")
-        return int8
-
-    def _copied(self, node: Node) -> None:
-        inputs = [self._float(tensor) for tensor in node.inputs]
-        twin = Node(node.op, node.name, dict(node.attrs), inputs, node.num_outputs, node.subgraphs, node.layers)
-        self.nodes.append(twin)
-        self.twins[node] = twin
-
-    def _float(self, tensor: Tensor) -> Tensor:
-        """Return `tensor` as float32 in the new graph."""
-        if tensor.node in self.twins:
-            return Tensor(self.twins[tensor.node], tensor.index, tensor.version)
-        if tensor not in self.floats:
-            if self.plan.tensors[tensor.name].zero_point:
-                raise PlanError(f"tensors['{tensor.name}'].zero_point is not 0, but float32 layers read it")
-            name = f"{tensor.node.name}_dequantize"
-            self.floats[tensor] = self._add("_contrib_dequantize", name, {}, list(self.codes[tensor]), 1).output
-        return self.floats[tensor]
-
-    def _int8(self, tensor: Tensor, operator: Int8Operator, layer: LayerPlan) -> _Codes:
+    def _int8(self, tensor: Tensor, operator: Int8Operator, layer: LayerPlan) -> Codes:
         """Return `tensor` as codes in the new graph, in the type and range of the plan."""
-        plan = self._tensor_plan(tensor)
-        if plan.dtype not in operator.accepts:
-            allowed = " or ".join(f"'{dtype}'" for dtype in sorted(operator.accepts))
-            raise PlanError(f"tensors['{plan.name}'].dtype is '{plan.dtype}', but layer '{layer.name}' reads {allowed}")
-        if plan.zero_point and not (operator.reads_zero_point and tensor in self.codes):
-            raise PlanError(f"tensors['{plan.name}'].zero_point is not 0, which layer '{layer.name}' cannot read")
-        if tensor in self.codes:
-            return self.codes[tensor]
-        if tensor.node.name in self.network.params and tensor.node.is_variable:
+        plan = data_plan(self.plan, tensor, operator, layer)
+        if plan.zero_point and tensor not in self.graph.codes:
+            raise PlanError(f"tensors['{plan.name}'].zero_point is not 0, but no int8 layer makes it")
+        if tensor not in self.graph.codes and tensor.node.name in self.network.params and tensor.node.is_variable:
             return self._stored(tensor.node, 127)
-        suffix = "" if tensor.node.is_variable else "_output" if tensor.index == 0 else f"_output{tensor.index}"
-        attrs = {"out_type": plan.dtype, **_range(plan)}
-        source = self._float(tensor)
-        if source.node.is_variable:
-            # Lets MXNet's type inference succeed where only shapes are given, as in simple_bind.
-            source.node.attrs.setdefault("__dtype__", _FLOAT32)
-        node = self._add("_contrib_quantize_v2", f"{tensor.node.name}{suffix}_quantize", attrs, [source], 3)
-        self.codes[tensor] = _three(node)
-        return self.codes[tensor]
+        return self.graph.quantized(tensor, {"out_type": plan.dtype, **_range(plan)})
 
-    def _stored(self, variable: Node, codes: int) -> _Codes:
+    def _stored(self, variable: Node, codes: int) -> Codes:
         """Return a parameter quantized offline: three variables with int8 codes and their range."""
         name = variable.name
         if (name, codes) not in self.offline:
             values = quantize_int8(self.network.params[name], codes)
-            stem = f"{name}_quantize" if f"{name}_quantize" not in self.params else f"{name}_quantize{codes}"
+            stem = f"{name}_quantize"
+            if self.graph.has_parameter(stem):
+                stem = f"{stem}{codes}"
             names = (stem, f"{stem}_min", f"{stem}_max")
-            self.params.update(zip(names, values))
-            types = (_INT8, _FLOAT32, _FLOAT32)
-            made = [self._add("null", n, {"__dtype__": t}, [], 1).output for n, t in zip(names, types)]
-            self.offline[name, codes] = _Codes(*made)
+            self.offline[name, codes] = Codes(*map(self.graph.add_parameter, names, values))
         return self.offline[name, codes]
 
-    def _tensor_plan(self, tensor: Tensor) -> TensorPlan:
-        plan = self.plan.tensors.get(tensor.name)
-        if plan is None:
-            raise PlanError(f"tensors['{tensor.name}'] is missing, but an int8 layer needs it")
-        if plan.dtype == "float32":
-            raise PlanError(f"tensors['{tensor.name}'].dtype is 'float32', but an int8 layer reads it")
-        if self.calibrated and plan.threshold is None:
-            raise PlanError(f"tensors['{tensor.name}'].threshold is null, but an int8 layer needs it")
-        return plan
-
-    def _quantized(self, node: Node, choice: Tuple[Int8Operator, LayerPlan]) -> None:
-        operator, layer = choice
+    def _quantized(self, node: Node, operator: Int8Operator, layer: LayerPlan) -> None:
         per_channel = layer.granularity == "channel-wise"
         if per_channel and not operator.channel_wise:
             raise PlanError(f"layers['{layer.name}'].granularity is 'channel-wise', which it cannot be here")
@@ -258,7 +175,7 @@ class _Emitter:
         ranges: List[Tensor] = []
         for slot, tensor in enumerate(node.inputs):
             if slot not in operator.data and slot not in stored:
-                inputs.append(bias if bias is not None and slot == _BIAS else self._float(tensor))
+                inputs.append(bias if bias is not None and slot == _BIAS else self.graph.real(tensor))
                 continue
             if slot in stored:
                 codes = self._stored(tensor.node, (layer.weight_codes or 127) if slot == stored[0] else 127)
@@ -277,41 +194,35 @@ class _Emitter:
         self, node: Node, operator: Int8Operator, layer: LayerPlan, attrs: Dict[str, str], inputs: List[Tensor]
     ) -> None:
         name, subgraphs = f"quantized_{node.name}", node.subgraphs
-        plan = self._result_plan(node, layer)
+        plan = result_plan(self.plan, node, layer)
         if plan.zero_point:
             # The ends of int8 are those of the clip, or of the ReLU and the range.
             subgraphs = (_without_last(node.subgraphs[0]),)
             attrs = {key: value for key, value in attrs.items() if key != "with_act"}
         if operator.output != "own":
             self._check_inherited(node, operator, plan)
-            self.codes[node.output] = _three(self._add(operator.op, name, attrs, inputs, 3, subgraphs))
+            self.graph.codes[node.output] = Codes.of(self.graph.add(operator.op, name, attrs, inputs, 3, subgraphs))
             return
         if plan.dtype == "float32":
             if not operator.float_output:
                 raise PlanError(f"tensors['{plan.name}'].dtype is 'float32', but {operator.op} returns int8")
             attrs["enable_float_output"] = "True"
-            self.floats[node.output] = self._add(operator.op, name, attrs, inputs, 1, subgraphs).output
+            self.graph.floats[node.output] = self.graph.add(operator.op, name, attrs, inputs, 1, subgraphs).output
             return
         self._check_result_type(node, operator, plan)
         if self.calibrated and plan.threshold is None:
             raise PlanError(f"tensors['{plan.name}'].threshold is null, but int8 layer '{layer.name}' makes it")
         calibrated = _range(plan)
         fused = operator.fuses_requantize and bool(calibrated)
-        made = self._add(operator.op, name, {**attrs, **calibrated} if fused else attrs, inputs, 3, subgraphs)
+        made = self.graph.add(operator.op, name, {**attrs, **calibrated} if fused else attrs, inputs, 3, subgraphs)
         if not fused:
             attrs = {"out_type": plan.dtype, **calibrated}
-            made = self._add("_contrib_requantize", f"requantize_{node.name}", attrs, list(_three(made)), 3)
-        self.codes[node.output] = _three(made)
-
-    def _result_plan(self, node: Node, layer: LayerPlan) -> TensorPlan:
-        plan = self.plan.tensors.get(node.output.name)
-        if plan is None:
-            raise PlanError(f"tensors['{node.output.name}'] is missing, but int8 layer '{layer.name}' makes it")
-        return plan
+            made = self.graph.add("_contrib_requantize", f"requantize_{node.name}", attrs, Codes.of(made), 3)
+        self.graph.codes[node.output] = Codes.of(made)
 
     def _shifted_bias(self, node: Node, operator: Int8Operator, layer: LayerPlan) -> Optional[Tensor]:
         """Return a bias that takes zero points into account, or None where there are none."""
-        result, data = self._result_plan(node, layer), self.plan.tensors.get(node.inputs[0].name)
+        result, data = result_plan(self.plan, node, layer), self.plan.tensors.get(node.inputs[0].name)
         if result.zero_point and not operator.returns_zero_point:
             raise PlanError(f"tensors['{result.name}'].zero_point is not 0, which '{layer.name}' cannot return")
         reads = operator.reads_zero_point and data is not None and data.zero_point
@@ -324,8 +235,8 @@ class _Emitter:
         if shift is None:
             return None
         name = f"{layer.name}_shifted_bias"
-        self.params[name] = (self.network.params[node.inputs[_BIAS].node.name] + shift).astype(np.float32)
-        return self._add("null", name, {}, [], 1).output
+        shifted = (self.network.params[node.inputs[_BIAS].node.name] + shift).astype(np.float32)
+        return self.graph.add_parameter(name, shifted, typed=False)
 
     def _check_saturation(self, node: Node, operator: Int8Operator, layer: LayerPlan) -> None:
         """Refuse codes with which a layer may saturate on the CPU that the plan was made for."""
@@ -371,19 +282,6 @@ class _Emitter:
                     f"inputs, {value!r}"
                 )
 
-    def _add(
-        self,
-        op: str,
-        name: str,
-        attrs: Dict[str, str],
-        inputs: List[Tensor],
-        num_outputs: int,
-        subgraphs: Tuple[Graph, ...] = (),
-    ) -> Node:
-        node = Node(op, name, attrs, inputs, num_outputs, subgraphs)
-        self.nodes.append(node)
-        return node
-
 
 def _without_last(graph: Graph) -> Graph:
     """Return the inside of a fused node without its last operator."""
@@ -393,10 +291,6 @@ def _without_last(graph: Graph) -> Graph:
     return copy
 
 
-def _three(node: Node) -> _Codes:
-    return _Codes(Tensor(node, 0), Tensor(node, 1), Tensor(node, 2))
-
-
 def _range(plan: TensorPlan) -> Dict[str, str]:
     """Return the calibrated range as attributes, in the nine digits that tell float32 numbers apart."""
     if plan.scale is None:
@@ -404,15 +298,3 @@ def _range(plan: TensorPlan) -> Dict[str, str]:
     end = range_end(plan)
     low = 0.0 if plan.dtype == "uint8" else -end
     return {"min_calib_range": f"{low:.9g}", "max_calib_range": f"{end:.9g}"}
-
-
-def _name_outputs(outputs: List[Tensor], originals: List[Tensor], nodes: List[Node]) -> None:
-    """Let the network's outputs bear the names they have in the user's network."""
-    taken = {node.name for node in nodes}
-    for tensor, original in zip(outputs, originals):
-        name = original.name[: -len("_output")]
-        node = tensor.node
-        if node.is_variable or node.num_outputs != 1 or not original.name.endswith("_output") or name in taken:
-            continue
-        node.name = name
-        taken.add(name)

@@ -14,20 +14,21 @@ Codes, scales and rounded weights are those of :mod:`mxquant.lowering.simulate`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, ClassVar, Dict, FrozenSet, Optional, Set, Union
+from typing import Callable, ClassVar, Dict, FrozenSet, Mapping, Optional, Set, Union
 
-import numpy as np
-
-from mxquant.errors import PlanError
 from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_bool, read_float, read_int
 from mxquant.lowering import onnx_limits
-from mxquant.lowering.onnx_fusion import activation_of, group_activations
+from mxquant.lowering.activation_groups import activation_of, group_activations
 from mxquant.lowering.pairs import PairExcess, limited
+from mxquant.lowering.planned import planned
+from mxquant.lowering.refusals import weight_refusal
 from mxquant.lowering.target import Int8Operator, Target
-from mxquant.plan import LayerPlan, QuantPlan
+from mxquant.plan import QuantPlan
 
-__all__ = ["OnnxQDQ", "planned"]
+__all__ = ["OnnxQDQ"]
+
+_GROUPED = ("Convolution", "FullyConnected", "elemwise_add")
 
 Answer = Union[Int8Operator, str]
 
@@ -39,8 +40,8 @@ class OnnxQDQ(Target):
     name: ClassVar[str] = "onnx_qdq"
 
     def prepare(self, network: Network, calibrated: bool, apart: FrozenSet[str]) -> Network:
-        """Return `network` with activations joined to what they read; see :mod:`mxquant.lowering.onnx_fusion`."""
-        return group_activations(network, apart)
+        """Return `network` with activations joined to what they read; see :mod:`mxquant.lowering.activation_groups`."""
+        return group_activations(network, apart, _GROUPED)
 
     def describe(self, network: Network, node: Node, calibrated: bool) -> Answer:
         """Return the int8 form of a node, or why there is none."""
@@ -60,6 +61,12 @@ class OnnxQDQ(Target):
     def weight_codes(self, network: Network, node: Node, dtype: str, granularity: str, isa: str) -> int:
         """Return the code of the largest weight; see :func:`mxquant.lowering.onnx_limits.weight_codes`."""
         return onnx_limits.weight_codes(network, node, dtype, isa)
+
+    def not_worthwhile(
+        self, network: Network, int8: Set[Node], sizes: Mapping[str, float], operations_per_byte: float
+    ) -> Dict[Node, str]:
+        """Return nothing: it is not known what runs the file."""
+        return {}
 
     def observed(self, network: Network) -> FrozenSet[str]:
         """Return what int8 operators read and make, and what an activation that the planner keeps apart reads."""
@@ -85,49 +92,8 @@ class OnnxQDQ(Target):
         return grouped
 
 
-def planned(target: Target, network: Network, plan: QuantPlan) -> Dict[Node, LayerPlan]:
-    """Return the nodes that the plan wants in int8; refuse a plan that does not fit the network.
-
-    Parameters
-    ----------
-    target : Target
-        What the network was prepared by.
-    network : Network
-        The prepared fp32 network.
-    plan : QuantPlan
-        A plan.
-
-    Raises
-    ------
-    PlanError
-        Naming the field.
-    """
-    int8: Dict[Node, LayerPlan] = {}
-    names: Set[str] = set()
-    for node in network.graph.operators:
-        name = node.layers[0]
-        layer = plan.layers.get(name)
-        names.add(name)
-        if layer is None:
-            raise PlanError(f"layers['{name}'] is missing; the network computes it as a layer of its own")
-        if tuple(layer.contains) != node.layers:
-            raise PlanError(
-                f"layers['{name}'].contains is {list(layer.contains)}, but the network has {list(node.layers)}"
-            )
-        if layer.precision == "float32":
-            continue
-        operator = target.describe(network, node, plan.settings.get("method") != "none")
-        if isinstance(operator, str):
-            raise PlanError(f"layers['{name}'].precision is 'int8', but {operator}")
-        int8[node] = layer
-    unknown = set(plan.layers) - names
-    if unknown:
-        raise PlanError(f"layers['{min(unknown)}'] is not a layer that the network computes by itself")
-    return int8
-
-
 def _convolution(network: Network, node: Node) -> Answer:
-    refusal = _weight_refusal(network, node)
+    refusal = weight_refusal(network, node)
     if refusal:
         return refusal
     layout = node.attrs.get("layout", "None")
@@ -137,7 +103,7 @@ def _convolution(network: Network, node: Node) -> Answer:
 
 
 def _fully_connected(network: Network, node: Node) -> Answer:
-    return _weight_refusal(network, node) or _linear(node)
+    return weight_refusal(network, node) or _linear(node)
 
 
 def _linear(node: Node) -> Int8Operator:
@@ -187,16 +153,6 @@ def _concat(network: Network, node: Node) -> Answer:
         return f"int8 Concat needs a positive axis, this one has dim={node.attrs['dim']}"
     slots = tuple(range(len(node.inputs)))
     return Int8Operator(op=node.op, must=False, data=slots, output="joined", result="like-input")
-
-
-def _weight_refusal(network: Network, node: Node) -> Optional[str]:
-    for tensor in node.inputs[1:]:
-        value = network.params.get(tensor.node.name) if tensor.node.is_variable else None
-        if value is None:
-            return f"its weight '{tensor.name}' is computed or fed at run time"
-        if value.dtype != np.float32:
-            return f"its weight '{tensor.name}' is {value.dtype}, expected float32"
-    return None
 
 
 _OPERATORS: Dict[str, Callable[[Network, Node], Answer]] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, FrozenSet, Optional, Tuple, Union
+from typing import ClassVar, Dict, FrozenSet, Mapping, Optional, Set, Tuple, Union
 
 from mxquant.graph import Network, Node
 from mxquant.lowering.pairs import PairExcess
@@ -54,6 +54,8 @@ class Int8Operator:
         reach beyond, and all codes are used.
     reads_zero_point, returns_zero_point : bool
         Whether the data may be int8 with a zero point, and whether the result can be.
+    int32_bias : bool
+        Whether the bias is added as int32, in the unit of data times weights.
     note : str
         What the user should know about how this node is computed; becomes part of the plan's reason.
     """
@@ -72,14 +74,22 @@ class Int8Operator:
     bound: Optional[float] = None
     reads_zero_point: bool = False
     returns_zero_point: bool = False
+    int32_bias: bool = False
     note: str = ""
 
 
 @dataclass(frozen=True)
 class Target(ABC):
-    """Something that runs int8 networks."""
+    """Something that runs int8 networks.
+
+    ``on_cpu`` says whether plans are for the int8 instructions of a CPU; ``has_uint8`` whether there is uint8 at all;
+    ``zero_point`` which code stands for 0 in int8 tensors that have a zero point.
+    """
 
     name: ClassVar[str]
+    on_cpu: ClassVar[bool] = True
+    has_uint8: ClassVar[bool] = True
+    zero_point: ClassVar[int] = -128
 
     @abstractmethod
     def prepare(self, network: Network, calibrated: bool, apart: FrozenSet[str]) -> Network:
@@ -118,6 +128,24 @@ class Target(ABC):
     @abstractmethod
     def weight_codes(self, network: Network, node: Node, dtype: str, granularity: str, isa: str) -> int:
         """Return the code of its largest weight with which `node` cannot saturate on data of type `dtype`."""
+
+    @abstractmethod
+    def not_worthwhile(
+        self, network: Network, int8: Set[Node], sizes: Mapping[str, float], operations_per_byte: float
+    ) -> Dict[Node, str]:
+        """Return nodes of `int8` that had better stay float32, and why; empty where none should.
+
+        Parameters
+        ----------
+        network : Network
+            A prepared network.
+        int8 : set of Node
+            The nodes that would run in int8.
+        sizes : mapping of str to float
+            How many values each tensor has that was calibrated, by name, all for the same examples.
+        operations_per_byte : float
+            See :class:`mxquant.planner.PlanOptions`.
+        """
 
     @abstractmethod
     def observed(self, network: Network) -> FrozenSet[str]:

@@ -95,7 +95,7 @@ def test_the_network_of_the_example_as_a_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options, message",
     [
-        (("--ctx", "gpu"), "error: --ctx gpu: the int8 network runs on the CPU"),
+        (("--ctx", "gpu"), "error: --ctx gpu: MXNet sees no GPU; use --ctx cpu"),
         (("--dataset", "absent.rec"), "error: --dataset: there is no file or folder 'absent.rec'"),
         (("--symbol-file", "x.json"), "--symbol-file and --param-file go together"),
         (("--image-shape", "1,28,28"), "'1,28,28' is no shape of RGB images"),

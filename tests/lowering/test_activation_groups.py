@@ -7,12 +7,14 @@ from typing import Any, FrozenSet, List, Tuple
 import pytest
 
 from mxquant._compat import mx
-from mxquant.lowering.onnx_fusion import group_activations
+from mxquant.lowering.activation_groups import group_activations
 from tests.networks import conv, dense, network_of, relu
+
+GROUPED = ("Convolution", "FullyConnected", "elemwise_add")
 
 
 def groups(symbol: Any, apart: FrozenSet[str] = frozenset()) -> List[Tuple[str, ...]]:
-    return [node.layers for node in group_activations(network_of(symbol, {}, {}), apart).graph.operators]
+    return [node.layers for node in group_activations(network_of(symbol, {}, {}), apart, GROUPED).graph.operators]
 
 
 @pytest.mark.parametrize(
@@ -29,7 +31,7 @@ def groups(symbol: Any, apart: FrozenSet[str] = frozenset()) -> List[Tuple[str, 
 )
 def test_a_relu_or_clip_joins_the_layer_that_it_reads(layer: Any, activation: Any) -> None:
     symbol = activation(layer(mx.sym.var("data")))
-    grouped = group_activations(network_of(symbol, {}, {}), frozenset())
+    grouped = group_activations(network_of(symbol, {}, {}), frozenset(), GROUPED)
     node = grouped.graph.operators[-1]
     assert (node.name, node.layers, node.output.name) == ("main", ("main", "act"), "act_output")
     assert [inner.name for inner in node.subgraphs[0].operators] == ["main", "act"]

@@ -1,19 +1,16 @@
-"""The groups of fp32 operators that ONNX runtimes compute as one int8 operator.
+"""The groups of fp32 operators that a target computes as one int8 operator: one, and the activation that reads it.
 
-A convolution, FullyConnected or addition with the activation that alone reads it: between the two there must be no
-quantization, or the runtime cannot fuse them.
+Between the two is no int8 tensor: ONNX runtimes fuse them, and on GPUs the ends of the codes are the activation.
 """
 
 from __future__ import annotations
 
-from typing import Dict, FrozenSet, List, Optional
+from typing import Dict, FrozenSet, List, Optional, Sequence
 
 from mxquant.graph import Graph, Network, Node, Tensor
 from mxquant.graph.attributes import read_float
 
-__all__ = ["GROUPED", "activation_of", "group_activations"]
-
-GROUPED = ("Convolution", "FullyConnected", "elemwise_add")
+__all__ = ["activation_of", "group_activations"]
 
 
 def activation_of(node: Node) -> Optional[str]:
@@ -25,7 +22,7 @@ def activation_of(node: Node) -> Optional[str]:
     return None
 
 
-def group_activations(network: Network, apart: FrozenSet[str]) -> Network:
+def group_activations(network: Network, apart: FrozenSet[str], operators: Sequence[str]) -> Network:
     """Return the network with one node for each group.
 
     Parameters
@@ -34,6 +31,9 @@ def group_activations(network: Network, apart: FrozenSet[str]) -> Network:
         A canonical network.
     apart : frozenset of str
         Layers that must not join the one before.
+
+    operators : sequence of str
+        What an activation may join.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def group_activations(network: Network, apart: FrozenSet[str]) -> Network:
         source = node.inputs[0].node if node.inputs else node
         joins = (
             activation_of(node) is not None
-            and source.op in GROUPED
+            and source.op in operators
             and source not in absorbed.values()
             and len(uses[node.inputs[0]]) == 1
             and not set(node.layers) & apart
