@@ -157,7 +157,7 @@ def test_every_preset_keeps_the_accuracy(trained: Trained, accuracy: str, method
 
 @pytest.mark.parametrize("dtype", ["auto", "int8"])
 def test_onnx_runtime_keeps_the_accuracy(trained: Trained, dtype: str) -> None:
-    model = mxquant.quantize(trained.net, trained.calibration, target="onnx_qdq", isa="vnni", dtype=dtype)
+    model = mxquant.quantize(trained.net, trained.calibration, target="onnx_qdq", dtype=dtype)
     assert all(layer.precision == "int8" for layer in model.plan.layers.values())
     (logits,) = in_onnxruntime(model.proto, data=trained.test.images)
     assert abs(int((logits.argmax(axis=1) == trained.test.digits).sum()) - trained.right) <= MARGIN

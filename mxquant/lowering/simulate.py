@@ -1,8 +1,9 @@
-"""The integer arithmetic of a plan in float32 operators: what an int8 CPU will compute, on any device.
+"""The integer arithmetic of a plan in float32 operators: what an int8 CPU or GPU will compute, on any device.
 
 Tensors that the plan stores as int8 hold whole numbers, their codes. A convolution of codes with codes of weights is
 exact in float32 up to 2²⁴. Its sums are brought to the codes of the result as oneDNN does it, by one multiplication per
-output channel, then clipped, and rounded to nearest, halves to even, by adding and taking away 1.5 · 2²³::
+output channel, then clipped, and rounded to nearest. Halves go to even, by adding and taking away 1.5 · 2²³; on GPUs
+they go away from 0::
 
     q_y = round(clip((Σ q_w q_x + q_b) · (s_x s_w / s_y) [+ q_sum · s_sum / s_y], low, high))
 
@@ -22,6 +23,9 @@ import numpy as np
 from mxquant.errors import PlanError
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_tuple
+from mxquant.lowering.cudnn import CuDNN
+from mxquant.lowering.onednn import OneDNN
+from mxquant.lowering.onnx_qdq import OnnxQDQ
 from mxquant.lowering.pairs import limited
 from mxquant.lowering.quantized_params import INT8_RANGE, UINT8_RANGE, largest_magnitude, quantize_int8, range_end
 from mxquant.lowering.stored_weights import HALVED, int8_weight, stored_weights, weight_sums
@@ -56,6 +60,9 @@ class LinearLayer:
         Whether what is fused into it is computed in codes of the result, rather than in real values.
     exact_weights : bool
         Whether weights and bias are left as they are.
+    target : str
+        Name of the target. By oneDNN the bias of a FullyConnected with one weight scale is int8, and that of a
+        convolution is rounded before its weights are halved; in ONNX zero points are not part of the bias.
     """
 
     op: str
@@ -64,6 +71,7 @@ class LinearLayer:
     result: Optional[TensorPlan]
     in_codes: bool
     exact_weights: bool = False
+    target: str = OneDNN.name
 
     @property
     def data_scale(self) -> float:
@@ -98,20 +106,25 @@ class LinearLayer:
             shares = (self.data_scale / units).reshape((-1,) + (1,) * (weight.ndim - 1))
             return weight * shares, None if bias is None else (bias + self.result_shift) / units
         if self.op == "FullyConnected":
-            if bias is not None and self.plan.granularity == "tensor-wise":
+            if bias is not None and self.target == OneDNN.name and self.plan.granularity == "tensor-wise":
                 bias = quantize_int8(bias)[0] * np.float64(largest_magnitude(bias) / 127)
             return self.weight(weight) * self.data_scale, bias
         stored, steps = stored_weights(weight, self.plan.weight_codes or 127, self.plan.granularity)
         if bias is None:
             return stored, None
-        halved = self.plan.weight_codes == HALVED
         sums = weight_sums(stored, steps)
-        shift = bias_shift(sums, self.data, self.result)
-        shifted = (bias if shift is None else bias + shift).astype(np.float32)
-        whole = np.rint(shifted * (self.weight_scales(weight) * _span_over_end(self.data))) / (1 + halved)
         # Data with a zero point are simulated without: the sum of weights goes again.
-        of_data = bias_shift(sums, self.data, None)
+        of_data, of_both = (bias_shift(sums, self.data, result) for result in (None, self.result))
+        if self.target == OnnxQDQ.name:
+            return stored, self._whole(weight, bias) + self.result_shift / self.units(weight)
+        whole = self._whole(weight, bias if of_both is None else bias + of_both)
         return stored, whole if of_data is None else whole - of_data / self.units(weight)
+
+    def _whole(self, weight: NDArray[Any], bias: NDArray[Any]) -> NDArray[np.float64]:
+        """Return a convolution's bias rounded to int32, in units of its sums."""
+        codes = bias.astype(np.float32) * (self.weight_scales(weight) * _span_over_end(self.data))
+        halving = 2 if self.plan.weight_codes == HALVED else 1
+        return np.rint(codes) / halving if self.target == OneDNN.name else np.rint(codes / halving)
 
     def scales(self, weight: NDArray[Any]) -> NDArray[np.float32]:
         """Return the factors of a convolution's sums, shape (O,), by the float32 divisions that MXNet makes."""
@@ -166,7 +179,7 @@ def simulate_layers(
 
 class _Simulation:
     def __init__(self, network: Network, plan: QuantPlan, exact_weights: bool) -> None:
-        self.exact_weights = exact_weights
+        self.exact_weights, self.on_gpu = exact_weights, plan.target == CuDNN.name
         self.graph, self.params, self.plan = network.graph, dict(network.params), plan
         self.layers = {name: layer for layer in plan.layers.values() for name in layer.contains}
         self.nodes: List[Node] = []
@@ -239,15 +252,22 @@ class _Simulation:
         return self.codes[tensor]
 
     def _rounded(self, source: Tensor, plan: TensorPlan, name: str, truncated: bool = False) -> Tensor:
-        low, high = _ends(plan)
+        low, high = (-127, 127) if self.on_gpu else _ends(plan)
         clipped = self._op("clip", f"{name}_clipped", [source], a_min=low, a_max=high)
         if truncated:
             return self._op("trunc", f"{name}_codes", [clipped])
+        if self.on_gpu:
+            rounded = self._op("round", f"{name}_codes", [clipped])
+            return self._from_zero(rounded, plan, name)
         raised = self._op("_plus_scalar", f"{name}_raised", [clipped], scalar=_ROUNDER)
         rounded = self._op("_minus_scalar", f"{name}_codes", [raised], scalar=_ROUNDER)
+        return self._from_zero(rounded, plan, name)
+
+    def _from_zero(self, codes: Tensor, plan: TensorPlan, name: str) -> Tensor:
+        """Return codes less the zero point."""
         if not plan.zero_point:
-            return rounded
-        return self._op("_minus_scalar", f"{name}_from_zero", [rounded], scalar=plan.zero_point)
+            return codes
+        return self._op("_minus_scalar", f"{name}_from_zero", [codes], scalar=plan.zero_point)
 
     def _int8_node(self, node: Node, layer: LayerPlan) -> None:
         main = node.layers[0] == layer.name
@@ -270,7 +290,8 @@ class _Simulation:
     def _linear(self, node: Node, layer: LayerPlan) -> None:
         result = self.results.get(layer.name)
         data = self.plan.tensors[node.inputs[0].name]
-        linear = LinearLayer(node.op, layer, data, result, self._is_in_codes(layer), self.exact_weights)
+        in_codes = self._is_in_codes(layer)
+        linear = LinearLayer(node.op, layer, data, result, in_codes, self.exact_weights, self.plan.target)
         self.linear[node.name] = linear
         names = [tensor.node.name for tensor in node.inputs[1:]]
         values = [self.params[name] for name in names]
@@ -322,8 +343,9 @@ class _Simulation:
             else:
                 inputs.append(self._rounded_real(tensor, f"{node.name}_sum"))
         if self._is_in_codes(layer) and (node.op == "clip" or (result is not None and result.zero_point)):
-            # The ends of the codes are those of the clip, or of the ReLU and the range.
-            self.inside[node.output] = inputs[0]
+            # The ends of the codes are those of the clip, or of the ReLU and the range; int8 codes go below 0.
+            signed = result is not None and result.dtype == "int8" and not result.zero_point
+            self.inside[node.output] = self._op("relu", f"{node.name}_of_codes", inputs) if signed else inputs[0]
         else:
             node.inputs = inputs
             self.nodes.append(node)

@@ -72,7 +72,7 @@ def test_in_onnx_runtime_and_openvino_it_loses_what_the_simulation_says(lite0: A
     params = {"arg_params": args, "aux_params": aux}
     calibration, evaluation = images.images[:10], images.images[10:]
     statistics = mxquant.calibrate(symbol, calibration, target="onnx_qdq", **params)
-    plan = mxquant.make_plan(symbol, statistics, target="onnx_qdq", isa="vnni", **params)
+    plan = mxquant.make_plan(symbol, statistics, target="onnx_qdq", **params)
     model = mxquant.export_onnx(symbol, plan=plan, statistics=statistics, input_shapes=evaluation.shape, **params)
     fp32 = mxquant.export_onnx(symbol, input_shapes=evaluation.shape, **params)
     simulated = mxquant.lower(symbol, plan, target="simulate", statistics=statistics, **params)

@@ -13,6 +13,7 @@ import pytest
 import mxquant
 from mxquant import InputError, LoweringError, OutputError, PlanError
 from mxquant._compat import mx
+from mxquant.lowering.isa import detect
 from tests.export.runtimes import in_onnxruntime
 from tests.networks import conv, dense, forward, images, random_params, relu, sqnr
 
@@ -26,9 +27,7 @@ def quantized(symbol: Any, data: Any = DATA, change: Any = None, **options: Any)
         change(args)
     params = {"arg_params": args, "aux_params": aux}
     statistics = mxquant.calibrate(symbol, data, **params)
-    plan = mxquant.make_plan(
-        symbol, statistics, target="onnx_qdq", **{"method": "minmax", "isa": "vnni", **options}, **params
-    )
+    plan = mxquant.make_plan(symbol, statistics, target="onnx_qdq", **{"method": "minmax", **options}, **params)
     simulated = mxquant.lower(symbol, plan, target="simulate", **params)
     expected = forward(simulated.symbol, simulated.arg_params, simulated.aux_params, data=data)[0]
     return mxquant.export_onnx(symbol, plan=plan, input_shapes=data.shape, **params), expected
@@ -165,6 +164,14 @@ def test_layers_in_float32_stay_so() -> None:
     assert sqnr(expected, in_onnxruntime(model.proto, data=DATA)[0]) > 60
 
 
+@pytest.mark.parametrize("isa", ["avx2", "vnni"])
+def test_codes_are_those_of_the_simulation_for_every_cpu(isa: str) -> None:
+    # Weights that end at 64, biases in units twice as large, and a clip whose result has a zero point in MXNet.
+    model, expected = quantized(conv(mx.sym.clip(conv(mx.sym.var("data"), "c1"), 0, 0.5), "c2"), isa=isa)
+    # Not optimized, ONNX Runtime computes in float32, so that nothing saturates on any CPU.
+    np.testing.assert_allclose(in_onnxruntime(model.proto, False, data=DATA)[0], expected, rtol=1e-5)
+
+
 def test_rows_of_zeros_that_stand_for_padding_go_again() -> None:
     x = mx.sym.Pad(mx.sym.var("data"), mode="constant", pad_width=(0, 0, 0, 0, 0, 1, 0, 1))
     symbol = conv(x, "c1", stride=(2, 2), pad=(0, 0))
@@ -189,7 +196,7 @@ def test_the_file_says_where_it_comes_from(tmp_path: Any) -> None:
     assert properties["mxquant"] == mxquant.__version__
     assert properties["network"] == model.plan.network
     assert len(properties["plan"]) == 64
-    assert properties["isa"] == "vnni"
+    assert properties["isa"] == detect()
     assert read.opset_import[0].version >= 13
 
 
