@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Dict, List, NamedTuple, Sequence, Tuple
 
+from mxquant._threads import in_parallel
 from mxquant.graph import Node, Tensor
 from mxquant.lowering.pairs import LEAST_LIMIT, largest_data_code
 from mxquant.noise import DataMoments, LayerNoise
@@ -39,6 +40,16 @@ class CodeLimits:
         self.draft = draft
         self._limits: Dict[Node, int] = {}
         self._noises: Dict[Node, LayerNoise] = {}
+        self._uses = draft.network.graph.uses()
+
+    def prepare(self, nodes: Sequence[Node]) -> None:
+        """Look at the weights of layers in parallel, which is most of the work."""
+
+        def look(node: Node) -> None:
+            if self.limit(node) < 255 and self.draft.calibrated:
+                self._noise(node)
+
+        in_parallel(look, [node for node in nodes if node not in self._limits])
 
     def limit(self, node: Node) -> int:
         """Return the largest uint8 code that a layer can read without saturating, its weights as they are."""
@@ -86,10 +97,9 @@ class CodeLimits:
         draft = self.draft
         if node not in self._noises:
             assert draft.options.isa is not None
-            operator, uses = draft.operators[node], draft.network.graph.uses()
-            weight = node.inputs[1]
+            operator, weight = draft.operators[node], node.inputs[1]
             pairs = None
-            if draft.is_channel_wise(node) and len(uses[weight]) == 1:
+            if draft.is_channel_wise(node) and len(self._uses[weight]) == 1:
                 pairs = draft.target.pair_excess(draft.network, node, draft.options.isa)
             data = DataMoments.of(draft.statistics[node.inputs[operator.data[0]].name])
             self._noises[node] = LayerNoise.of(draft.network.params[weight.node.name], data, pairs)

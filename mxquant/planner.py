@@ -376,10 +376,11 @@ class Draft:
         that clips by the largest code cannot have a wider range: it gets the zero point; or the poolings on the way to
         its reader stay float32; or the clip is kept apart.
         """
-        for node in self.network.graph.operators:
-            if node not in self.int8 or not self.operators[node].must or not self.operators[node].data:
-                continue
-            tensor = node.inputs[self.operators[node].data[0]]
+        nodes = [node for node in self.network.graph.operators if node in self.int8]
+        nodes = [node for node in nodes if self.operators[node].must and self.operators[node].data]
+        data = {node: node.inputs[self.operators[node].data[0]] for node in nodes}
+        self.limits.prepare([node for node, tensor in data.items() if self.dtypes[tensor] == "uint8"])
+        for node, tensor in data.items():
             if self._loses_too_much(node, tensor):
                 self.refused[node] = "in int8 it would saturate, or its weights lose too much with one scale for all"
                 self.settle_types()

@@ -60,10 +60,10 @@ def correct_biases(network: Network, plan: QuantPlan, means: Mapping[str, Channe
     Returns
     -------
     Network
-        The same graph and weights.
+        The same graph; weights with the plan's limits on pairs.
     """
-    axes, rounded = channel_axes(network), limited(network, plan).params
-    uses = network.graph.uses()
+    axes, uses = channel_axes(network), network.graph.uses()
+    rounded = limited(network, plan).params
 
     def shift(node: Node) -> Optional[NDArray[np.float64]]:
         layer = plan.layers.get(node.layers[0])
@@ -81,7 +81,7 @@ def correct_biases(network: Network, plan: QuantPlan, means: Mapping[str, Channe
         for node, found in zip(nodes, in_parallel(shift, nodes))
         if found is not None
     }
-    return Network(network.graph, {**network.params, **changed})
+    return Network(network.graph, {**rounded, **changed})
 
 
 def mean_result(node: Node, weight: NDArray[Any], mean: NDArray[np.float64]) -> Optional[NDArray[np.float64]]:

@@ -10,7 +10,7 @@ Without VNNI oneDNN adds pairs of products in int16; which, and when they satura
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional, Tuple
+from typing import Optional, Tuple
 
 import numpy as np
 
@@ -21,9 +21,6 @@ from mxquant.lowering.isa import saturates
 from mxquant.lowering.pairs import PairExcess
 from mxquant.lowering.quantized_params import quantize_int8
 from mxquant.lowering.stored_weights import HALVED
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["pair_excess", "safe_data_codes", "weight_codes"]
 
@@ -55,10 +52,10 @@ def safe_data_codes(network: Network, node: Node, isa: str, granularity: Optiona
         return 255
     weight, groups = network.params[node.inputs[1].node.name], _groups(node)
     # All weights may get one scale in a FullyConnected, and do in convolutions of some groups.
-    forms = [saturation.weight_codes(weight)] if granularity != "tensor-wise" else []
+    safe = [saturation.safe_code_of_weights(weight, groups)] if granularity != "tensor-wise" else []
     if granularity != "channel-wise" and (node.op != "_sg_mkldnn_conv" or groups != 1):
-        forms.append(quantize_int8(weight)[0])
-    return min(saturation.largest_safe_code(codes, groups) for codes in forms)
+        safe.append(saturation.largest_safe_code(quantize_int8(weight)[0], groups))
+    return min(safe)
 
 
 def pair_excess(network: Network, node: Node, isa: str) -> Optional[PairExcess]:

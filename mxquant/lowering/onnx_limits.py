@@ -42,8 +42,10 @@ def safe_data_codes(network: Network, node: Node, isa: str) -> int:
     """
     if node.op not in _LINEAR or not saturates(isa) or _is_depthwise(network, node):
         return 255
-    codes = saturation.weight_codes(network.params[node.inputs[1].node.name])
-    return min(saturation.largest_safe_code(codes, _groups(node)), saturation.largest_safe_code(_by_place(codes)))
+    weight = network.params[node.inputs[1].node.name]
+    return min(
+        saturation.safe_code_of_weights(each, n) for each, n in ((weight, _groups(node)), (_by_place(weight), 1))
+    )
 
 
 def pair_excess(network: Network, node: Node, isa: str) -> Optional[PairExcess]:
@@ -70,6 +72,6 @@ def _is_depthwise(network: Network, node: Node) -> bool:
     return _groups(node) > 1 and network.params[node.inputs[1].node.name].shape[1] == 1
 
 
-def _by_place(codes: NDArray[Any]) -> NDArray[Any]:
+def _by_place(weight: NDArray[Any]) -> NDArray[Any]:
     """Return weights in the order of a row of ONNX Runtime's matrix: by place of the kernel, then by channel."""
-    return np.moveaxis(codes, 1, -1).reshape(len(codes), -1)
+    return np.moveaxis(weight, 1, -1).reshape(len(weight), -1)

@@ -14,13 +14,14 @@ over the pairs above L.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Optional, Tuple
 
 import numpy as np
 
+from mxquant._threads import in_parallel
 from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_int
-from mxquant.lowering.saturation import neighbours, weight_codes
+from mxquant.lowering.saturation import channel_pair_sums, in_pairs, neighbours, weight_scales
 from mxquant.lowering.weight_grid import WeightGrid
 from mxquant.plan import LayerPlan, QuantPlan
 
@@ -48,33 +49,25 @@ class PairExcess:
     Parameters
     ----------
     squares : numpy.ndarray
-        For each sum up to 256: Σ d² over its pairs, halved for those that can share; shape (257,).
-    signed : numpy.ndarray
-        For each output channel and sum: d · (negative pairs - positive pairs), shape (O, 257).
+        For each limit up to 256: the sum of d² (S - L)² over the pairs above it, halved for those that can share;
+        shape (257,).
+    means : numpy.ndarray
+        For each limit: the sum over output channels of (d Σ ±(S - L))²; shape (257,).
     """
 
     squares: NDArray[np.float64]
-    signed: NDArray[np.float64]
+    means: NDArray[np.float64]
 
     @classmethod
-    def of(cls, weight: NDArray[Any], groups: int = 1) -> PairExcess:
-        """Return that of a weight, float32, shape (O, ...), with one step per output channel."""
-        partner = neighbours(weight.shape, groups)
-        first = np.flatnonzero(partner > np.arange(len(partner)))
+    def of(cls, weight: NDArray[Any]) -> PairExcess:
+        """Return that of a weight, float32, shape (O, ...), without groups, with one step per output channel."""
+        from mxquant.lowering._kernels import excess_of_pairs
+
         steps = np.abs(weight.reshape(len(weight), -1)).max(axis=1).astype(np.float64) / 127
-        squares = np.zeros(_LARGEST_SUM + 1)
-        signed = np.zeros((len(weight), _LARGEST_SUM + 1))
-        for rows in _chunks(weight):
-            codes = weight_codes(weight[rows]).reshape(-1, len(partner)).astype(np.int16)
-            a, b = codes[:, first], codes[:, partner[first]]
-            channel, pair = np.nonzero((np.sign(a) == np.sign(b)) & (np.abs(a + b) > LEAST_LIMIT))
-            a, b = a[channel, pair], b[channel, pair]
-            sums, own = np.abs(a + b), steps[rows][channel]
-            share = np.where(np.maximum(np.abs(a), np.abs(b)) >= 127, 1.0, 0.5)
-            squares += np.bincount(sums, own * own * share, _LARGEST_SUM + 1)
-            flat = np.bincount(channel * (_LARGEST_SUM + 1) + sums, -np.sign(a) * own, signed[rows].size)
-            signed[rows] = flat.reshape(-1, _LARGEST_SUM + 1)
-        return cls(squares, signed)
+        squares, means = np.zeros(_LARGEST_SUM + 1), np.zeros(_LARGEST_SUM + 1)
+        excess_of_pairs(in_pairs(weight), weight_scales(weight), steps, LEAST_LIMIT, squares, means)
+        limits = np.arange(_LARGEST_SUM + 1)
+        return cls(np.square(np.maximum(limits - limits[:, None], 0)) @ squares, means)
 
     def noise(self, limit: int, mean: float, variance: float) -> float:
         """Return the mean squared error, summed over output channels, of bringing all pairs down to `limit`.
@@ -82,12 +75,11 @@ class PairExcess:
         Parameters
         ----------
         limit : int
-            Largest sum of the codes of a pair.
+            Largest sum of the codes of a pair, from 128.
         mean, variance : float
             Of the data.
         """
-        excess = np.maximum(np.arange(_LARGEST_SUM + 1) - limit, 0)
-        return float(variance * (self.squares @ np.square(excess)) + np.square(mean * (self.signed @ excess)).sum())
+        return float(variance * self.squares[limit] + mean * mean * self.means[limit])
 
 
 def limited(network: Network, plan: QuantPlan) -> Network:
@@ -105,34 +97,35 @@ def limited(network: Network, plan: QuantPlan) -> Network:
     Network
         `network` itself where nothing has to change; else the same graph with other weights.
     """
-    changed: Dict[str, NDArray[Any]] = {}
-    for node in network.graph.operators:
+
+    def smaller(node: Node) -> Optional[NDArray[np.float32]]:
         layer = plan.layers.get(node.layers[0])
         if layer is None or layer.pair_codes is None or node.op not in ("Convolution", "FullyConnected"):
-            continue
-        name = node.inputs[1].node.name
-        weight = _limited_weight(node, network.params[name], layer, layer.pair_codes)
-        if weight is not None:
-            changed[name] = weight
+            return None
+        return _limited_weight(node, network.params[node.inputs[1].node.name], layer, layer.pair_codes)
+
+    nodes = network.graph.operators
+    changed = {
+        node.inputs[1].node.name: weight
+        for node, weight in zip(nodes, in_parallel(smaller, nodes))
+        if weight is not None
+    }
     return Network(network.graph, {**network.params, **changed}) if changed else network
 
 
 def _limited_weight(node: Node, weight: NDArray[Any], layer: LayerPlan, limit: int) -> Optional[NDArray[np.float32]]:
     """Return a weight of which only channels with a pair above the limit are changed; None where there is none."""
-    partner = neighbours(weight.shape, read_int(node, "num_group", 1))
-    result: Optional[NDArray[np.float32]] = None
-    for rows in _chunks(weight):
-        codes = weight_codes(weight[rows]).reshape(-1, len(partner)).astype(np.int16)
-        first = np.flatnonzero(partner > np.arange(len(partner)))
-        a, b = codes[:, first], codes[:, partner[first]]
-        over = np.flatnonzero(((np.sign(a) == np.sign(b)) & (np.abs(a + b) > limit)).any(axis=1))
-        if not len(over):
-            continue
-        some = weight[rows][over]
-        grid = WeightGrid.of(node.op, some, layer)
-        result = weight.astype(np.float32) if result is None else result
+    groups = read_int(node, "num_group", 1)
+    above = np.flatnonzero(np.abs(channel_pair_sums(weight, groups)).max(axis=1) > limit)
+    if not len(above):
+        return None
+    partner, result = neighbours(weight.shape, groups), weight.astype(np.float32)
+    step = max(1, _CHUNK // max(1, weight[0].size))
+    for begin in range(0, len(above), step):
+        some = above[begin : begin + step]
+        grid = WeightGrid.of(node.op, weight[some], layer)
         smaller = nearest_codes(grid.original, grid.steps, grid.fixed, (grid.low, grid.high), partner, limit)
-        result[rows.start + over] = grid.weights(smaller).reshape(some.shape)
+        result[some] = grid.weights(smaller).reshape(weight[some].shape)
     return result
 
 
@@ -194,8 +187,3 @@ def _limit_pairs(
         pairs -= np.where(chosen, np.sign(pairs), 0)
     for index, values in zip(at, pairs):
         codes[index] = values
-
-
-def _chunks(weight: NDArray[Any]) -> List[slice]:
-    step = max(1, _CHUNK // max(1, weight[0].size))
-    return [slice(begin, min(begin + step, len(weight))) for begin in range(0, len(weight), step)]

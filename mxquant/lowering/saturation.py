@@ -30,7 +30,18 @@ from mxquant.lowering.quantized_params import INT8_RANGE
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["halved_weight_codes", "largest_safe_code", "neighbours", "pair_sums", "weight_codes", "weights_safe_at"]
+__all__ = [
+    "channel_pair_sums",
+    "halved_weight_codes",
+    "in_pairs",
+    "largest_safe_code",
+    "neighbours",
+    "pair_sums",
+    "safe_code_of_weights",
+    "weight_codes",
+    "weight_scales",
+    "weights_safe_at",
+]
 
 _LARGEST, _SMALLEST = 32767, -32768
 # The codes of a channel whose weights are all smaller do not matter, and their scale leaves the range of float32.
@@ -52,8 +63,10 @@ def neighbours(shape: Tuple[int, ...], groups: int = 1) -> NDArray[np.int64]:
     numpy.ndarray
         Positions in the flattened weights of a channel, or -1, shape (K,).
     """
-    positions = np.arange(int(np.prod(shape[1:]))).reshape((1, *shape[1:]))
-    first, second = _pairs(positions, shape[0], groups)
+    positions = np.arange(int(np.prod(shape[1:])))
+    parts = _in_pairs(positions.reshape(1, shape[1], -1), shape, groups)
+    even = parts.shape[1] // 2 * 2
+    first, second = parts[:, 0:even:2], parts[:, 1:even:2]
     partner = np.full(positions.size, -1)
     partner[first], partner[second] = second, first
     return partner
@@ -74,15 +87,22 @@ def pair_sums(codes: NDArray[Any], groups: int = 1) -> Tuple[int, int]:
     tuple of int
         At least 0, and at most 0.
     """
-    codes = codes.astype(np.int16)
-    first, second = _pairs(codes, len(codes), groups)
-    positive = np.maximum(first, 0) + np.maximum(second, 0)
-    negative = np.minimum(first, 0) + np.minimum(second, 0)
+    found = _sums(codes.astype(np.float32), np.ones(len(codes), np.float32), groups)
+    return int(found[:, 0].max(initial=0)), int(found[:, 1].min(initial=0))
+
+
+def channel_pair_sums(values: NDArray[Any], groups: int = 1) -> NDArray[np.int64]:
+    """Do what :func:`pair_sums` does for each output channel, with the codes of :func:`weight_codes`; shape (O, 2)."""
+    return _sums(values, weight_scales(values), groups)
+
+
+def _sums(values: NDArray[Any], scales: NDArray[np.float32], groups: int) -> NDArray[np.int64]:
+    from mxquant.lowering._kernels import sums_of_pairs
+
     # A code without a partner is a sum too; one with a partner is no larger than its pair's.
-    return (
-        max(int(positive.max(initial=0)), int(codes.max(initial=0))),
-        min(int(negative.min(initial=0)), int(codes.min(initial=0))),
-    )
+    found = np.zeros((len(values), 2), np.int64)
+    sums_of_pairs(in_pairs(values, groups), scales, found)
+    return found
 
 
 def largest_safe_code(codes: NDArray[Any], groups: int = 1) -> int:
@@ -100,7 +120,16 @@ def largest_safe_code(codes: NDArray[Any], groups: int = 1) -> int:
     int
         From 128 to 255, and 255 for a 2D depthwise convolution, whose products are not added in pairs.
     """
-    positive, negative = pair_sums(codes, groups)
+    return _safe(*pair_sums(codes, groups))
+
+
+def safe_code_of_weights(values: NDArray[Any], groups: int = 1) -> int:
+    """Do what :func:`largest_safe_code` does, with the codes of :func:`weight_codes`."""
+    found = channel_pair_sums(values, groups)
+    return _safe(int(found[:, 0].max(initial=0)), int(found[:, 1].min(initial=0)))
+
+
+def _safe(positive: int, negative: int) -> int:
     return min(255, _LARGEST // max(positive, 1), _SMALLEST // min(negative, -1))
 
 
@@ -109,17 +138,18 @@ def weights_safe_at(codes: NDArray[Any], data_code: int, groups: int = 1) -> boo
     return largest_safe_code(codes, groups) >= data_code
 
 
-def _pairs(rows: NDArray[Any], channels: int, groups: int) -> Tuple[NDArray[Any], NDArray[Any]]:
-    """Return the first and the second of each pair, as views where possible.
+def in_pairs(values: NDArray[Any], groups: int = 1) -> NDArray[np.float32]:
+    """Return weights as float32, shape (O, I, K), in which [o, 2i, k] and [o, 2i + 1, k] are neighbours."""
+    parts = _in_pairs(values.reshape(len(values), values.shape[1], -1), values.shape, groups)
+    return np.ascontiguousarray(parts, np.float32)
 
-    `rows` has the shape of a weight, or of one output channel of it; `channels` is the number of all of them.
-    """
-    depthwise = groups == channels and rows.shape[1] == 1 and rows.ndim < 5
-    parts = rows.reshape(len(rows), rows.shape[1], -1)
-    if groups > 1 and rows.shape[1] % 2 and not depthwise:
-        parts = parts.transpose(0, 2, 1).reshape(len(rows), -1, 1)
-    even = parts.shape[1] // 2 * 2
-    return parts[:, 0:even:2], parts[:, 1:even:2]
+
+def _in_pairs(parts: NDArray[Any], shape: Tuple[int, ...], groups: int) -> NDArray[Any]:
+    """Return rows of weights, shape (..., I, K), so that neighbours follow each other along I."""
+    depthwise = groups == shape[0] and shape[1] == 1 and len(shape) < 5
+    if groups > 1 and shape[1] % 2 and not depthwise:
+        return parts.transpose(0, 2, 1).reshape(len(parts), -1, 1)
+    return parts
 
 
 def weight_codes(values: NDArray[Any]) -> NDArray[np.int8]:
@@ -145,6 +175,12 @@ def halved_weight_codes(values: NDArray[Any]) -> NDArray[np.int8]:
 
 def _codes(values: NDArray[Any], factor: np.float32) -> NDArray[np.int8]:
     rows = values.reshape(len(values), -1).astype(np.float32)
-    largest = np.abs(rows).max(axis=1, keepdims=True)
-    scales = np.float32(INT8_RANGE) / np.where(largest > _SMALLEST_WEIGHT, largest, np.float32(1))
+    scales = weight_scales(rows)[:, None]
     return np.clip(np.rint(rows * (scales * factor)), -128, 127).astype(np.int8).reshape(values.shape)
+
+
+def weight_scales(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the codes per weight of each output channel, shape (O,), as MXNet computes them."""
+    rows = values.reshape(len(values), -1)
+    largest = np.maximum(rows.max(axis=1), -rows.min(axis=1)).astype(np.float32)
+    return np.float32(INT8_RANGE) / np.where(largest > _SMALLEST_WEIGHT, largest, np.float32(1))
