@@ -13,22 +13,29 @@ EXTRAS = {
     "onnx": ["onnx", "onnxruntime"],
     "report": ["plotly", "jinja2"],
     "bench": ["matplotlib"],
+    "docs": ["mkdocs-material", "mkdocstrings[python]"],
     "dask": ["dask", "distributed"],
     # OpenCV 4.12 wants NumPy 2. Weights and images of the demo: example/requirements.txt.
     "example": ["opencv-python-headless<4.12"],
+    "examples-cv": ["gluoncv==0.10.5.post0", "opencv-python-headless<4.12"],
     # MXNet's own entropy calibration, to which ours is compared, asks for SciPy by names that 2.0 drops.
     "dev": [
+        "build",
         "hypothesis",
+        "jinja2",
         "mypy",
         "onnx",
         "onnxruntime",
         "openvino",
+        "plotly",
         "pytest>=7",
         "pytest-benchmark",
         "pytest-timeout",
         "ruff",
         "scikit-learn<1.6",
         "scipy<2",
+        "selenium",
+        "twine",
     ],
 }
 
@@ -40,7 +47,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["mxquant", "mxquant.*"]),
+    package_data={"mxquant": ["py.typed"], "mxquant.doctor": ["templates/*"]},
+    entry_points={"console_scripts": ["mxquant = mxquant.cli:main"]},
     python_requires=">=3.8,<3.12",
-    install_requires=["mxnet>=1.7,<1.10", "numpy>=1.20,<2", "numba>=0.53", "rich>=12"],
+    install_requires=["mxnet>=1.7,<1.10", "numpy>=1.20,<2", "numba>=0.53", "rich>=12", "typer>=0.9"],
     extras_require=EXTRAS,
 )

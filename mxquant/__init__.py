@@ -23,6 +23,7 @@ from mxquant import _compat
 from mxquant.version import __version__
 
 if TYPE_CHECKING:
+    from mxquant.calibration import calibrate
     from mxquant.errors import (
         CalibrationError,
         GraphError,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from mxquant.inspection import compare, sensitivity
     from mxquant.onnx_import.reader import OnnxNetwork, from_onnx
     from mxquant.onnx_model import OnnxModel
-    from mxquant.pipeline import calibrate, lower, make_plan, quantize
+    from mxquant.pipeline import lower, make_plan, quantize
     from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
     from mxquant.quantized_model import QuantizedModel, load
     from mxquant.stats import Histogram, Statistics
@@ -77,6 +78,7 @@ del _compat
 
 # Loaded when first used, so that importing mxquant costs little more than importing MXNet.
 _MODULES = {
+    "calibration": ("calibrate",),
     "errors": (
         "CalibrationError",
         "GraphError",
@@ -92,7 +94,7 @@ _MODULES = {
     "inspection": ("compare", "sensitivity"),
     "onnx_import.reader": ("OnnxNetwork", "from_onnx"),
     "onnx_model": ("OnnxModel",),
-    "pipeline": ("calibrate", "lower", "make_plan", "quantize"),
+    "pipeline": ("lower", "make_plan", "quantize"),
     "plan": ("LayerPlan", "QuantPlan", "TensorPlan"),
     "quantized_model": ("QuantizedModel", "load"),
     "stats": ("Histogram", "Statistics"),

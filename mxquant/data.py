@@ -26,7 +26,7 @@ from mxquant.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Batch", "Sample", "batches", "peek"]
+__all__ = ["Batch", "Sample", "batches", "cut", "peek"]
 
 _BATCH_OF_ARRAY = 32
 _BYTES_KEPT = 80e6
@@ -75,6 +75,14 @@ class Sample:
             self.full = missing <= batch.size
             yield batch
 
+    def fill(self, stream: Iterable[Batch]) -> None:
+        """Take examples from a stream until there are enough; raise InputError if it has none."""
+        for _ in self.of(stream):
+            if self.full:
+                return
+        if not self.parts:
+            raise InputError("the data hold no examples; pass at least one")
+
     @property
     def arrays(self) -> Dict[str, NDArray[Any]]:
         """The examples by name of the input."""
@@ -114,7 +122,7 @@ def batches(data: Any, inputs: Sequence[str], num_examples: Optional[int] = None
     seen = 0
     for batch in _read(data, list(inputs)):
         left = None if num_examples is None else int(num_examples) - seen
-        batch = batch if left is None else _cut(batch, left)
+        batch = batch if left is None else cut(batch, 0, left)
         seen += batch.size
         if batch.size:
             yield batch
@@ -216,7 +224,7 @@ def _from_data_batch(item: Any, inputs: List[str], names: Sequence[str]) -> Batc
             "give data_names"
         )
     batch = _named(inputs, [_array(value, name) for name, value in zip(inputs, chosen)])
-    return _cut(batch, batch.size - (item.pad or 0))
+    return cut(batch, 0, batch.size - (item.pad or 0))
 
 
 def _named(inputs: List[str], values: List[NDArray[Any]]) -> Batch:
@@ -229,13 +237,15 @@ def _named(inputs: List[str], values: List[NDArray[Any]]) -> Batch:
     return Batch(dict(zip(inputs, values)), size)
 
 
-def _cut(batch: Batch, size: int) -> Batch:
-    if size >= batch.size:
+def cut(batch: Batch, begin: int, end: int) -> Batch:
+    """Return the examples from `begin` to `end` - 1 of a batch."""
+    if begin <= 0 and end >= batch.size:
         return batch
     arrays: Dict[str, NDArray[Any]] = {
-        name: value[:size] if value.ndim and len(value) == batch.size else value for name, value in batch.arrays.items()
+        name: value[begin:end] if value.ndim and len(value) == batch.size else value
+        for name, value in batch.arrays.items()
     }
-    return Batch(arrays, size)
+    return Batch(arrays, min(end, batch.size) - begin)
 
 
 def _is_array(value: Any) -> bool:

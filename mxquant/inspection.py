@@ -8,13 +8,14 @@ from mxquant import model as models
 from mxquant.analysis.compare import compare_networks
 from mxquant.analysis.comparison import Comparison
 from mxquant.analysis.sensitivity import Sensitivity, measure
+from mxquant.calibration import collect
 from mxquant.data import Sample, batches, peek
 from mxquant.errors import InputError
 from mxquant.graph import Network
 from mxquant.mxnet_bridge import graph_of, numpy_params
-from mxquant.pipeline import AUTO_EXAMPLES, check_plan, collect, examples_of, plan_loaded
+from mxquant.pipeline import AUTO_EXAMPLES, check_plan, examples_of, plan_loaded
 from mxquant.plan import QuantPlan
-from mxquant.progress import progress_bar
+from mxquant.progress import Progress, progress_bar, reporting
 from mxquant.quantized_model import QuantizedModel
 
 __all__ = ["compare", "sensitivity"]
@@ -30,6 +31,7 @@ def sensitivity(
     label_names: Optional[Sequence[str]] = None,
     num_calib_examples: Optional[int] = None,
     target: str = "onednn",
+    progress: Progress = False,
     **options: Any,
 ) -> Sensitivity:
     """Measure what each layer loses in int8, with its weights, its activations, and both.
@@ -44,6 +46,8 @@ def sensitivity(
         As for :func:`calibrate`.
     target, **options
         As for :func:`make_plan`.
+    progress : bool or callable
+        As for :func:`calibrate`.
 
     Returns
     -------
@@ -58,11 +62,12 @@ def sensitivity(
     example, data = peek(data)
     model = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
     sample = Sample(AUTO_EXAMPLES)
-    statistics = collect(model, data, num_calib_examples, sample=sample, target=target)
-    plan = plan_loaded(model, statistics, target, options)
-    count = sum(layer.precision == "int8" for layer in plan.layers.values())
-    with progress_bar("measuring layers", count) as progress:
-        return measure(model.canonical.network, plan, sample.arrays, progress)
+    with reporting(progress):
+        statistics = collect(model, data, num_calib_examples, sample=sample, target=target)
+        plan = plan_loaded(model, statistics, target, options)
+        count = sum(layer.precision == "int8" for layer in plan.layers.values())
+        with progress_bar("measuring layers", count) as report:
+            return measure(model.canonical.network, plan, sample.arrays, report)
 
 
 def compare(
@@ -75,6 +80,7 @@ def compare(
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
     num_examples: int = AUTO_EXAMPLES,
+    progress: Progress = False,
 ) -> Comparison:
     """Compare an int8 network, layer by layer, with the fp32 network.
 
@@ -90,6 +96,8 @@ def compare(
         As for :func:`calibrate`.
     num_examples : int
         How many of the first examples to use at most.
+    progress : bool or callable
+        As for :func:`calibrate`.
 
     Returns
     -------
@@ -112,14 +120,9 @@ def compare(
     if num_examples < 1:
         raise InputError(f"num_examples is {num_examples}, expected at least 1")
     sample = Sample(num_examples)
-    for _ in sample.of(batches(data, loaded.inputs)):
-        if sample.full:
-            break
-    if not sample.kept:
-        raise InputError("data hold no examples; compare needs at least one")
+    sample.fill(batches(data, loaded.inputs))
     int8 = None
     if isinstance(model, QuantizedModel):
         int8 = Network(graph_of(model.symbol), {**numpy_params(model.arg_params), **numpy_params(model.aux_params)})
-    count = len(plan.layers)
-    with progress_bar("comparing layers", count) as progress:
-        return compare_networks(loaded.canonical.network, plan, examples_of(loaded, sample), int8, progress)
+    with reporting(progress), progress_bar("comparing layers", len(plan.layers)) as report:
+        return compare_networks(loaded.canonical.network, plan, examples_of(loaded, sample), int8, report)

@@ -8,13 +8,13 @@ calls say of their arguments.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple, Union
 
 from mxquant import model as models
-from mxquant._compat import mx
 from mxquant.accuracy.bias_correction import channel_axes, correct_biases
 from mxquant.accuracy.equalization import EQUALIZED, equalize
 from mxquant.accuracy.goal import Goal
@@ -22,129 +22,32 @@ from mxquant.accuracy.mixing import Mixing
 from mxquant.accuracy.presets import EXAMPLES, Candidate, Improved, divide, improve, number_of_trials, takes_any_batch
 from mxquant.accuracy.thresholds import choose_methods
 from mxquant.analysis.slower import slower_layers
+from mxquant.calibration import collect
 from mxquant.data import Batch, Sample, batches, peek
 from mxquant.errors import InputError, PlanError, StatisticsError
 from mxquant.graph import Network
-from mxquant.lowering.cudnn import CuDNN
 from mxquant.lowering.isa import detect
 from mxquant.lowering.onednn import OneDNN
 from mxquant.lowering.onnx_qdq import OnnxQDQ
 from mxquant.lowering.simulate import SIMULATE, simulate
-from mxquant.lowering.target import Target
-from mxquant.mxnet_bridge import context, split_params, symbol_of
+from mxquant.mxnet_bridge import split_params, symbol_of
 from mxquant.onnx_model import OnnxModel, Shape, named_shapes, onnx_model
 from mxquant.plan import QuantPlan
 from mxquant.planner import PlanOptions
 from mxquant.planner import make_plan as plan_network
-from mxquant.progress import progress_bar
+from mxquant.progress import Progress, progress_bar, reporting
 from mxquant.quantized_model import QuantizedModel
 from mxquant.stats import HistogramCollector, Statistics
 from mxquant.stats.runner import run
+from mxquant.targets import target_named, target_of
 from mxquant.thresholds import METHODS
-from mxquant.version import __version__
 
-__all__ = [
-    "TARGETS",
-    "calibrate",
-    "collect",
-    "lower",
-    "make_plan",
-    "quantize",
-    "quantize_loaded",
-    "target_of",
-]
+__all__ = ["lower", "make_plan", "quantize", "quantize_loaded"]
 
-TARGETS: Mapping[str, Target] = {target.name: target for target in (OneDNN(), OnnxQDQ(), CuDNN())}
+_log = logging.getLogger(__name__)
 
 # How many examples the choice of a threshold for each tensor looks at.
 AUTO_EXAMPLES = 16
-
-
-def calibrate(
-    net: Any,
-    data: Any,
-    *,
-    arg_params: Optional[Mapping[str, Any]] = None,
-    aux_params: Optional[Mapping[str, Any]] = None,
-    data_names: Optional[Sequence[str]] = None,
-    label_names: Optional[Sequence[str]] = None,
-    num_calib_examples: Optional[int] = None,
-    ctx: Any = None,
-    nonfinite: str = "raise",
-    target: Optional[str] = None,
-) -> Statistics:
-    """Run the fp32 network on data and collect a histogram of every tensor.
-
-    Parameters
-    ----------
-    net : Symbol, HybridBlock, str or Path
-        The fp32 network.
-    data : DataIter, DataLoader, array, or iterable of arrays, tuples, dictionaries or DataBatch
-        Calibration examples, preprocessed as for inference; see :mod:`mxquant.data`.
-    arg_params, aux_params : mapping of str to NDArray, optional
-        Parameters, where `net` is a Symbol.
-    data_names, label_names : sequence of str, optional
-        Names of the inputs; by default every variable without a value, labels being those that end in 'label'.
-    num_calib_examples : int, optional
-        How many examples to use, exactly; default: all.
-    ctx : mxnet.Context, optional
-        Where to run; default: the CPU.
-    nonfinite : {'raise', 'ignore'}
-        What to do about NaN and infinities in a tensor: stop, or count them and leave them out.
-    target : str, optional
-        Collect only what this target needs, which takes less time; default: what any target needs.
-
-    Returns
-    -------
-    Statistics
-        By tensor name of the user's network; can be saved, merged with ``+``, and used for any target.
-
-    Raises
-    ------
-    InputError
-        If the network or the data cannot be read, or do not fit each other.
-    NonFiniteError
-        If a tensor holds NaN or infinities.
-    CalibrationError
-        If a forward pass fails.
-    """
-    example, data = peek(data)
-    model = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
-    return collect(model, data, num_calib_examples, ctx, nonfinite, target=target)
-
-
-def collect(
-    model: models.Model,
-    data: Any,
-    num_examples: Optional[int] = None,
-    ctx: Any = None,
-    nonfinite: str = "raise",
-    sample: Optional[Sample] = None,
-    target: Optional[str] = None,
-) -> Statistics:
-    """Do what :func:`calibrate` does, with a network that is loaded already; keep the examples that `sample` wants."""
-    targets = list(TARGETS.values()) if target is None else [_target(target)]
-    canonical = model.canonical.network
-    collector = HistogramCollector(nonfinite, channel_axes(canonical))
-    with progress_bar("calibrating", num_examples) as progress:
-        stream = batches(data, model.inputs, num_examples)
-        stream = stream if sample is None else sample.of(stream)
-        examples, count = run(canonical, stream, collector, ctx, progress, _observed(canonical, targets))
-    return Statistics(
-        collector.histograms,
-        network=model.digest,
-        num_examples=examples,
-        num_batches=count,
-        mxquant_version=__version__,
-        mxnet_version=mx.__version__,
-        channel_sums=collector.channel_sums,
-    )
-
-
-def _observed(network: Network, targets: Sequence[Target]) -> FrozenSet[str]:
-    """Return what one of the targets needs, and what the network returns, which shows NaN and infinities."""
-    outputs = {tensor.name for tensor in network.graph.outputs}
-    return frozenset(outputs).union(*(target.observed(network) for target in targets))
 
 
 def make_plan(
@@ -187,7 +90,9 @@ def make_plan(
         If the statistics are of another network.
     """
     model = models.load(net, arg_params, aux_params, data_names, label_names)
-    return plan_loaded(model, statistics, target, options)
+    plan = plan_loaded(model, statistics, target, options)
+    _log_decisions(plan)
+    return plan
 
 
 def plan_loaded(
@@ -197,7 +102,7 @@ def plan_loaded(
     if unknown:
         raise InputError(f"unknown option '{unknown[0]}'; known are {', '.join(PlanOptions.__dataclass_fields__)}")
     _check_statistics(model, statistics)
-    return plan_network(model.canonical, model.digest, statistics, _target(target), PlanOptions(**options))
+    return plan_network(model.canonical, model.digest, statistics, target_named(target), PlanOptions(**options))
 
 
 def _check_statistics(model: models.Model, statistics: Optional[Statistics]) -> None:
@@ -304,11 +209,21 @@ def _emit(
     shapes: Optional[Mapping[str, Shape]] = None,
 ) -> Union[QuantizedModel, OnnxModel]:
     """Return the int8 form of a canonical network, which may have other weights than that of `model`."""
+    _log_decisions(plan)
     if target == SIMULATE:
         return _quantized(model, simulate(canonical, plan), plan, simulated=True)
     if plan.target == OnnxQDQ.name:
         return onnx_model(canonical, model.digest, plan, shapes if shapes is not None else named_shapes(model, None))
-    return _quantized(model, _target(plan.target).lower(canonical, plan), plan)
+    return _quantized(model, target_named(plan.target).lower(canonical, plan), plan)
+
+
+def _log_decisions(plan: QuantPlan) -> None:
+    int8 = sum(layer.precision == "int8" for layer in plan.layers.values())
+    _log.info("%d of %d layers in int8 for '%s'", int8, len(plan.layers), plan.target)
+    for layer in plan.layers.values():
+        _log.debug("layer '%s' (%s): %s, %s", layer.name, layer.op, layer.precision, layer.reason)
+    for tensor in plan.tensors.values():
+        _log.debug("tensor '%s': %s, threshold %s, %s", tensor.name, tensor.dtype, tensor.threshold, tensor.reason)
 
 
 def _quantized(model: models.Model, network: Network, plan: QuantPlan, simulated: bool = False) -> QuantizedModel:
@@ -337,6 +252,8 @@ def quantize(
     max_drop: Optional[float] = None,
     checkpoint: Optional[Union[str, Path]] = None,
     never_slower: bool = False,
+    statistics: Optional[Statistics] = None,
+    progress: Progress = False,
     **options: Any,
 ) -> Union[QuantizedModel, OnnxModel]:
     """Calibrate, plan, improve and lower in one call.
@@ -362,6 +279,10 @@ def quantize(
     never_slower : bool
         Whether to leave layers in float32 that are faster so on this machine, measured with the first batch; see
         :mod:`mxquant.analysis.slower`. Such a plan may differ from one run to the next.
+    statistics : Statistics, optional
+        Of a calibration of this network; the first of `data` are then all that is looked at. Default: calibrate.
+    progress : bool or callable
+        As for :func:`calibrate`.
     target : str, optional
         As for :func:`make_plan`. Default: 'cudnn' if `ctx` is a GPU, else 'onednn'.
     **options
@@ -399,15 +320,20 @@ def quantize(
     goal = Goal.of(metric, max_drop) if metric is not None or max_drop is not None else None
     wanted = AUTO_EXAMPLES if method == "auto" or goal is not None or never_slower else 1
     sample = Sample(max(EXAMPLES[accuracy], wanted))
-    statistics = collect(model, data, num_calib_examples, ctx, nonfinite, sample, target)
-    inputs = examples_of(model, sample)
-    shapes = {name: value.shape for name, value in sample.parts[0].items()}
-    if never_slower:
-        options = {**options, "float32_layers": _slower(model, statistics, options, target, sample.parts[0])}
-    improved = _improved(model, statistics, options, target, accuracy, inputs)
-    if goal is None:
-        return _emit(model, improved.network, improved.candidate.plan, shapes=shapes)
-    return _mixed(model, improved, goal, options, inputs, shapes, checkpoint)
+    with reporting(progress):
+        if statistics is None:
+            statistics = collect(model, data, num_calib_examples, ctx, nonfinite, sample, target)
+        else:
+            _check_statistics(model, statistics)
+            sample.fill(batches(data, model.inputs, num_calib_examples))
+        inputs = examples_of(model, sample)
+        shapes = {name: value.shape for name, value in sample.parts[0].items()}
+        if never_slower:
+            options = {**options, "float32_layers": _slower(model, statistics, options, target, sample.parts[0])}
+        improved = _improved(model, statistics, options, target, accuracy, inputs)
+        if goal is None:
+            return _emit(model, improved.network, improved.candidate.plan, shapes=shapes)
+        return _mixed(model, improved, goal, options, inputs, shapes, checkpoint)
 
 
 def _check_measurable(target: str, isa: Optional[str]) -> None:
@@ -430,7 +356,7 @@ def _slower(
         return plan_loaded(model, statistics, target, chosen)
 
     with progress_bar("timing layers", None):
-        return {**given, **slower_layers(network, planned, partial(_target(target).lower, network), inputs)}
+        return {**given, **slower_layers(network, planned, partial(target_named(target).lower, network), inputs)}
 
 
 def examples_of(model: models.Model, sample: Sample) -> Mapping[str, Any]:
@@ -495,7 +421,7 @@ def _equalized(
     )
     canonical = replace(model.canonical, network=network)
     chosen = PlanOptions(**_as_in(plan, options))
-    again = plan_network(canonical, model.digest, renewed, _target(target), chosen)
+    again = plan_network(canonical, model.digest, renewed, target_named(target), chosen)
     return [Candidate(network, again, renewed, EQUALIZED)]
 
 
@@ -522,7 +448,7 @@ def _mixed(
 
     def planned(float32: FrozenSet[str]) -> QuantPlan:
         chosen = PlanOptions(**{**fixed, "exclude_layers": (*excluded, *sorted(float32))})
-        made = plan_network(canonical, model.digest, statistics, _target(plan.target), chosen)
+        made = plan_network(canonical, model.digest, statistics, target_named(plan.target), chosen)
         return replace(made, settings={**made.settings, **plan.settings})
 
     def block(weights: Network, chosen: Optional[QuantPlan]) -> Any:
@@ -560,14 +486,3 @@ def _plans(
         usual = PlanOptions.method
         return [make(usual, {}), *(make(method, {}) for method in METHODS if method != usual), auto]
     return [plan_loaded(model, statistics, target, options)]
-
-
-def target_of(ctx: Any) -> str:
-    """Return the name of MXNet's target for a context; raise InputError for a GPU that is not there."""
-    return CuDNN.name if context(ctx).device_type == "gpu" else OneDNN.name
-
-
-def _target(name: str) -> Target:
-    if name not in TARGETS:
-        raise InputError(f"target is {name!r}, expected one of {', '.join(map(repr, TARGETS))}")
-    return TARGETS[name]

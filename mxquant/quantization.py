@@ -19,6 +19,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from mxquant import model as models
 from mxquant import pipeline
 from mxquant._compat import mx
+from mxquant.calibration import collect
 from mxquant.data import batches, peek
 from mxquant.errors import InputError
 from mxquant.lowering.onednn import OneDNN
@@ -27,6 +28,7 @@ from mxquant.mxnet_bridge import context, symbol_of
 from mxquant.quantized_model import QuantizedModel
 from mxquant.stats.linear_histogram import combine_histogram
 from mxquant.stats.runner import run_monitored
+from mxquant.targets import target_of
 from mxquant.thresholds.entropy import _get_optimal_threshold, _smooth_distribution  # noqa: F401
 
 __all__ = [
@@ -113,7 +115,7 @@ def quantize_model(
     CalibrationError
         If a forward pass fails.
     """
-    target = pipeline.target_of(ctx)
+    target = target_of(ctx)
     options = _options(
         calib_mode, excluded_sym_names, excluded_op_names, quantized_dtype, quantize_mode, quantize_granularity
     )
@@ -343,7 +345,7 @@ def quantize_net_v2(
     CalibrationError
         If a forward pass fails.
     """
-    target = pipeline.target_of(ctx)
+    target = target_of(ctx)
     if calib_mode == "customize" and LayerOutputCollector is None:
         raise InputError("LayerOutputCollector: calib_mode='customize' needs one")
     options = _options(
@@ -368,7 +370,7 @@ def quantize_net_v2(
         run_monitored(source.network, stream, collector.collect)
         _, statistics = statistics_of(collector)
     elif options["method"] is not None:
-        statistics = pipeline.collect(model, data, num_calib_examples, target=target)
+        statistics = collect(model, data, num_calib_examples, target=target)
     quantized = pipeline.quantize_loaded(model, statistics, target, options)
     _report(logger, quantized)
     return quantized.as_block(ctx)

@@ -58,7 +58,7 @@ def test_what_it_needs():
     needed = requirements()
     assert needed["mxnet"] == {">=1.7", "<1.10"}
     assert needed["numpy"] == {">=1.20", "<2"}
-    assert set(needed) == {"mxnet", "numba", "numpy", "rich"}
+    assert set(needed) == {"mxnet", "numba", "numpy", "rich", "typer"}
 
 
 def test_on_which_python_it_runs():
@@ -67,7 +67,7 @@ def test_on_which_python_it_runs():
 
 def test_its_extras():
     extras = set(importlib.metadata.metadata("mxquant").get_all("Provides-Extra"))
-    assert extras == {"onnx", "report", "bench", "dask", "example", "dev"}
+    assert extras == {"onnx", "report", "bench", "dask", "docs", "example", "examples-cv", "dev"}
 
 
 def test_every_folder_with_modules_is_a_package():

@@ -11,7 +11,7 @@ import pytest
 import mxquant
 from mxquant import CalibrationError, InputError, NonFiniteError, PlanError, StatisticsError
 from mxquant._compat import mx
-from mxquant.pipeline import TARGETS
+from mxquant.targets import TARGETS
 from tests.networks import conv, dense, forward, images, random_params, relu
 
 SHAPE = (8, 3, 8, 8)

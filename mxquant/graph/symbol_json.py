@@ -76,7 +76,8 @@ def dumps(graph: Graph) -> str:
         If the graph breaks an invariant.
     """
     graph.verify()
-    return json.dumps(_write(graph))
+    # A graph that was built, not read, says nothing of versions.
+    return json.dumps({"attrs": {"mxnet_version": ["int", _MXNET]}, **_write(graph)})
 
 
 def _read(document: Mapping[str, Any]) -> Graph:
@@ -109,6 +110,7 @@ def _read(document: Mapping[str, Any]) -> Graph:
     return Graph(nodes, outputs, attrs)
 
 
+_MXNET = 10901
 _STRUCTURE = ("nodes", "arg_nodes", "node_row_ptr", "heads")
 
 

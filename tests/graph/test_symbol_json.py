@@ -9,7 +9,7 @@ import pytest
 
 from mxquant._compat import mx
 from mxquant.errors import GraphError
-from mxquant.graph import symbol_json
+from mxquant.graph import Graph, Node, symbol_json
 from mxquant.mxnet_bridge import backend_symbol, graph_of, symbol_of
 from tests.networks import ZOO, conv, dense, relu, vision
 
@@ -84,3 +84,9 @@ def test_an_operator_that_mxnet_does_not_know_is_named() -> None:
     graph.find("relu").op = "NoSuchOperator"
     with pytest.raises(GraphError, match="NoSuchOperator"):
         symbol_of(graph)
+
+
+def test_a_graph_that_was_built_is_not_taken_for_one_of_version_08() -> None:
+    data = Node("null", "data")
+    text = symbol_json.dumps(Graph([data], [data.output]))
+    assert json.loads(text)["attrs"] == {"mxnet_version": ["int", 10901]}
