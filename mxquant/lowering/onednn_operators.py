@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from typing import Callable, Dict, Optional, Union
 
-import numpy as np
-
 from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_bool, read_int, read_tuple
+from mxquant.lowering.refusals import parameter_refusal
 from mxquant.lowering.target import Int8Operator
 
 __all__ = ["OPERATORS", "describe"]
@@ -45,7 +44,7 @@ def describe(network: Network, node: Node, calibrated: bool) -> Answer:
 
 def _convolution(network: Network, node: Node, calibrated: bool) -> Answer:
     inner = _inner(node, "Convolution")
-    refusal = _weight_refusal(network, node, 1) or _layout_refusal(inner)
+    refusal = parameter_refusal(network, node.inputs[1]) or _layout_refusal(inner)
     if refusal:
         return refusal
     with_bias = not read_bool(inner, "no_bias", False)
@@ -85,7 +84,7 @@ def _fully_connected(network: Network, node: Node, calibrated: bool) -> Answer:
     with_bias = not read_bool(inner, "no_bias", False)
     parameters = (1, 2) if with_bias else (1,)
     for slot in parameters:
-        refusal = _weight_refusal(network, node, slot)
+        refusal = parameter_refusal(network, node.inputs[slot])
         if refusal:
             return refusal
     if with_bias and not calibrated and network.params[node.inputs[2].node.name].any():
@@ -189,7 +188,7 @@ def _multiply(network: Network, node: Node, calibrated: bool) -> Answer:
 
 
 def _embedding(network: Network, node: Node, calibrated: bool) -> Answer:
-    refusal = _weight_refusal(network, node, 1)
+    refusal = parameter_refusal(network, node.inputs[1])
     if refusal:
         return refusal
     if node.attrs.get("dtype", "float32") != "float32":
@@ -224,16 +223,6 @@ def _activation(node: Node) -> Optional[str]:
     if last.op in ("Convolution", "FullyConnected", "BatchNorm", "elemwise_add"):
         return None
     return last.attrs.get("act_type", last.op) if last.op == "Activation" else last.op
-
-
-def _weight_refusal(network: Network, node: Node, slot: int) -> Optional[str]:
-    tensor = node.inputs[slot]
-    value = network.params.get(tensor.node.name) if tensor.node.is_variable else None
-    if value is None:
-        return f"its weight '{tensor.name}' is computed or fed at run time; MXNet quantizes weights only once"
-    if value.dtype != np.float32:
-        return f"its weight '{tensor.name}' is {value.dtype}, expected float32"
-    return None
 
 
 def _layout_refusal(node: Node) -> Optional[str]:
