@@ -85,7 +85,9 @@ def calibrate(
     example, data = peek(data)
     model = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
     with reporting(progress):
-        return collect(model, data, num_calib_examples, ctx, nonfinite, target=target, checkpoint=checkpoint)
+        return collect(
+            model, data, num_calib_examples, ctx, nonfinite, target=target, checkpoint=checkpoint, take_params=True
+        )
 
 
 def collect(
@@ -97,14 +99,19 @@ def collect(
     sample: Optional[Sample] = None,
     target: Optional[str] = None,
     checkpoint: Optional[Union[str, Path]] = None,
+    take_params: bool = False,
 ) -> Statistics:
-    """Do what :func:`calibrate` does, with a network that is loaded already; keep the examples that `sample` wants."""
+    """Do what :func:`calibrate` does, with a network that is loaded already.
+
+    Examples that `sample` wants are kept. With `take_params` the model has no parameters afterwards.
+    """
     canonical = model.canonical.network
     targets = list(TARGETS.values()) if target is None else [target_named(target)]
     collector = HistogramCollector(nonfinite, channel_axes(canonical))
     stream = batches(data, model.inputs, num_examples)
     stream = stream if sample is None else sample.of(stream)
-    forward = partial(run, canonical, collector=collector, ctx=ctx, tensors=_observed(canonical, targets))
+    observed = _observed(canonical, targets)
+    forward = partial(run, canonical, collector=collector, ctx=ctx, tensors=observed, take_params=take_params)
 
     def statistics(examples: int, count: int) -> Statistics:
         return Statistics(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Dict, Iterator, Mapping, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, Mapping, Sequence, Tuple
 
 import numpy as np
 
@@ -117,17 +117,25 @@ def numpy_params(params: Mapping[str, Any], role: str = "params") -> Dict[str, N
     return arrays
 
 
-def split_params(network: Network, symbol: Any) -> Tuple[Dict[str, Any], Dict[str, Any]]:
-    """Return a network's parameters as MXNet wants them: arguments, and auxiliary states, as NDArrays on the CPU."""
-    args, auxiliary = (
-        {
-            name: mx.nd.array(network.params[name], dtype=network.params[name].dtype)
-            for name in names
-            if name in network.params
-        }
-        for names in (symbol.list_arguments(), symbol.list_auxiliary_states())
-    )
-    return args, auxiliary
+def split_params(network: Network, symbol: Any, take: bool = False) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+    """Return a network's parameters as MXNet wants them: arguments, and auxiliary states, as NDArrays on the CPU.
+
+    With `take` they are taken out of the network one after the other, so that there are never two copies of all.
+    """
+
+    def moved(names: Sequence[str]) -> Dict[str, Any]:
+        params: Any = network.params
+        found: Dict[str, Any] = {}
+        for name in names:
+            if name in params:
+                value = params[name]
+                found[name] = mx.nd.array(value, dtype=value.dtype)
+                if take:
+                    found[name].wait_to_read()
+                    del params[name], value
+        return found
+
+    return moved(symbol.list_arguments()), moved(symbol.list_auxiliary_states())
 
 
 def context(ctx: Any) -> Any:

@@ -39,6 +39,7 @@ def run(
     ctx: Any = None,
     progress: Optional[Callable[[int], None]] = None,
     tensors: Optional[Container[str]] = None,
+    take_params: bool = False,
 ) -> Tuple[int, int]:
     """Run every batch through the network and hand its tensors to the collector.
 
@@ -56,6 +57,8 @@ def run(
         Called with the number of examples seen, after each batch.
     tensors : container of str, optional
         Names of the tensors to observe; default: every float32 input and output of an operator.
+    take_params : bool
+        Whether the parameters may be taken out of `network`, so that there is no second copy of them.
 
     Returns
     -------
@@ -71,7 +74,7 @@ def run(
     InputError
         If a batch does not fit the network, or there is none.
     """
-    session = _Session(network, collector, context(ctx), tensors)
+    session = _Session(network, collector, context(ctx), tensors, take_params=take_params)
     return _feed(session, batches, progress)
 
 
@@ -134,6 +137,7 @@ class _Session:
     ctx: Any
     tensors: Optional[Container[str]] = None
     callback: Optional[Callable[[Any, Any], None]] = None
+    take_params: bool = False
     executors: Dict[Shapes, Any] = field(default_factory=dict)
     failure: Optional[BaseException] = None
     buffer: Any = None
@@ -141,7 +145,8 @@ class _Session:
     def __post_init__(self) -> None:
         graph = self.network.graph
         self.symbol = symbol_of(graph)
-        args, aux = split_params(self.network, self.symbol)
+        self.inputs = [node.name for node in self.network.inputs]
+        args, aux = split_params(self.network, self.symbol, self.take_params)
         self.args = {name: value.as_in_context(self.ctx) for name, value in args.items()}
         self.aux = {name: value.as_in_context(self.ctx) for name, value in aux.items()}
         self.names = _reported_names(graph, self.symbol)
@@ -185,7 +190,7 @@ class _Session:
             for name, value in inputs.items():
                 value.copyto(executor.arg_dict[name])
             return executor
-        missing = [node.name for node in self.network.inputs if node.name not in inputs]
+        missing = [name for name in self.inputs if name not in inputs]
         args = {**self.args, **inputs, **self._labels(missing, dict(shapes))}
         with environment(MXNET_SUBGRAPH_BACKEND="default", MXNET_SUBGRAPH_VERBOSE="0"):
             try:

@@ -194,3 +194,14 @@ def test_a_callback_of_the_users_own_sees_the_network_unfused() -> None:
 
     run_monitored(network, batches(images(*SHAPE), ("data",)), callback)
     assert {"data", "conv_output", "act_output"} <= set(names)
+
+
+def test_parameters_can_be_taken_so_that_there_is_no_second_copy() -> None:
+    symbol = mx.sym.SoftmaxOutput(dense(relu(conv(data, "conv"), "act"), "fc"), name="softmax")
+    found = []
+    for take in (False, True):
+        network, collector = network_of(symbol, *random_params(symbol, data=SHAPE)), HistogramCollector()
+        run(network, batches([images(*SHAPE)] * 2, ("data",)), collector, take_params=take)
+        found.append(collector.histograms)
+        assert bool(network.params) != take
+    assert found[0] == found[1]
