@@ -1,0 +1,104 @@
+"""From a function of option groups to a command.
+
+A command is a function whose parameters are frozen dataclasses with fields of :func:`mxquant.cli.options.option`, one
+of them :class:`~mxquant.cli.options.Common`, and which returns a :class:`Result`. It computes and writes files; what is
+printed, and the exit code, are decided here alone.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from dataclasses import dataclass, fields
+from functools import wraps
+from typing import Any, Callable, Dict, List, Mapping, Tuple, Type, get_type_hints
+
+import typer
+
+from mxquant.cli.errors import Interrupted
+from mxquant.cli.options import Common, parameter_of
+from mxquant.cli.session import session
+from mxquant.cli.text import plain
+from mxquant.version import __version__
+
+__all__ = ["Result", "command"]
+
+UNMET = 1
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command has found.
+
+    Parameters
+    ----------
+    document : mapping of str
+        For a machine.
+    text : str
+        For a person.
+    unmet : tuple of str
+        Sentences, one for each target that is not reached.
+    """
+
+    document: Mapping[str, Any]
+    text: str
+    unmet: Tuple[str, ...] = ()
+
+
+def command(function: Callable[..., Result]) -> Callable[..., None]:
+    """Return a function with a flat list of options, as typer reads it.
+
+    Parameters
+    ----------
+    function : callable
+        The command.
+
+    Returns
+    -------
+    callable
+        It prints the result, and exits with 1 where a target is not reached.
+    """
+    groups: Dict[str, Type[Any]] = {name: hint for name, hint in get_type_hints(function).items() if name != "return"}
+    parameters: List[inspect.Parameter] = []
+    for group in groups.values():
+        hints = get_type_hints(group)
+        parameters += [
+            inspect.Parameter(
+                each.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=parameter_of(each),
+                annotation=hints[each.name],
+            )
+            for each in fields(group)
+        ]
+
+    @wraps(function)
+    def run(**values: Any) -> None:
+        arguments = {
+            name: group(**{each.name: values[each.name] for each in fields(group)}) for name, group in groups.items()
+        }
+        common = next(value for value in arguments.values() if isinstance(value, Common))
+        with session(common):
+            try:
+                result = function(**arguments)
+            except KeyboardInterrupt:
+                raise Interrupted("interrupted; nothing was written") from None
+        _show(function.__name__, result, common)
+        if result.unmet:
+            raise typer.Exit(UNMET)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    del run.__wrapped__  # else its signature would count
+    return run
+
+
+def _show(name: str, result: Result, common: Common) -> None:
+    if common.json:
+        document = {"command": name.strip("_"), "mxquant": __version__, **result.document}
+        print(json.dumps(plain(document), indent=2, allow_nan=False))
+    elif result.text:
+        print(result.text)
+    for sentence in result.unmet:
+        print(f"not reached: {sentence}", file=sys.stderr)

@@ -1,0 +1,75 @@
+"""``mxquant doctor``: a report on what int8 does to a network, and what to do about it.
+
+``--json``: ``verdict`` (a text), ``report`` (file), ``diagnosis`` (what ``Diagnosis.to_dict()`` of
+:mod:`mxquant.doctor` has).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Optional
+
+from mxquant.cli.command import Result, command
+from mxquant.cli.data import DataOptions
+from mxquant.cli.int8 import int8_of
+from mxquant.cli.network import NetworkOptions
+from mxquant.cli.options import Common, option
+from mxquant.cli.outputs import check_output
+from mxquant.cli.planning import PlanningOptions, Target
+from mxquant.cli.text import facts
+from mxquant.errors import InputError
+
+__all__ = ["EXAMPLES", "DoctorOptions", "doctor"]
+
+EXAMPLES = (
+    "mxquant doctor -m net -d images --preset imagenet -o report.html",
+    "mxquant doctor -m net --int8 net-int8 -d calib.npy -o report.html",
+)
+
+_EXAMPLES = 64
+
+
+@dataclass(frozen=True)
+class DoctorOptions:
+    """What is examined, and where the report goes."""
+
+    out: Path = field(metadata=option("--out", "-o", metavar="FILE", help="The report: one HTML file."))
+    int8: Optional[str] = field(
+        default=None,
+        metadata=option(
+            "--int8",
+            metavar="PREFIX[:EPOCH]",
+            help="What 'mxquant quantize' has written. Default: quantize, as the options below say.",
+        ),
+    )
+
+
+@command
+def doctor(
+    network: NetworkOptions, data: DataOptions, own: DoctorOptions, planning: PlanningOptions, common: Common
+) -> Result:
+    """Find out what int8 does to the network, and write a report."""
+    check_output(own.out)
+    options = planning.options
+    if planning.target is not Target.ONEDNN:
+        options["target"] = planning.target.value
+    if own.int8 is not None and options:
+        raise InputError("--int8 names a network that is quantized already; leave out how it is to be quantized")
+    from mxquant.doctor import diagnose
+
+    net = network.load()
+    examples = data.open(net, network).first(data.num_examples, _EXAMPLES)
+    diagnosis = diagnose(
+        net.symbol,
+        examples,
+        **net.params,
+        data_names=net.inputs,
+        int8=None if own.int8 is None else int8_of(net, own.int8),
+        num_examples=data.num_examples or _EXAMPLES,
+        progress=common.progress,
+        **options,
+    )
+    diagnosis.save(own.out)
+    document = {"verdict": diagnosis.verdict, "report": own.out, "diagnosis": diagnosis.to_dict()}
+    return Result(document, facts([("verdict", diagnosis.verdict), ("wrote", str(own.out))]))

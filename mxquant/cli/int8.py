@@ -1,0 +1,58 @@
+"""int8 networks and plans that commands read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Tuple
+
+from mxquant.errors import InputError, PlanError
+
+if TYPE_CHECKING:
+    from mxquant.cli.network import Net
+    from mxquant.plan import QuantPlan
+    from mxquant.quantized_model import QuantizedModel
+    from mxquant.stats import Statistics
+
+__all__ = ["int8_of", "plan_of", "prefix_and_epoch", "statistics_of"]
+
+
+def prefix_and_epoch(text: str) -> Tuple[str, int]:
+    """Return ``PREFIX[:EPOCH]`` as its two parts; the epoch is 0 by default."""
+    match = re.fullmatch(r"(.+):(\d+)", text)
+    return (match[1], int(match[2])) if match else (text, 0)
+
+
+def int8_of(net: Net, prefix: str) -> QuantizedModel:
+    """Read an int8 network that was made of `net`, from ``PREFIX[:EPOCH]``.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or was made of another network.
+    """
+    from mxquant.quantized_model import load
+
+    name, epoch = prefix_and_epoch(prefix)
+    if not Path(f"{name}-plan.json").is_file():
+        raise InputError(f"--int8: there is no file '{name}-plan.json', which 'mxquant quantize --out {name}' writes")
+    model = load(name, epoch)
+    if model.plan.network != net.digest:
+        raise PlanError(f"--int8: '{name}' was made of another network than '{net.title}'; quantize it again")
+    return model
+
+
+def plan_of(path: Path) -> QuantPlan:
+    """Read a plan; raises PlanError."""
+    from mxquant.plan import QuantPlan
+
+    return QuantPlan.load(path)
+
+
+def statistics_of(net: Net, path: Path) -> Statistics:
+    """Read statistics of `net`; raises StatisticsError."""
+    from mxquant.stats import Statistics
+
+    if not path.is_file():
+        raise InputError(f"--statistics: there is no file '{path}'")
+    return Statistics.load(path, net.digest)

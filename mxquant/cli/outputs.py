@@ -1,0 +1,37 @@
+"""Whether an output can be written, before the work that it is to hold is done."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Optional, Union
+
+from mxquant.errors import InputError
+
+__all__ = ["check_output"]
+
+
+def check_output(path: Optional[Union[str, Path]], option: str = "--out") -> None:
+    """Refuse a file that could not be written; the beginning of file names is checked as a file.
+
+    Parameters
+    ----------
+    path : str, Path or None
+        Where something is to be written; None for nowhere.
+    option : str
+        How the user has named it.
+
+    Raises
+    ------
+    InputError
+        If its folder is not there or not writable, or it is a folder itself.
+    """
+    if path is None:
+        return
+    folder = Path(path).parent
+    if str(path).endswith(("/", os.sep)) or (isinstance(path, Path) and path.is_dir()):
+        raise InputError(f"{option}: '{path}' is a folder, expected a file")
+    if not folder.is_dir():
+        raise InputError(f"{option}: there is no folder '{folder}'")
+    if not os.access(str(folder), os.W_OK):
+        raise InputError(f"{option}: nothing can be written to the folder '{folder}'")
