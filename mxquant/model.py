@@ -148,7 +148,7 @@ def read(
 def _load_symbol(path: str) -> Any:
     try:
         return mx.sym.load(path)
-    except mx.MXNetError as error:
+    except (mx.MXNetError, UnicodeDecodeError) as error:
         raise GraphError(f"cannot read the symbol '{path}': {first_line(error)}") from error
 
 

@@ -137,9 +137,10 @@ def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "net-0000.params").write_bytes(b"no parameters")
     with pytest.raises(InputError, match="cannot read the parameters '.*net-0000.params'"):
         models.load(prefix)
-    (tmp_path / "net-symbol.json").write_text("{}")
-    with pytest.raises(GraphError, match="cannot read the symbol '.*net-symbol.json'"):
-        models.load(prefix)
+    for content in (b"{}", b"\xff\xfe no text"):
+        (tmp_path / "net-symbol.json").write_bytes(content)
+        with pytest.raises(GraphError, match="cannot read the symbol '.*net-symbol.json'"):
+            models.load(prefix)
     mx.nd.save(str(tmp_path / "list-0000.params"), [mx.nd.zeros(1)])
     with pytest.raises(InputError, match="holds arrays without names"):
         models.load_params(str(tmp_path / "list-0000.params"))

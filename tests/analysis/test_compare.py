@@ -219,6 +219,12 @@ def test_examples_are_not_read_beyond_those_that_are_used() -> None:
     assert mxquant.compare(symbol, plan, batches(), num_examples=9, **params).num_examples == 9
 
 
+def test_the_last_digits_of_float32_are_nothing_to_warn_of() -> None:
+    found, model = compared(accuracy="fast", exclude_operators=["Convolution", "FullyConnected"])
+    assert {layer.precision for layer in model.plan.layers.values()} == {"float32"}
+    assert found.warnings == ()
+
+
 def test_json_takes_it() -> None:
     found, model = compared(accuracy="fast", exclude_layers=["c1"])
     document = json.loads(json.dumps(found.to_dict(), allow_nan=False))
