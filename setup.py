@@ -31,6 +31,7 @@ EXTRAS = {
         "pytest>=7",
         "pytest-benchmark",
         "pytest-timeout",
+        "pytest-xdist",
         "ruff",
         "scikit-learn<1.6",
         "scipy<2",

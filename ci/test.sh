@@ -13,6 +13,13 @@ prepare dev,example
 check ruff check .
 check ruff format --check --quiet .
 check mypy
-check pytest "$@"
+# As many processes as there are processors, with a thread each; what shares fixtures stays in one process.
+parallel=(--numprocesses="$OMP_NUM_THREADS" --dist=loadfile)
+if [[ " $* " == *" --all "* ]]; then
+    OMP_NUM_THREADS=1 check pytest "${parallel[@]}" -m "not benchmark" "$@"
+    check pytest -m benchmark
+else
+    OMP_NUM_THREADS=1 check pytest "${parallel[@]}" "$@"
+fi
 [ ${#failed[@]} -eq 0 ] || die "failed:$(printf ' [%s]' "${failed[@]}")"
 say "all passed"

@@ -17,6 +17,7 @@ import os
 import sys
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
@@ -258,6 +259,8 @@ def run(options: argparse.Namespace) -> None:
     """Do what the options say."""
     if options.ctx == "gpu" and not mx.context.num_gpus():
         raise UsageError("--ctx gpu: MXNet sees no GPU; use --ctx cpu")
+    if options.save_prefix and not Path(options.save_prefix).parent.is_dir():
+        raise UsageError(f"--save-prefix: there is no folder '{Path(options.save_prefix).parent}'")
     network = load_network(options)
     if options.benchmark:
         score, int8 = benchmark(network, options)
