@@ -397,6 +397,11 @@ def _improved(
     return improved._replace(candidate=improved.candidate._replace(plan=plan))
 
 
+def rounded_network(model: models.Model, statistics: Statistics, plan: QuantPlan, inputs: Mapping[str, Any]) -> Network:
+    """Return the canonical network with the weights that 'balanced' gives for a plan, without equalization."""
+    return improve([Candidate(model.canonical.network, plan, statistics)], dict(inputs)).network
+
+
 def _equalized(
     model: models.Model,
     statistics: Statistics,

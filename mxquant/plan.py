@@ -260,6 +260,11 @@ class QuantPlan:
             raise PlanError(f"tensors['{name}'] does not exist; the plan's tensors are {_some(self.tensors)}")
         return replace(self, tensors={**self.tensors, name: replace(self.tensors[name], **changes)})
 
+    def _repr_html_(self) -> str:
+        from mxquant.notebook import plan_html
+
+        return plan_html(self)
+
     def to_json(self) -> str:
         """Return the plan as indented JSON text."""
         tensors = []

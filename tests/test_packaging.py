@@ -13,7 +13,7 @@ import pytest
 import mxquant
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = ["ci/test.sh", "ci/demo.sh", "ci/bench.sh", ".ci/run"]
+SCRIPTS = ["ci/test.sh", "ci/demo.sh", "ci/bench.sh", "ci/package.sh", ".ci/run"]
 
 
 def bash(code, **env):

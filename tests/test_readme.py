@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from mxquant._compat import mx
+from mxquant.cli.running import run
 from tests.networks import images, zoo_network
 
 README = Path(__file__).parents[1] / "README.md"
@@ -36,6 +39,20 @@ def test_every_block_runs(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None
         "mobilenet-tensorrt.onnx",
         "mobilenet.cache",
     }
+
+
+def test_every_line_for_a_shell_runs(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    mx.model.save_checkpoint("net", 0, *zoo_network("mobilenetv2_0.25", images(1, 3, 224, 224)))
+    (tmp_path / "images").mkdir()
+    for number, picture in enumerate(np.random.RandomState(0).randint(0, 256, (6, 240, 320, 3), np.uint8)):
+        cv2.imwrite(f"images/{number}.png", picture)
+    blocks = re.findall(r"^```sh\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("mxquant ")]
+    assert len(lines) == 3
+    for line in lines:
+        assert run(shlex.split(line)[1:]) == 0, line
+    assert {path.name for path in tmp_path.iterdir()} >= {"net-int8-symbol.json", "report.html", "net-int8.onnx"}
 
 
 def test_the_two_commands_are_there() -> None:

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Dict, List, Optional, Tuple
 
-__all__ = ["Comparison", "LayerComparison", "OutputComparison"]
+__all__ = ["Comparison", "LayerComparison", "OutputComparison", "plain"]
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,11 @@ class Comparison:
             lines.append(f"{row.layer:<{width}}  {row.op:<{widest}}  {result:<12}{numbers}{note}")
         return "\n".join([*lines, "", *self._summary()])
 
+    def _repr_html_(self) -> str:
+        from mxquant.notebook import comparison_html
+
+        return comparison_html(self)
+
     def _summary(self) -> List[str]:
         lines = [f"output '{output.name}': {_sentence(output)}" for output in self.outputs]
         macs = "" if self.int8_macs is None else f", {_share(self.int8_macs)} of multiplications"
@@ -143,15 +148,16 @@ class Comparison:
 
     def to_dict(self) -> Dict[str, Any]:
         """Return everything as dictionaries, lists, numbers and text for JSON; infinite levels are 'inf' or '-inf'."""
-        document: Dict[str, Any] = _plain(asdict(self))
+        document: Dict[str, Any] = plain(asdict(self))
         return document
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as JSON takes it: infinite and undefined numbers are texts."""
     if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
+        return {name: plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -54,6 +54,11 @@ class Sensitivity:
     layers: Tuple[LayerSensitivity, ...]
     all: float
 
+    def _repr_html_(self) -> str:
+        from mxquant.notebook import sensitivity_html
+
+        return sensitivity_html(self)
+
     def table(self) -> str:
         """Return a text table, one line per layer."""
         width = max([len("layer"), *(len(row.layer) for row in self.layers)])

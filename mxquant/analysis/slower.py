@@ -8,14 +8,10 @@ them; both networks take turns. A layer that is left in float32 makes its neighb
 
 from __future__ import annotations
 
-import time
-from statistics import median
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Set
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Mapping, Set
 
-from mxquant._compat import mx
-from mxquant.accuracy.judge import with_labels
+from mxquant.analysis.turns import bound, milliseconds
 from mxquant.graph import Graph, Network
-from mxquant.mxnet_bridge import environment, split_params, symbol_of
 from mxquant.plan import QuantPlan
 
 if TYPE_CHECKING:
@@ -27,7 +23,7 @@ _CONVERSIONS = frozenset({"_contrib_quantize_v2", "_contrib_dequantize", "_contr
 # By how much the whole network has to be faster with a layer in float32, each time it is measured: less is noise of the
 # machine.
 _GAIN = 0.02
-_REPEATS, _ROUNDS = 3, 7
+_REPEATS = 3
 
 
 def slower_layers(
@@ -67,8 +63,8 @@ def slower_layers(
         other = lowered(trial)
         if _conversions(other) > _conversions(int8):
             continue
-        pair = [_executor(each, inputs) for each in (int8, other)]
-        times = [_milliseconds(pair) for _ in range(_REPEATS)]
+        pair = [bound(each, inputs) for each in (int8, other)]
+        times = [milliseconds(pair) for _ in range(_REPEATS)]
         if all(after <= (1 - _GAIN) * before for before, after in times):
             before, after = times[-1]
             chosen[name] = f"float32 is faster on this CPU: the network takes {after:.3g} ms instead of {before:.3g} ms"
@@ -93,24 +89,3 @@ def _ends(graph: Graph, plan: QuantPlan) -> Iterator[str]:
 
 def _conversions(network: Network) -> int:
     return sum(node.op in _CONVERSIONS for node in network.graph.operators)
-
-
-def _milliseconds(executors: List[Any]) -> List[float]:
-    """Return the medians of a forward pass of each network, in turns."""
-    times: List[List[float]] = [[] for _ in executors]
-    for number in range(_ROUNDS + 1):
-        for executor, milliseconds in zip(executors, times):
-            start = time.perf_counter()
-            for output in executor.forward(is_train=False):
-                output.wait_to_read()
-            if number:
-                milliseconds.append(1e3 * (time.perf_counter() - start))
-    return [median(each) for each in times]
-
-
-def _executor(network: Network, inputs: Mapping[str, NDArray[Any]]) -> Any:
-    symbol = symbol_of(network.graph)
-    args, aux = split_params(network, symbol)
-    data = {name: mx.nd.array(v, dtype=v.dtype) for name, v in with_labels(network, inputs).items()}
-    with environment(MXNET_SUBGRAPH_BACKEND="default", MXNET_SUBGRAPH_VERBOSE="0"):
-        return symbol.bind(mx.cpu(), {**args, **data}, aux_states=aux, grad_req="null")

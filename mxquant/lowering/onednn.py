@@ -28,7 +28,7 @@ from mxquant.lowering.target import Int8Operator, Target
 from mxquant.lowering.zero_points import bias_shift
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 
-__all__ = ["OneDNN"]
+__all__ = ["OneDNN", "fused_for"]
 
 # Where a fused convolution or FullyConnected has its bias.
 _BIAS = 2
@@ -115,10 +115,13 @@ class OneDNN(Target):
         PlanError
             If the plan asks for what the network or the target cannot do, naming the field.
         """
-        calibrated = is_calibrated(plan)
-        apart = frozenset(name for name, layer in plan.layers.items() if layer.op in ("elemwise_add", "clip"))
-        fused = self.prepare(limited(network, plan), calibrated, apart)
-        return _Emitter(self, fused, plan, calibrated).emit()
+        return _Emitter(self, fused_for(self, limited(network, plan), plan), plan, is_calibrated(plan)).emit()
+
+
+def fused_for(target: OneDNN, network: Network, plan: QuantPlan) -> Network:
+    """Return a canonical network with the fusions that a plan for it has."""
+    apart = frozenset(name for name, layer in plan.layers.items() if layer.op in ("elemwise_add", "clip"))
+    return target.prepare(network, is_calibrated(plan), apart)
 
 
 @dataclass

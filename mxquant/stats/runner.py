@@ -27,7 +27,7 @@ from mxquant.stats.collectors import Collector, HistogramCollector
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["run", "run_monitored"]
+__all__ = ["reported_names", "run", "run_monitored"]
 
 Shapes = Tuple[Tuple[str, Tuple[int, ...]], ...]
 
@@ -116,7 +116,7 @@ def _feed(session: _Session, batches: Iterable[Batch], progress: Optional[Callab
     return examples, count
 
 
-def _reported_names(graph: Graph, symbol: Any) -> Dict[str, str]:
+def reported_names(graph: Graph, symbol: Any) -> Dict[str, str]:
     """Return the names of a graph's tensors by those that the monitor reports for a symbol of it, fused or not."""
     nodes = {node.name: node for node in graph.operators}
     names: Dict[str, str] = {}
@@ -149,14 +149,14 @@ class _Session:
         args, aux = split_params(self.network, self.symbol, self.take_params)
         self.args = {name: value.as_in_context(self.ctx) for name, value in args.items()}
         self.aux = {name: value.as_in_context(self.ctx) for name, value in aux.items()}
-        self.names = _reported_names(graph, self.symbol)
+        self.names = reported_names(graph, self.symbol)
         if self.tensors is not None and self.callback is None and self.ctx.device_type == "cpu":
             self._fuse(self.tensors)
 
     def _fuse(self, tensors: Container[str]) -> None:
         """Let MXNet fuse operators as it does for inference, if the tensors to observe are all still there."""
         fused = backend_symbol(self.symbol, "MKLDNN")
-        names = _reported_names(self.network.graph, fused)
+        names = reported_names(self.network.graph, fused)
         if {name for name in self.names.values() if name in tensors} <= set(names.values()):
             self.symbol, self.names = fused, names
 

@@ -75,6 +75,11 @@ class Statistics(Mapping[str, Histogram]):
             value = getattr(self, name)
             object.__setattr__(self, name, {tensor: value[tensor] for tensor in sorted(value)})
 
+    def _repr_html_(self) -> str:
+        from mxquant.notebook import statistics_html
+
+        return statistics_html(self)
+
     def __getitem__(self, tensor: str) -> Histogram:
         return self.histograms[tensor]
 

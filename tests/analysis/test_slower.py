@@ -55,8 +55,8 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, float]], Li
                 seen.append([name for name in NAMES if name not in quantized])
             return found
 
-        monkeypatch.setattr(slower, "_executor", lambda network, inputs: network)
-        monkeypatch.setattr(slower, "_milliseconds", milliseconds)
+        monkeypatch.setattr(slower, "bound", lambda network, inputs: network)
+        monkeypatch.setattr(slower, "milliseconds", milliseconds)
         return seen
 
     return replace
@@ -111,8 +111,8 @@ def test_real_networks_are_timed() -> None:
     symbol, args, aux, data = network()
     model = mxquant.quantize(symbol, data, arg_params=args, aux_params=aux, accuracy="fast")
     int8 = Network(graph_of(model.symbol), numpy_params(model.arg_params))
-    executor = slower._executor(int8, {"data": data})
-    assert all(0 < milliseconds < 1000 for milliseconds in slower._milliseconds([executor, executor]))
+    executor = slower.bound(int8, {"data": data})
+    assert all(0 < milliseconds < 1000 for milliseconds in slower.milliseconds([executor, executor]))
 
 
 def test_only_this_cpu_can_be_measured() -> None:

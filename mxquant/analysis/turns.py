@@ -1,0 +1,41 @@
+"""How long forward passes of several networks take, in turns, so that noise of the machine hits all."""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+from typing import TYPE_CHECKING, Any, List, Mapping, Sequence
+
+from mxquant._compat import mx
+from mxquant.accuracy.judge import with_labels
+from mxquant.graph import Network
+from mxquant.mxnet_bridge import environment, split_params, symbol_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["bound", "milliseconds"]
+
+_ROUNDS = 7
+
+
+def bound(network: Network, inputs: Mapping[str, NDArray[Any]]) -> Any:
+    """Return an executor of a network, with MXNet's own fusions, for one batch by name of the input."""
+    symbol = symbol_of(network.graph)
+    args, aux = split_params(network, symbol)
+    data = {name: mx.nd.array(v, dtype=v.dtype) for name, v in with_labels(network, inputs).items()}
+    with environment(MXNET_SUBGRAPH_BACKEND="default", MXNET_SUBGRAPH_VERBOSE="0"):
+        return symbol.bind(mx.cpu(), {**args, **data}, aux_states=aux, grad_req="null")
+
+
+def milliseconds(executors: Sequence[Any]) -> List[float]:
+    """Return the median milliseconds of a forward pass of each; the first one of each does not count."""
+    times: List[List[float]] = [[] for _ in executors]
+    for number in range(_ROUNDS + 1):
+        for executor, found in zip(executors, times):
+            start = time.perf_counter()
+            for output in executor.forward(is_train=False):
+                output.wait_to_read()
+            if number:
+                found.append(1e3 * (time.perf_counter() - start))
+    return [median(each) for each in times]

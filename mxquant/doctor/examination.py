@@ -1,0 +1,211 @@
+"""The examination: everything about an int8 network and its fp32 network that a person should know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+
+from mxquant import model as models
+from mxquant.accuracy.bias_correction import correct_biases
+from mxquant.accuracy.judge import outputs
+from mxquant.analysis.compare import compare_networks
+from mxquant.analysis.int8_weights import weights_of
+from mxquant.analysis.macs import layer_macs
+from mxquant.analysis.sensitivity import measure
+from mxquant.analysis.turns import bound, milliseconds
+from mxquant.calibration import collect
+from mxquant.data import peek
+from mxquant.doctor.changes import Trials, best_changes
+from mxquant.doctor.diagnosis import Diagnosis
+from mxquant.doctor.examples import Examples, read_examples
+from mxquant.doctor.layers import Measured, layer_findings
+from mxquant.doctor.timing import fp32_milliseconds, int8_milliseconds
+from mxquant.doctor.verdict import verdict_of
+from mxquant.errors import InputError
+from mxquant.graph import Network
+from mxquant.lowering.onednn import OneDNN
+from mxquant.lowering.simulate import simulate
+from mxquant.mxnet_bridge import graph_of, numpy_params
+from mxquant.pipeline import check_plan, plan_loaded, quantize, rounded_network
+from mxquant.plan import QuantPlan
+from mxquant.progress import Progress, progress_bar, reporting
+from mxquant.quantized_model import QuantizedModel
+from mxquant.stats import Statistics
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["diagnose"]
+
+# The sensitivity of each layer is a forward pass of its own.
+_FEW = 8
+
+
+def diagnose(
+    net: Any,
+    data: Any,
+    *,
+    arg_params: Optional[Mapping[str, Any]] = None,
+    aux_params: Optional[Mapping[str, Any]] = None,
+    data_names: Optional[Sequence[str]] = None,
+    label_names: Optional[Sequence[str]] = None,
+    int8: Optional[QuantizedModel] = None,
+    num_examples: int = 32,
+    progress: Progress = False,
+    **options: Any,
+) -> Diagnosis:
+    """Examine what int8 does to a network, layer by layer, and try what would help.
+
+    Parameters
+    ----------
+    net : Symbol, HybridBlock, str or Path
+        The fp32 network.
+    data : DataIter, DataLoader, array, or iterable
+        Examples. With labels (the last array of a tuple, or the label of a DataBatch) accuracy is measured too.
+    arg_params, aux_params, data_names, label_names
+        As for :func:`mxquant.calibrate`.
+    int8 : QuantizedModel, optional
+        What was made of it; default: it is quantized, with the same examples.
+    num_examples : int
+        How many of the first examples to look at, at most.
+    progress : bool or callable
+        As for :func:`mxquant.calibrate`.
+    **options
+        As for :func:`mxquant.quantize`, where `int8` is not given.
+
+    Returns
+    -------
+    Diagnosis
+        The findings; ``save`` writes them as a page.
+
+    Raises
+    ------
+    InputError
+        If the network, the data or an option is not what it has to be, or `int8` was not made of the network.
+    PlanError
+        If `int8` is of another network.
+    """
+    if num_examples < 1:
+        raise InputError(f"num_examples is {num_examples}, expected at least 1")
+    if int8 is not None and options:
+        raise InputError(f"int8 is quantized already; leave out {', '.join(map(repr, sorted(options)))}")
+    example, data = peek(data)
+    loaded = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
+    examples = read_examples(data, loaded.inputs, num_examples)
+    with reporting(progress):
+        if int8 is None:
+            made = quantize(
+                net,
+                [examples.arrays],
+                arg_params=arg_params,
+                aux_params=aux_params,
+                data_names=loaded.inputs,
+                label_names=label_names,
+                progress=progress,
+                **options,
+            )
+            model, plan = (made if isinstance(made, QuantizedModel) else None), made.plan
+        else:
+            model, plan = int8, int8.plan
+        if plan is None or plan.settings.get("method") == "none":
+            raise InputError("the plan has no thresholds; a network without calibration cannot be examined")
+        check_plan(loaded, plan)
+        statistics = collect(loaded, [examples.arrays], target=plan.target)
+        return _examined(loaded, model, plan, statistics, examples)
+
+
+def _examined(
+    loaded: models.Model,
+    model: Optional[QuantizedModel],
+    plan: QuantPlan,
+    statistics: Statistics,
+    examples: Examples,
+) -> Diagnosis:
+    network = loaded.canonical.network
+    lowered = None if model is None else _network_of(model)
+    if lowered is None:
+        weights = correct_biases(network, plan, statistics.channel_sums)
+    else:
+        weights = weights_of(network, plan, lowered)
+    here = lowered if plan.target == OneDNN.name else None
+    with progress_bar("comparing layers", len(plan.layers)) as report:
+        comparison = compare_networks(network, plan, examples.arrays, here, report)
+    few = examples.first(_FEW)
+    int8_layers = sum(layer.precision == "int8" for layer in plan.layers.values())
+    with progress_bar("measuring layers", int8_layers) as report:
+        sensitivity = measure(weights, plan, few, report, parts=False)
+    with progress_bar("timing layers", None):
+        fp32_ms = fp32_milliseconds(network, plan, few)
+        layer_ms = {} if here is None else int8_milliseconds(network, plan, here, few)
+        whole = [] if here is None else milliseconds([bound(network, few), bound(here, few)])
+    measured = Measured(
+        comparison,
+        {row.layer: row.both for row in sensitivity.layers},
+        fp32_ms,
+        layer_ms,
+        layer_macs(network, few),
+    )
+    layers = layer_findings(network, plan, statistics, measured)
+    trials = Trials(
+        network,
+        weights,
+        plan,
+        statistics,
+        lambda options: plan_loaded(loaded, statistics, plan.target, dict(options)),
+        lambda: rounded_network(loaded, statistics, plan, examples.arrays),
+        examples.arrays,
+        "mxquant quantize",
+    )
+    with progress_bar("trying changes", None) as report:
+        shares = {layer.name: layer.macs for layer in layers}
+        changes = best_changes(trials, [row.layer for row in sensitivity.layers], shares, report)
+    accuracy = _accuracy(network, here if here is not None else simulate(weights, plan), examples)
+    worst = min(comparison.outputs, key=lambda out: out.sqnr if out.int8_sqnr is None else out.int8_sqnr)
+    sqnr = worst.sqnr if worst.int8_sqnr is None else worst.int8_sqnr
+    same = worst.top1 if worst.int8_top1 is None else worst.int8_top1
+    level, verdict, reasons = verdict_of(sqnr, same, accuracy, comparison.warnings, whole)
+    return Diagnosis(
+        level,
+        verdict,
+        reasons,
+        sqnr,
+        here is None,
+        same,
+        accuracy[0],
+        accuracy[1],
+        whole[0] if whole else None,
+        whole[1] if whole else None,
+        batch=max(map(len, few.values())),
+        fp32_bytes=_bytes(network.params),
+        int8_bytes=_bytes(network.params if lowered is None else lowered.params),
+        int8_macs=comparison.int8_macs,
+        target=plan.target,
+        isa=plan.isa,
+        cpu=comparison.cpu,
+        num_examples=examples.count,
+        warnings=comparison.warnings,
+        layers=layers,
+        changes=changes,
+    )
+
+
+def _network_of(model: QuantizedModel) -> Network:
+    return Network(graph_of(model.symbol), {**numpy_params(model.arg_params), **numpy_params(model.aux_params)})
+
+
+def _bytes(params: Mapping[str, NDArray[Any]]) -> int:
+    return sum(value.nbytes for value in params.values())
+
+
+def _accuracy(network: Network, int8: Network, examples: Examples) -> Tuple[Optional[float], Optional[float]]:
+    """Return the top-1 accuracy of both networks; None without labels, or without classes."""
+    if examples.labels is None:
+        return None, None
+    found: List[float] = []
+    for each in (network, int8):
+        scores = outputs(each, examples.arrays)[0]
+        if scores.ndim != 2 or len(scores) != len(examples.labels):
+            return None, None
+        found.append(float((scores.argmax(axis=1) == examples.labels.astype(np.int64)).mean()))
+    return found[0], found[1]

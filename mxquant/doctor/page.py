@@ -1,0 +1,130 @@
+"""The diagnosis as one HTML page that needs nothing else: styles, scripts, Plotly and data are all inside."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+from mxquant.analysis.comparison import plain
+from mxquant.doctor.diagnosis import Diagnosis, LayerFindings
+from mxquant.doctor.drawing import HEIGHT, WIDTH, draw
+from mxquant.doctor.verdict import LEVELS, RULES
+from mxquant.errors import InputError
+from mxquant.version import __version__
+
+__all__ = ["page"]
+
+_TEMPLATES = Path(__file__).parent / "templates"
+# Upper ends in dB, from orange to purple: colours that those who see no red or no green tell apart (ColorBrewer, PuOr).
+SCALE: Tuple[Tuple[float, str, str], ...] = (
+    (10.0, "#b35806", "below 10"),
+    (20.0, "#f1a340", "10 to 20"),
+    (30.0, "#fee0b6", "20 to 30"),
+    (40.0, "#d8daeb", "30 to 40"),
+    (50.0, "#998ec3", "40 to 50"),
+    (math.inf, "#542788", "50 and more"),
+)
+_DARK = ("#b35806", "#542788")
+FLOAT32 = "float32"
+_NOTHING = "\N{EN DASH}"
+
+
+def page(diagnosis: Diagnosis) -> str:
+    """Return the page of a diagnosis.
+
+    Parameters
+    ----------
+    diagnosis : Diagnosis
+        The findings.
+
+    Raises
+    ------
+    InputError
+        If plotly or jinja2 is missing.
+    """
+    try:
+        import jinja2
+        from plotly.offline import get_plotlyjs
+    except ImportError as error:
+        raise InputError(f"a page needs {(error.name or '').split('.')[0]}; pip install 'mxquant[report]'") from error
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(str(_TEMPLATES)), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters.update(short=_short, db=_db, percent=_percent, ms=_ms, megabytes=_megabytes, number=_number)
+    return environment.get_template("page.html").render(
+        found=diagnosis,
+        drawing=draw(diagnosis.layers),
+        box=(WIDTH, HEIGHT),
+        colours={layer.name: _colour(layer) for layer in diagnosis.layers},
+        scale=SCALE,
+        levels=LEVELS,
+        rules=RULES,
+        version=__version__,
+        slowest=_slowest(diagnosis),
+        style=(_TEMPLATES / "style.css").read_text(encoding="utf-8"),
+        script=(_TEMPLATES / "page.js").read_text(encoding="utf-8"),
+        plotly=get_plotlyjs(),
+        data=_json([_charts(layer) for layer in diagnosis.layers]),
+    )
+
+
+def _colour(layer: LayerFindings) -> Dict[str, str]:
+    """Return the colours of a layer's box and of the text on it."""
+    if layer.precision == FLOAT32 or layer.sqnr is None:
+        return {"box": "", "text": ""}
+    box = next(colour for end, colour, _ in SCALE if layer.sqnr < end or math.isinf(end))
+    return {"box": box, "text": "#ffffff" if box in _DARK else "#1c1917"}
+
+
+def _charts(layer: LayerFindings) -> Mapping[str, Any]:
+    """Return what the script draws of a layer."""
+    found: Dict[str, Any] = {"thresholds": {name: _round(value) for name, value in layer.thresholds.items()}}
+    found["chosen"], found["method"] = _round(layer.threshold), layer.method
+    if layer.bars is not None:
+        found["bars"] = {"start": layer.bars.start, "width": layer.bars.width, "counts": layer.bars.counts}
+    if layer.weights is not None:
+        found["weights"] = {"low": layer.weights.low, "high": layer.weights.high, "channels": layer.weights.channels}
+    return found
+
+
+def _json(value: Any) -> str:
+    """Return JSON that may stand in a script element: nothing in it ends the element."""
+    return json.dumps(plain(value), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _slowest(diagnosis: Diagnosis) -> float:
+    times = [t for layer in diagnosis.layers for t in (layer.fp32_ms, layer.int8_ms) if t is not None]
+    return max(times, default=1.0)
+
+
+def _short(name: str, length: int) -> str:
+    """Return the end of a name, which tells layers apart."""
+    return name if len(name) <= length else f"\N{HORIZONTAL ELLIPSIS}{name[1 - length :]}"
+
+
+def _round(value: Optional[float]) -> Optional[float]:
+    return None if value is None else float(f"{value:.5g}")
+
+
+def _number(value: Optional[float], digits: int = 3) -> str:
+    return _NOTHING if value is None else f"{value:.{digits}g}"
+
+
+def _db(value: Optional[float]) -> str:
+    if value is None:
+        return _NOTHING
+    return "∞" if math.isinf(value) and value > 0 else f"{value:.1f}"
+
+
+def _percent(value: Optional[float], digits: int = 1) -> str:
+    return _NOTHING if value is None else f"{100 * value:.{digits}f} %"
+
+
+def _ms(value: Optional[float]) -> str:
+    return _NOTHING if value is None else f"{value:.2f}" if value < 10 else f"{value:.1f}"
+
+
+def _megabytes(value: int) -> str:
+    return f"{value / 1e6:.1f} MB"

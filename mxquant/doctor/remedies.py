@@ -1,0 +1,61 @@
+"""What a user can do about the reasons for which a layer stays float32, or loses much."""
+
+from __future__ import annotations
+
+import re
+from typing import Tuple
+
+__all__ = ["REMEDIES", "remedy"]
+
+# A pattern that is in the reason, and the remedy; the first that fits is taken.
+REMEDIES: Tuple[Tuple[str, str], ...] = (
+    (r"excluded by (name|operator)", "Take it off the list of exclusions to run it in int8."),
+    (
+        r"it gains nothing in int8 unless it lies between layers that do",
+        "Nothing is lost: it would be converted to int8 and back for no gain. mode='full' runs it in int8 anyhow.",
+    ),
+    (
+        r"gets codes with which it cannot saturate",
+        "On a CPU with VNNI it runs in int8: plan with isa='vnni' if the network is deployed on one.",
+    ),
+    (r"would saturate, or its weights lose", "On a CPU with VNNI it runs in int8: plan with isa='vnni'."),
+    (r"float32 is faster on this CPU", "Leave out never_slower to run it in int8 all the same."),
+    (
+        r"in int8 it would take longer on a GPU",
+        "For int8 all the same, raise gpu_operations_per_byte.",
+    ),
+    (
+        r"its BatchNorm could not be folded",
+        "See the second half of the reason.",
+    ),
+    (r"BatchNorm works on axis", "Export the network channel-first, so that BatchNorm works on axis 1."),
+    (r"Embedding returns float32", "Use an Embedding of float32."),
+    (r"both operands are parameters", "Add the two parameters up once, and keep their sum."),
+    (r"Concat needs a positive axis", "Write the axis as a positive number, such as dim=3 instead of dim=-1."),
+    (r"pooling_convention=", "Use pooling_convention='valid', with explicit padding."),
+    (r"pooling (is max|for|has|on GPUs)|pooling is max or avg", "Use max or average pooling with a 2D kernel, NCHW."),
+    (r"layout|channel-first", "Export the network channel-first (NCHW)."),
+    (
+        r"convolution (is 2D|for GPUs is 2D)|is 2D or 3D",
+        "Write a 1D convolution as a 2D one, of height 1.",
+    ),
+    (r"no groups|dilation", "On GPUs MXNet has no such int8 kernel; the layer has to stay float32 there."),
+    (r"multiples of 4", "Pad the layer's channels with zeros up to a multiple of 4."),
+    (r"flatten=False", "Use flatten=True on data of two dimensions."),
+    (r"activation is relu|activations are ReLU", "Use ReLU, or accept float32 for this activation."),
+    (r"computed or fed at run time|has no fixed value", "Save it as a parameter of the network, with a fixed value."),
+    (r"expected float32", "Cast the network to float32 before it is quantized."),
+    (r"needs calibration|calibration gives|without calibration", "Calibrate: pass data, and a method other than None."),
+    (r"calibration has no statistics", "Calibrate again for this target; integer tensors have no statistics."),
+    (r"bias may be too large|bias would overflow", "Use channel-wise granularity, or leave it float32."),
+    (r"is 0, or so small", "The layer computes next to nothing; prune it, or leave it float32."),
+    (
+        r"no int8 ",
+        "There is no int8 kernel for it; where it costs much, replace it by convolutions or ReLU.",
+    ),
+)
+
+
+def remedy(reason: str) -> str:
+    """Return what can be done about a reason for float32, or '' if nothing is known."""
+    return next((text for pattern, text in REMEDIES if re.search(pattern, reason)), "")

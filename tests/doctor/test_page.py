@@ -1,0 +1,197 @@
+"""The page in a real browser: it opens without errors or requests, filters, sorts, and shows layers."""
+
+from __future__ import annotations
+
+import html
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Iterator, List
+
+import pytest
+
+from mxquant.doctor import Diagnosis
+from mxquant.doctor.page import SCALE
+
+CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+)
+needs_browser = pytest.mark.skipif(
+    not (CHROMIUM.exists() and DRIVER.exists()), reason="needs Chromium: apt-get install chromium chromium-driver"
+)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: Any) -> Iterator[Any]:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(browser: Any, path: Path) -> Any:
+    """Return the browser with the page just opened, 1280 pixels wide."""
+    resize(browser, 1280)
+    dark(browser, False)
+    browser.get(path.as_uri())
+    return browser
+
+
+def resize(browser: Any, width: int) -> None:
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def dark(browser: Any, wanted: bool) -> None:
+    value = "dark" if wanted else "light"
+    features = {"features": [{"name": "prefers-color-scheme", "value": value}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", features)
+
+
+def shown(browser: Any) -> List[str]:
+    """Return the names of the layers in the table, in order."""
+    rows = browser.find_elements("css selector", "#layers tbody tr")
+    return [row.find_element("css selector", ".name").text for row in rows if row.is_displayed()]
+
+
+def body_colour(browser: Any) -> str:
+    return str(browser.execute_script("return getComputedStyle(document.body).backgroundColor"))
+
+
+@needs_browser
+def test_it_opens_without_errors_and_asks_the_network_for_nothing(page: Any, path: Path, found: Diagnosis) -> None:
+    assert [each for each in page.get_log("browser") if each["level"] in ("SEVERE", "WARNING")] == []
+    urls = re.findall(
+        r'"url":"((?:https?|wss?|file):[^"]*)"', str([each["message"] for each in page.get_log("performance")])
+    )
+    assert {url for url in urls if not url.startswith("file:")} == set()
+    assert page.find_element("id", "verdict").text in found.verdict
+    assert len(shown(page)) == len(found.layers)
+
+
+@needs_browser
+def test_the_table_filters(page: Any, found: Diagnosis) -> None:
+    page.find_element("css selector", "input[value=float32]").click()
+    assert shown(page) == [each.name for each in found.layers if each.precision == "float32"]
+    page.find_element("css selector", "input[value=all]").click()
+    page.find_element("id", "find").send_keys("CONVOLUTION")
+    assert shown(page) == [each.name for each in found.layers if each.op == "Convolution"]
+    assert page.find_element("id", "count").text == f"{len(shown(page))} layers"
+
+
+@needs_browser
+def test_the_table_sorts_by_every_column_both_ways(page: Any, found: Diagnosis) -> None:
+    heads = page.find_elements("css selector", "#layers th button")
+    assert len(heads) == 11
+    heads[2].click()
+    operators = {each.name: each.op for each in found.layers}
+    ascending = [operators[name] for name in shown(page)]
+    heads[2].click()
+    assert ascending == sorted(ascending) == [operators[name] for name in shown(page)][::-1] != ascending[::-1]
+    macs = [each.name for each in sorted(found.layers, key=lambda each: each.macs)]
+    heads[10].click()
+    assert shown(page)[-1] == macs[-1]
+    heads[10].click()
+    assert shown(page)[0] == macs[-1]
+    assert page.find_elements("css selector", "th[aria-sort=descending]")[0].text.startswith("MACs")
+    heads[5].click()  # layers without a number come last, whichever way
+    assert {each.name for each in found.layers if each.local is None} == set(shown(page)[-1:])
+
+
+@needs_browser
+def test_a_click_on_a_row_or_a_box_shows_the_layer_and_its_histogram(page: Any) -> None:
+    for selector in ("#layers tbody tr[data-layer='0']", ".box[data-layer='0']"):
+        element = page.find_element("css selector", selector)
+        page.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        element.click()
+        assert page.find_element("id", "panel-title").text == "stem"
+        panel = page.find_element("id", "panel-body")
+        assert "The operator runs in int8" in panel.text and "entropy" in panel.text
+        assert len(panel.find_elements("css selector", ".chart .plot-container")) == 2
+        assert panel.find_elements("css selector", ".chart .bars path")
+        page.find_element("id", "close").click()
+        assert not page.find_element("id", "panel").is_displayed()
+
+
+@needs_browser
+def test_the_keyboard_reaches_and_opens_layers(page: Any) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    for selector in ("#layers tbody tr[data-layer='1']", ".box[data-layer='1']"):
+        page.find_element("css selector", selector).send_keys(Keys.ENTER)
+        assert page.find_element("id", "panel").is_displayed()
+        page.switch_to.active_element.send_keys(Keys.ESCAPE)
+        assert not page.find_element("id", "panel").is_displayed()
+    for selector in ("#layers tbody tr", ".box", ".network", ".scroll"):
+        assert all(each.get_attribute("tabindex") == "0" for each in page.find_elements("css selector", selector))
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_is_wider_than_the_window(page: Any, width: int) -> None:
+    resize(page, width)
+    assert page.execute_script("return document.documentElement.scrollWidth") <= width
+    page.find_element("css selector", "#layers tbody tr").click()
+    panel = page.find_element("id", "panel")
+    assert panel.rect["x"] >= 0 and panel.rect["x"] + panel.rect["width"] <= width
+    assert page.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+@needs_browser
+def test_it_is_dark_where_the_system_is_and_where_the_button_says_so(page: Any, path: Path) -> None:
+    light = body_colour(page)
+    page.find_element("id", "theme").click()
+    night = body_colour(page)
+    assert night != light
+    page.find_element("id", "theme").click()
+    assert body_colour(page) == light
+    dark(page, True)
+    page.get(path.as_uri())
+    assert body_colour(page) == night
+
+
+def test_it_is_one_file_of_less_than_six_megabytes_that_loads_nothing(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.encode()) < 6e6
+    own = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
+    assert re.findall(r"""(?:src|href)=["'](?!data:)""", own) == []
+    assert "@import" not in own and "url(" not in own
+
+
+def test_names_are_escaped_everywhere(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert "<script>alert(1)" not in text
+    assert html.escape("<script>alert(1)</script>") in text
+
+
+def test_the_scale_covers_every_level() -> None:
+    ends = [end for end, _, _ in SCALE]
+    assert ends == sorted(ends) and ends[-1] == float("inf") and len({colour for _, colour, _ in SCALE}) == len(SCALE)
+
+
+@pytest.mark.parametrize("missing", ["plotly", "jinja2"])
+def test_without_what_a_page_needs_one_sentence_says_so(missing: str) -> None:
+    code = f"""
+import sys
+sys.modules["{missing}"] = None
+import mxquant
+from mxquant.doctor import Diagnosis
+found = Diagnosis("trust", "a: b", (), 1.0, False, *[None] * 5, 1, 1, 1, None, "onednn", None, "avx2", 1)
+try:
+    found.html()
+except mxquant.InputError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout == f"a page needs {missing}; pip install 'mxquant[report]'\n"

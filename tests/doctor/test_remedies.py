@@ -1,0 +1,67 @@
+"""Every reason that planner and targets give for float32 has a remedy."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Iterator, List
+
+import pytest
+
+import mxquant
+from mxquant.doctor.remedies import REMEDIES, remedy
+
+ROOT = Path(mxquant.__file__).parent
+FILES = ["lowering/onednn_operators.py", "lowering/onnx_qdq.py", "lowering/cudnn.py", "lowering/refusals.py"]
+
+
+def texts(node: ast.AST) -> Iterator[str]:
+    """Yield the text of a string or formatted string, with 'x' for what is filled in."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.JoinedStr):
+        yield "".join(part.value if isinstance(part, ast.Constant) else "x" for part in node.values)
+    elif isinstance(node, (ast.BoolOp, ast.IfExp)):
+        for child in ast.iter_child_nodes(node):
+            yield from texts(child)
+
+
+def returned(path: Path) -> List[str]:
+    """Return the sentences that functions of a file return as reasons."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = [
+        text for node in ast.walk(tree) if isinstance(node, ast.Return) and node.value for text in texts(node.value)
+    ]
+    return [text for text in found if " " in text]
+
+
+def refused() -> List[str]:
+    """Return the sentences that the planner gives."""
+    source = (ROOT / "planner.py").read_text(encoding="utf-8")
+    return [
+        text
+        for text in re.findall(r'f?"([^"\n]{20,})"', source)
+        if re.search(r"float32, so|would saturate|gains nothing|excluded by|bias may", text)
+    ]
+
+
+@pytest.mark.parametrize("reason", [*(text for file in FILES for text in returned(ROOT / file)), *refused()])
+def test_a_reason_has_a_remedy(reason: str) -> None:
+    assert remedy(reason), reason
+
+
+def test_there_are_reasons_to_look_at() -> None:
+    assert len(refused()) >= 5 and len([text for file in FILES for text in returned(ROOT / file)]) > 20
+
+
+def test_every_remedy_is_for_a_reason() -> None:
+    known = [*(text for file in FILES for text in returned(ROOT / file)), *refused()]
+    known += ["float32 is faster on this CPU", "in int8 it would take longer on a GPU", "calibration has no statistics"]
+    known += ["its BatchNorm could not be folded", "with one weight scale its bias would overflow int32"]
+    assert [pattern for pattern, _ in REMEDIES if not any(re.search(pattern, text) for text in known)] == []
+
+
+def test_a_negative_axis_is_explained() -> None:
+    assert "dim=3 instead of dim=-1" in remedy("MXNet's int8 Concat needs a positive axis, this one has dim=-1")
+    assert remedy("the moon is full") == ""
