@@ -1,4 +1,7 @@
-"""The few changes that would help most, each tried in the simulation on the same examples."""
+"""The few changes that would help most, each tried in the simulation on the same examples.
+
+Weights are rounded for other examples than these, on which they would seem better than they are.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ class Trials:
     rounded : callable
         Returns the network with weights that are rounded layer by layer for the plan.
     inputs : mapping of str to numpy.ndarray
-        Examples by name of the input.
+        Examples by name of the input, others than those that `rounded` uses.
     command : str
         What quantizes this network in a shell, without options.
     """

@@ -196,6 +196,8 @@ class Diagnosis:
         Those of this CPU.
     num_examples : int
         How many were looked at.
+    fresh : bool or None
+        Whether the network was quantized with other examples; None where it was given.
     warnings : tuple of str
         Of the comparison.
     layers : tuple of LayerFindings
@@ -222,6 +224,7 @@ class Diagnosis:
     isa: Optional[str]
     cpu: str
     num_examples: int
+    fresh: Optional[bool] = None
     warnings: Tuple[str, ...] = ()
     layers: Tuple[LayerFindings, ...] = ()
     changes: Tuple[Change, ...] = field(default=())

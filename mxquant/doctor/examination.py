@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from mxquant import model as models
 from mxquant.accuracy.bias_correction import correct_biases
 from mxquant.accuracy.judge import outputs
+from mxquant.accuracy.presets import divide, takes_any_batch
 from mxquant.analysis.compare import compare_networks
 from mxquant.analysis.int8_weights import weights_of
 from mxquant.analysis.macs import layer_macs
@@ -40,6 +42,8 @@ __all__ = ["diagnose"]
 
 # The sensitivity of each layer is a forward pass of its own.
 _FEW = 8
+# Fewer are not divided into some to quantize with and others to judge by.
+_ENOUGH = 4
 
 
 def diagnose(
@@ -66,7 +70,7 @@ def diagnose(
     arg_params, aux_params, data_names, label_names
         As for :func:`mxquant.calibrate`.
     int8 : QuantizedModel, optional
-        What was made of it; default: it is quantized, with the same examples.
+        What was made of it; default: it is quantized with the first half of the examples, and judged by the second.
     num_examples : int
         How many of the first examples to look at, at most.
     progress : bool or callable
@@ -93,11 +97,15 @@ def diagnose(
     example, data = peek(data)
     loaded = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
     examples = read_examples(data, loaded.inputs, num_examples)
+    fitted, judged = examples, examples
+    if int8 is None and examples.count >= _ENOUGH and takes_any_batch(loaded.canonical.network, examples.arrays):
+        half = examples.count // 2
+        fitted, judged = examples.part(0, half), examples.part(half, examples.count)
     with reporting(progress):
         if int8 is None:
             made = quantize(
                 net,
-                [examples.arrays],
+                [fitted.arrays],
                 arg_params=arg_params,
                 aux_params=aux_params,
                 data_names=loaded.inputs,
@@ -111,8 +119,9 @@ def diagnose(
         if plan is None or plan.settings.get("method") == "none":
             raise InputError("the plan has no thresholds; a network without calibration cannot be examined")
         check_plan(loaded, plan)
-        statistics = collect(loaded, [examples.arrays], target=plan.target)
-        return _examined(loaded, model, plan, statistics, examples)
+        statistics = collect(loaded, [fitted.arrays], target=plan.target)
+        found = _examined(loaded, model, plan, statistics, fitted, judged)
+        return found if int8 is not None else replace(found, fresh=judged is not fitted)
 
 
 def _examined(
@@ -120,6 +129,7 @@ def _examined(
     model: Optional[QuantizedModel],
     plan: QuantPlan,
     statistics: Statistics,
+    fitted: Examples,
     examples: Examples,
 ) -> Diagnosis:
     network = loaded.canonical.network
@@ -131,7 +141,7 @@ def _examined(
     here = lowered if plan.target == OneDNN.name else None
     with progress_bar("comparing layers", len(plan.layers)) as report:
         comparison = compare_networks(network, plan, examples.arrays, here, report)
-    few = examples.first(_FEW)
+    few = examples.part(0, _FEW).arrays
     int8_layers = sum(layer.precision == "int8" for layer in plan.layers.values())
     with progress_bar("measuring layers", int8_layers) as report:
         sensitivity = measure(weights, plan, few, report, parts=False)
@@ -147,14 +157,16 @@ def _examined(
         layer_macs(network, few),
     )
     layers = layer_findings(network, plan, statistics, measured)
+    # Weights that are rounded for some examples do better on these than on others.
+    by, judge = divide(network, examples.arrays) if fitted is examples else (fitted.arrays, examples.arrays)
     trials = Trials(
         network,
         weights,
         plan,
         statistics,
         lambda options: plan_loaded(loaded, statistics, plan.target, dict(options)),
-        lambda: rounded_network(loaded, statistics, plan, examples.arrays),
-        examples.arrays,
+        lambda: rounded_network(loaded, statistics, plan, by),
+        judge,
         "mxquant quantize",
     )
     with progress_bar("trying changes", None) as report:

@@ -36,9 +36,10 @@ class Examples:
         """How many there are."""
         return max((len(value) for value in self.arrays.values()), default=0)
 
-    def first(self, count: int) -> Dict[str, NDArray[Any]]:
-        """Return the inputs of the first ones."""
-        return {name: value[:count] for name, value in self.arrays.items()}
+    def part(self, begin: int, end: int) -> Examples:
+        """Return those from `begin` to `end` - 1."""
+        arrays = {name: value[begin:end] for name, value in self.arrays.items()}
+        return Examples(arrays, None if self.labels is None else self.labels[begin:end])
 
 
 def read_examples(data: Any, inputs: Sequence[str], count: int) -> Examples:

@@ -42,7 +42,7 @@ from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["CuDNN"]
+__all__ = ["CuDNN", "bias_on_gpu", "weight_on_gpu"]
 
 _LINEAR = ("Convolution", "FullyConnected")
 _INT8: FrozenSet[str] = frozenset({"int8"})
@@ -224,16 +224,10 @@ class _Emitter:
         name = node.inputs[1].node.name
         key = f"{name}:{node.op}"
         if key not in self.weights:
-            value = self.network.params[name]
-            if node.op == "FullyConnected":
-                codes, _, end = quantize_int8(value)
-                step = float(end[0]) / 127.5
-            else:
-                codes, steps = stored_weights(value, 127, layer.granularity)
-                step = float(steps[0])
+            codes, step = weight_on_gpu(node.op, self.network.params[name])
             stem = f"{name}_quantize" if not self.graph.has_parameter(f"{name}_quantize") else f"{node.name}_quantize"
             end = np.array([step * 127], np.float32)
-            values = {stem: codes.astype(np.int8), f"{stem}_min": -end, f"{stem}_max": end}
+            values: Dict[str, NDArray[Any]] = {stem: codes.astype(np.int8), f"{stem}_min": -end, f"{stem}_max": end}
             self.weights[key] = (Codes(*(self.graph.add_parameter(*item) for item in values.items())), codes, step)
         return self.weights[key]
 
@@ -253,7 +247,7 @@ class _Emitter:
         shift = bias_shift(weight_sums(weight, np.full(len(weight), unit / data.scale)), data, result)
         if shift is None and not bias.any():
             return sums
-        whole = np.rint((bias if shift is None else bias + shift) / unit)
+        whole = bias_on_gpu(bias, shift, unit)
         if np.abs(whole).max() > _LARGEST_BIAS:
             raise PlanError(
                 f"layers['{layer.name}'].precision is 'int8', but in units of its data and weights its bias is up to "
@@ -265,6 +259,21 @@ class _Emitter:
         # MXNet infers no shapes backwards through an addition with broadcasting.
         stored.node.attrs["__shape__"] = str(value.shape)
         return self.graph.add("broadcast_add", f"{node.name}_bias_add", {}, [sums, stored]).output
+
+
+def weight_on_gpu(op: str, value: NDArray[Any]) -> Tuple[NDArray[Any], float]:
+    """Return the codes of a convolution's or FullyConnected's weight, and the real value of one code."""
+    if op == "FullyConnected":
+        codes, _, end = quantize_int8(value)
+        return codes, float(end[0]) / 127.5
+    stored, steps = stored_weights(value, 127, "tensor-wise")
+    return stored, float(steps[0])
+
+
+def bias_on_gpu(bias: NDArray[Any], shift: Optional[NDArray[np.float64]], unit: float) -> NDArray[np.float64]:
+    """Return a bias, with what zero points ask for, as whole numbers of `unit`."""
+    whole: NDArray[np.float64] = np.rint((bias if shift is None else bias + shift) / unit)
+    return whole
 
 
 def _range(plan: TensorPlan) -> Dict[str, str]:

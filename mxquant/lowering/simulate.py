@@ -2,10 +2,12 @@
 
 Tensors that the plan stores as int8 hold whole numbers, their codes. A convolution of codes with codes of weights is
 exact in float32 up to 2²⁴. Its sums are brought to the codes of the result as oneDNN does it, by one multiplication per
-output channel, then clipped, and rounded to nearest. Halves go to even, by adding and taking away 1.5 · 2²³; on GPUs
-they go away from 0::
+output channel, then clipped, and rounded to nearest. Halves go to even, by adding and taking away 1.5 · 2²³::
 
     q_y = round(clip((Σ q_w q_x + q_b) · (s_x s_w / s_y) [+ q_sum · s_sum / s_y], low, high))
+
+On GPUs sums, with their bias, are first brought to real values, then to codes, and halves go away from 0: the same
+operations in float32 in the same order, since a code that falls to the other side of a half moves others further on.
 
 FullyConnected, elemwise_mul, BatchNorm and Embedding are computed on real values, which may differ from oneDNN's in
 the last digits. Not simulated: a grouped convolution that needs a requantize node of MXNet's gets 0.4 to 0.6 % too
@@ -23,7 +25,7 @@ import numpy as np
 from mxquant.errors import PlanError
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_tuple
-from mxquant.lowering.cudnn import CuDNN
+from mxquant.lowering.cudnn import CuDNN, bias_on_gpu, weight_on_gpu
 from mxquant.lowering.onednn import OneDNN
 from mxquant.lowering.onnx_qdq import OnnxQDQ
 from mxquant.lowering.pairs import limited
@@ -88,6 +90,8 @@ class LinearLayer:
 
     def units(self, weight: NDArray[Any]) -> NDArray[np.float64]:
         """Return the real value, for each output channel, of one unit of its simulated result."""
+        if self.target == CuDNN.name:
+            return np.full(len(weight), self.data_scale * weight_on_gpu(self.op, weight)[1])
         if self.op == "FullyConnected":
             return np.ones(len(weight))
         steps = stored_weights(weight, self.plan.weight_codes or 127, self.plan.granularity)[1]
@@ -105,6 +109,8 @@ class LinearLayer:
             units = self.units(weight)
             shares = (self.data_scale / units).reshape((-1,) + (1,) * (weight.ndim - 1))
             return weight * shares, None if bias is None else (bias + self.result_shift) / units
+        if self.target == CuDNN.name:
+            return self._simulated_on_gpu(weight, bias)
         if self.op == "FullyConnected":
             if bias is not None and self.target == OneDNN.name and self.plan.granularity == "tensor-wise":
                 bias = quantize_int8(bias)[0] * np.float64(largest_magnitude(bias) / 127)
@@ -120,6 +126,17 @@ class LinearLayer:
         whole = self._whole(weight, bias if of_both is None else bias + of_both)
         return stored, whole if of_data is None else whole - of_data / self.units(weight)
 
+    def _simulated_on_gpu(
+        self, weight: NDArray[Any], bias: Optional[NDArray[Any]]
+    ) -> Tuple[NDArray[Any], Optional[NDArray[Any]]]:
+        stored, step = weight_on_gpu(self.op, weight)
+        if bias is None:
+            return stored, None
+        unit, sums = self.data_scale * step, weight_sums(stored, np.full(len(weight), step))
+        of_data, of_both = (bias_shift(sums, self.data, result) for result in (None, self.result))
+        whole = bias_on_gpu(bias, of_both, unit)
+        return stored, whole if of_data is None else whole - np.rint(of_data / unit)
+
     def _whole(self, weight: NDArray[Any], bias: NDArray[Any]) -> NDArray[np.float64]:
         """Return a convolution's bias rounded to int32, in units of its sums."""
         codes = bias.astype(np.float32) * (self.weight_scales(weight) * _span_over_end(self.data))
@@ -133,6 +150,16 @@ class LinearLayer:
         assert self.result is not None
         scales = _span_over_end(self.result) / _span_over_end(self.data) / self.weight_scales(weight)
         return scales * np.float32(2 if self.plan.weight_codes == HALVED else 1)
+
+    def unit_on_gpu(self, weight: NDArray[Any]) -> np.float32:
+        """Return the real value of one unit of the sums, by the float32 operations of MXNet where codes are made."""
+        assert self.data is not None
+        step = weight_on_gpu(self.op, weight)[1]
+        if self.result is None or self.result.scale is None:
+            return np.float32(self.data_scale * step)
+        one = np.float32(127)
+        unit: np.float32 = (_end_on_gpu(self.data) / one) * (np.float32(step * 127) / one)
+        return unit
 
     def weight_scales(self, weight: NDArray[Any]) -> NDArray[np.float32]:
         """Return codes per real value of a convolution's weights, shape (O,), in float32 as MXNet computes them."""
@@ -234,7 +261,8 @@ class _Simulation:
             return self.inside.get(tensor, tensor)
         if tensor not in self.reals:
             plan = self.plan.tensors[tensor.name]
-            self.reals[tensor] = self._op("_mul_scalar", f"{tensor.name}_real", [self.codes[tensor]], scalar=plan.scale)
+            scale = _end_on_gpu(plan) / np.float32(127) if self.on_gpu else plan.scale
+            self.reals[tensor] = self._op("_mul_scalar", f"{tensor.name}_real", [self.codes[tensor]], scalar=scale)
         return self.reals[tensor]
 
     def _coded(self, tensor: Tensor) -> Tensor:
@@ -245,6 +273,9 @@ class _Simulation:
         value = self.params.get(tensor.node.name) if tensor.node.is_variable else None
         if value is not None:
             return self._parameter(f"{tensor.name}_codes", quantize_int8(value)[0])
+        if self.on_gpu:
+            self.codes[tensor] = self._rounded_on_gpu(tensor, plan, tensor.name)
+            return self.codes[tensor]
         source = self._op("_mul_scalar", f"{tensor.name}_scaled", [tensor], scalar=_span_over_end(plan))
         if plan.zero_point:
             source = self._op("_plus_scalar", f"{tensor.name}_shifted", [source], scalar=plan.zero_point)
@@ -252,16 +283,22 @@ class _Simulation:
         return self.codes[tensor]
 
     def _rounded(self, source: Tensor, plan: TensorPlan, name: str, truncated: bool = False) -> Tensor:
-        low, high = (-127, 127) if self.on_gpu else _ends(plan)
+        low, high = _ends(plan)
         clipped = self._op("clip", f"{name}_clipped", [source], a_min=low, a_max=high)
         if truncated:
             return self._op("trunc", f"{name}_codes", [clipped])
-        if self.on_gpu:
-            rounded = self._op("round", f"{name}_codes", [clipped])
-            return self._from_zero(rounded, plan, name)
         raised = self._op("_plus_scalar", f"{name}_raised", [clipped], scalar=_ROUNDER)
         rounded = self._op("_minus_scalar", f"{name}_codes", [raised], scalar=_ROUNDER)
         return self._from_zero(rounded, plan, name)
+
+    def _rounded_on_gpu(self, real: Tensor, plan: TensorPlan, name: str) -> Tensor:
+        """Return real values as codes, by sign(x) · trunc(min(|x| · 127 / end + 0.5, 127))."""
+        magnitude = self._op("abs", f"{name}_magnitude", [real])
+        scaled = self._op("_mul_scalar", f"{name}_scaled", [magnitude], scalar=np.float32(127) / _end_on_gpu(plan))
+        raised = self._op("_plus_scalar", f"{name}_raised", [scaled], scalar=0.5)
+        whole = self._op("trunc", f"{name}_whole", [self._op("_minimum_scalar", f"{name}_ended", [raised], scalar=127)])
+        sign = self._op("sign", f"{name}_sign", [real])
+        return self._from_zero(self._op("elemwise_mul", f"{name}_codes", [whole, sign]), plan, name)
 
     def _from_zero(self, codes: Tensor, plan: TensorPlan, name: str) -> Tensor:
         """Return codes less the zero point."""
@@ -302,7 +339,9 @@ class _Simulation:
             node.inputs[slot] = self._parameter(f"{node.name}_{names[slot - 1]}_int8", value)
         self.nodes.append(node)
         tensor = node.output
-        if node.op == "Convolution":
+        if self.on_gpu:
+            tensor = self._op("_mul_scalar", f"{node.name}_result", [tensor], scalar=linear.unit_on_gpu(values[0]))
+        elif node.op == "Convolution":
             shape = (1, -1) + (1,) * len(read_tuple(node, "kernel"))
             scales = self._parameter(f"{node.name}_scale", linear.scales(values[0]).reshape(shape))
             tensor = self._op("broadcast_mul", f"{node.name}_result", [tensor, scales])
@@ -358,6 +397,9 @@ class _Simulation:
         if plan is None or plan is not self.results.get(layer.name):
             return
         source = self.inside[node.output]
+        if self.on_gpu:
+            self.codes[node.output] = self._rounded_on_gpu(source, plan, node.output.name)
+            return
         if not self._is_in_codes(layer):
             source = self._op(
                 "_mul_scalar", f"{node.output.name}_scaled", [source], scalar=1 / self._scale(node.output)
@@ -428,6 +470,12 @@ def _is_curved(node: Node, layer: LayerPlan) -> bool:
 def _span_over_end(plan: TensorPlan) -> np.float32:
     """Return codes per real value, in float32 as MXNet computes them from the range."""
     return np.float32(UINT8_RANGE if plan.dtype == "uint8" else INT8_RANGE) / np.float32(range_end(plan))
+
+
+def _end_on_gpu(plan: TensorPlan) -> np.float32:
+    """Return the end of a range on a GPU, the code 127, as it is written into the graph."""
+    assert plan.scale is not None
+    return np.float32(f"{127 * plan.scale:.9g}")
 
 
 def _ends(plan: TensorPlan) -> Tuple[int, int]:
