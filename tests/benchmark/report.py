@@ -155,6 +155,7 @@ def plot(results: Dict[str, Any], path: Path) -> None:
     machine = results["machine"]
     axes.set_title(f"int8 inference, batch 8, 2 threads ({machine['cpu']}, {machine['int8']})", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper left")
+    axes.margins(y=0.2)
+    axes.legend(frameon=False, loc="upper center", ncols=2)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
