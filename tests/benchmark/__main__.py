@@ -28,7 +28,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -39,10 +38,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 if "DNNL_MAX_CPU_ISA" in os.environ:
     os.environ.setdefault("ONEDNN_MAX_CPU_ISA", os.environ["DNNL_MAX_CPU_ISA"])
 
-from mxquant.lowering.isa import detect
-from mxquant.version import __version__
 from tests.benchmark import inference, material, report, startup
 from tests.benchmark.accuracy_rows import MXNET, OPENVINO, ORT, Row, measure
+from tests.benchmark.machine import machine
 from tests.benchmark.peers.environment import peers_python
 from tests.benchmark.worker import call
 
@@ -54,13 +52,6 @@ TOOLS = (
     Row("OpenVINO NNCF", OPENVINO, "default"),
 )
 COMPARED = (RESNET, "mobilenetv2_1.0", material.LITE0)
-
-
-def machine(options: argparse.Namespace) -> Dict[str, Any]:
-    """Return what the numbers depend on."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return {"cpu": model, "processors": os.cpu_count(), "int8": detect(), "mxquant": __version__}
 
 
 def calibration(options: argparse.Namespace) -> Dict[str, Any]:
@@ -140,7 +131,7 @@ def workers(options: argparse.Namespace) -> List[Dict[str, Any]]:
 
 
 SECTIONS: Dict[str, Callable[[argparse.Namespace], Any]] = {
-    "machine": machine,
+    "machine": lambda options: machine(),
     "calibration": calibration,
     "search": search,
     "memory": memory,

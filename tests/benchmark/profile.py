@@ -32,6 +32,7 @@ from mxquant.mxnet_bridge import backend_symbol, environment, graph_of
 from mxquant.stats import runner
 from tests.benchmark import inference
 from tests.benchmark.calibration import BATCH
+from tests.benchmark.machine import described, machine
 from tests.benchmark.turns import in_turns
 from tests.networks import images, zoo_network
 
@@ -158,7 +159,8 @@ def calibration_profile(name: str, count: int) -> Dict[str, float]:
 
 def markdown(profiles: Dict[str, Dict[str, Dict[str, float]]], batch: int, parts: Dict[str, float], count: int) -> str:
     """Return both profiles as tables."""
-    lines = [f"Milliseconds of a batch of {batch} by kind of operator: fp32 / stock int8 / mxquant int8.", ""]
+    title = f"Milliseconds of a batch of {batch} by kind of operator: fp32 / stock int8 / mxquant int8."
+    lines = [described(machine()), "", title, ""]
     columns = [*KINDS, "other", "all"]
     lines += [f"| network | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
     for name, kinds in profiles.items():

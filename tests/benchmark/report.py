@@ -6,6 +6,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Dict, Iterator, List, Tuple
 
+from tests.benchmark.machine import described
+
 __all__ = ["markdown", "plot"]
 
 HEAD = ("what", "stock MXNet", "mxquant", "others")
@@ -14,11 +16,9 @@ Line = Tuple[str, str, str, str]
 
 def markdown(results: Dict[str, Any]) -> str:
     """Return a table of the sections that were measured."""
-    machine = results["machine"]
     lines: List[Line] = [line for name, part in _PARTS.items() if name in results for line in part(results[name])]
-    title = f"{machine['cpu']}, {machine['processors']} processors, int8 instructions: {machine['int8']}."
     rows = [HEAD, ("---",) * 4, *lines]
-    return "\n".join([title, "", *(f"| {' | '.join(row)} |" for row in rows), ""])
+    return "\n".join([described(results["machine"]), "", *(f"| {' | '.join(row)} |" for row in rows), ""])
 
 
 def _calibration(found: Dict[str, Any]) -> Iterator[Line]:
