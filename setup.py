@@ -14,13 +14,15 @@ EXTRAS = {
     "report": ["plotly", "jinja2"],
     "bench": ["matplotlib"],
     "docs": ["mkdocs-material", "mkdocstrings[python]"],
-    "dask": ["dask", "distributed"],
+    "dask": ["dask>=2023.5", "distributed>=2023.5"],
     # OpenCV 4.12 wants NumPy 2. Weights and images of the demo: example/requirements.txt.
     "example": ["opencv-python-headless<4.12"],
     "examples-cv": ["gluoncv==0.10.5.post0", "opencv-python-headless<4.12"],
     # MXNet's own entropy calibration, to which ours is compared, asks for SciPy by names that 2.0 drops.
     "dev": [
         "build",
+        "dask>=2023.5",
+        "distributed>=2023.5",
         "hypothesis",
         "jinja2",
         "mypy",

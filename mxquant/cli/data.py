@@ -18,7 +18,7 @@ from mxquant.cli.options import option
 from mxquant.errors import InputError
 
 if TYPE_CHECKING:
-    from mxquant.cli.images import Preprocessing
+    from mxquant.datasets.preprocessing import Preprocessing
 
 __all__ = ["DataOptions", "Layout", "Preset"]
 
@@ -127,7 +127,7 @@ class DataOptions:
             if getattr(self, name) is not None:
                 raise InputError(f"--{name} is for images, but --data '{self.data}' has none: it is taken as it is")
         if path.is_file() and path.suffix in (".npy", ".npz"):
-            from mxquant.cli.arrays import read_arrays
+            from mxquant.datasets.arrays import read_arrays
 
             arrays = read_arrays(path, net.inputs)
             return Data(lambda: arrays.batches(self.batch_size), net.inputs, self.data, len(arrays))
@@ -142,22 +142,26 @@ class DataOptions:
         )
 
     def _images(self, path: Path, net: Net, side: int) -> Data:
-        from mxquant.cli import images
+        from itertools import repeat
+
+        from mxquant.datasets.images import files_of, read_files
+        from mxquant.datasets.preprocessing import Encoded, batches_of
+        from mxquant.datasets.records import read_record, record_size
 
         if len(net.inputs) != 1:
             raise InputError(f"--data: '{path}' has images, but the network has inputs {', '.join(net.inputs)}")
         how = self._preprocessing(net, side)
 
-        def source(files: Callable[[], Iterable[images.Encoded]]) -> Callable[[], Any]:
-            return lambda: images.batches_of(files(), how, self.batch_size)
+        def source(images: Callable[[], Iterable[Encoded]]) -> Callable[[], Any]:
+            return lambda: batches_of(images(), how, repeat(self.batch_size))
 
         if path.is_dir():
-            files = images.files_of(path)
-            return Data(source(lambda: images.read_files(files)), net.inputs, str(path), len(files))
-        return Data(source(lambda: images.read_record(path)), net.inputs, str(path), images.record_size(path))
+            files = files_of(path)
+            return Data(source(lambda: read_files(files)), net.inputs, str(path), len(files))
+        return Data(source(lambda: read_record(str(path))), net.inputs, str(path), record_size(str(path)))
 
     def _preprocessing(self, net: Net, side: int) -> Preprocessing:
-        from mxquant.cli.images import Preprocessing
+        from mxquant.datasets.preprocessing import Preprocessing
 
         given = {"mean": _three("--mean", self.mean), "std": _three("--std", self.std), "scale": self.scale}
         chosen: Dict[str, Any] = {key: value for key, value in given.items() if value is not None}

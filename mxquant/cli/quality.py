@@ -7,9 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
 
 from mxquant._compat import mx
+from mxquant.analysis.predictor import Predictor
+from mxquant.analysis.scores import Faithfulness, Tally
 from mxquant.cli.examples import Data, Labelled
 from mxquant.cli.network import Net
-from mxquant.cli.predictor import Faithfulness, Predictor, Tally
 from mxquant.errors import InputError
 from mxquant.lowering.isa import detect
 from mxquant.onnx_model import OnnxModel

@@ -20,7 +20,8 @@ from mxquant.cli.text import number, table
 from mxquant.errors import InputError
 
 if TYPE_CHECKING:
-    from mxquant.cli.predictor import Faithfulness, Predictor, Tally
+    from mxquant.analysis.predictor import Predictor
+    from mxquant.analysis.scores import Faithfulness, Tally
 
 __all__ = ["EXAMPLES", "ScoreOptions", "score"]
 
@@ -74,7 +75,8 @@ class ScoreOptions:
 @command
 def score(network: NetworkOptions, own: ScoreOptions, data: DataOptions, common: Common) -> Result:
     """Score the fp32 network, and an int8 network beside it: top-1, top-5, agreement, SQNR, speed."""
-    from mxquant.cli.predictor import Faithfulness, Predictor, Tally
+    from mxquant.analysis.predictor import Predictor
+    from mxquant.analysis.scores import Faithfulness, Tally
     from mxquant.progress import progress_bar
 
     required, drop = own.check()

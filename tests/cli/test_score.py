@@ -10,7 +10,8 @@ import pytest
 
 import mxquant
 from mxquant._compat import mx
-from mxquant.cli.predictor import Faithfulness, Predictor, Tally
+from mxquant.analysis.predictor import Predictor
+from mxquant.analysis.scores import Faithfulness, Tally
 from mxquant.errors import InputError
 from tests.cli.conftest import tiny_network
 from tests.networks import forward, images, sqnr

@@ -1,12 +1,11 @@
-"""Networks that are run on batches, and what their outputs are worth."""
+"""Networks that are run on batches, and timed."""
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, field
 from statistics import median
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from mxquant.mxnet_bridge import environment, first_line
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Faithfulness", "Predictor", "Tally"]
+__all__ = ["Predictor"]
 
 
 @dataclass
@@ -108,75 +107,3 @@ def _filled(value: NDArray[Any], rows: int) -> NDArray[Any]:
 
 def _named(shapes: Mapping[str, Tuple[int, ...]]) -> str:
     return ", ".join(f"{shape} for '{name}'" for name, shape in shapes.items())
-
-
-@dataclass
-class Tally:
-    """How many examples of a classifier have their label first, and among the first five."""
-
-    examples: int = 0
-    first: int = 0
-    among_five: int = 0
-
-    def add(self, output: NDArray[Any], labels: NDArray[Any]) -> None:
-        """Count a batch; raise InputError if the output is no scores of classes."""
-        if output.ndim != 2 or len(output) != len(labels):
-            raise InputError(
-                f"the first output has shape {output.shape} for {len(labels)} labels; expected a score for each class"
-            )
-        if labels.min() < 0 or labels.max() >= output.shape[1]:
-            raise InputError(f"a label is {labels.max():g}, but the network has {output.shape[1]} classes")
-        best = np.argsort(-output, axis=1, kind="stable")[:, :5]
-        hits = best == labels.astype(np.int64)[:, None]
-        self.examples += len(labels)
-        self.first += int(hits[:, 0].sum())
-        self.among_five += int(hits.any(axis=1).sum())
-
-    @property
-    def top1(self) -> Optional[float]:
-        """Share of examples whose label comes first; None without labels."""
-        return self.first / self.examples if self.examples else None
-
-    @property
-    def top5(self) -> Optional[float]:
-        """Share of examples whose label is among the first five; None without labels."""
-        return self.among_five / self.examples if self.examples else None
-
-
-@dataclass
-class Faithfulness:
-    """How near the outputs of one network come to those of another, summed over batches."""
-
-    signal: Dict[int, float] = field(default_factory=dict)
-    noise: Dict[int, float] = field(default_factory=dict)
-    examples: int = 0
-    same: int = 0
-    classes: bool = True
-
-    def add(self, expected: Sequence[NDArray[Any]], found: Sequence[NDArray[Any]]) -> None:
-        """Count a batch."""
-        for index, (one, other) in enumerate(zip(expected, found)):
-            exact, difference = one.astype(np.float64), one.astype(np.float64) - other
-            self.signal[index] = self.signal.get(index, 0.0) + float(np.square(exact).sum())
-            self.noise[index] = self.noise.get(index, 0.0) + float(np.square(difference).sum())
-        first, second = expected[0], found[0]
-        self.classes = self.classes and first.ndim == 2 and first.shape[1] > 1
-        self.examples += len(first) if first.ndim else 1
-        if self.classes:
-            self.same += int((first.argmax(axis=1) == second.argmax(axis=1)).sum())
-
-    @property
-    def sqnr(self) -> Optional[float]:
-        """SQNR in dB, the lowest of all outputs; None before the first batch."""
-        return min((_decibels(self.signal[i], self.noise[i]) for i in self.signal), default=None)
-
-    @property
-    def agreement(self) -> Optional[float]:
-        """Share of examples with the same class in both; None where the first output is no scores of classes."""
-        return self.same / self.examples if self.examples and self.classes else None
-
-
-def _decibels(signal: float, noise: float) -> float:
-    if noise == 0:
-        return math.inf
-    return 10 * math.log10(signal / noise) if signal > 0 and math.isfinite(noise) else -math.inf

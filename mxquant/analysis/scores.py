@@ -1,0 +1,116 @@
+"""What the outputs of a network are worth: accuracy, and how near they come to those of another."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
+
+import numpy as np
+
+from mxquant.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Faithfulness", "Tally"]
+
+
+@dataclass
+class Tally:
+    """How many examples of a classifier have their label first, and among the first five.
+
+    ``a + b`` is what one would have counted on the examples of both.
+    """
+
+    examples: int = 0
+    first: int = 0
+    among_five: int = 0
+
+    def add(self, output: NDArray[Any], labels: NDArray[Any]) -> None:
+        """Count a batch; raise InputError if the output is no scores of classes."""
+        if output.ndim != 2 or len(output) != len(labels):
+            raise InputError(
+                f"the first output has shape {output.shape} for {len(labels)} labels; expected a score for each class"
+            )
+        if labels.min() < 0 or labels.max() >= output.shape[1]:
+            raise InputError(f"a label is {labels.max():g}, but the network has {output.shape[1]} classes")
+        best = np.argsort(-output, axis=1, kind="stable")[:, :5]
+        hits = best == labels.astype(np.int64)[:, None]
+        self.examples += len(labels)
+        self.first += int(hits[:, 0].sum())
+        self.among_five += int(hits.any(axis=1).sum())
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.examples + other.examples, self.first + other.first, self.among_five + other.among_five)
+
+    @property
+    def top1(self) -> Optional[float]:
+        """Share of examples whose label comes first; None without labels."""
+        return self.first / self.examples if self.examples else None
+
+    @property
+    def top5(self) -> Optional[float]:
+        """Share of examples whose label is among the first five; None without labels."""
+        return self.among_five / self.examples if self.examples else None
+
+
+@dataclass
+class Faithfulness:
+    """How near the outputs of one network come to those of another.
+
+    ``a + b`` is what one would have found on the examples of both. Sums of squares are kept for each batch, and added
+    only at the end, by :func:`math.fsum`, which rounds once: their order does not matter.
+    """
+
+    signal: Dict[int, List[float]] = field(default_factory=dict)
+    noise: Dict[int, List[float]] = field(default_factory=dict)
+    examples: int = 0
+    same: int = 0
+    classes: bool = True
+
+    def add(self, expected: Sequence[NDArray[Any]], found: Sequence[NDArray[Any]]) -> None:
+        """Count a batch."""
+        for index, (one, other) in enumerate(zip(expected, found)):
+            exact, difference = one.astype(np.float64), one.astype(np.float64) - other
+            self.signal.setdefault(index, []).append(float(np.square(exact).sum()))
+            self.noise.setdefault(index, []).append(float(np.square(difference).sum()))
+        first, second = expected[0], found[0]
+        self.classes = self.classes and first.ndim == 2 and first.shape[1] > 1
+        self.examples += len(first) if first.ndim else 1
+        if self.classes:
+            self.same += int((first.argmax(axis=1) == second.argmax(axis=1)).sum())
+
+    def __add__(self, other: Faithfulness) -> Faithfulness:
+        return Faithfulness(
+            _joined(self.signal, other.signal),
+            _joined(self.noise, other.noise),
+            self.examples + other.examples,
+            self.same + other.same,
+            self.classes and other.classes,
+        )
+
+    @property
+    def sqnr(self) -> Optional[float]:
+        """SQNR in dB, the lowest of all outputs; None before the first batch."""
+        return min((_decibels(_sum(self.signal[i]), _sum(self.noise[i])) for i in self.signal), default=None)
+
+    @property
+    def agreement(self) -> Optional[float]:
+        """Share of examples with the same class in both; None where the first output is no scores of classes."""
+        return self.same / self.examples if self.examples and self.classes else None
+
+
+def _joined(one: Mapping[int, List[float]], other: Mapping[int, List[float]]) -> Dict[int, List[float]]:
+    return {index: [*one.get(index, []), *other.get(index, [])] for index in sorted({*one, *other})}
+
+
+def _sum(values: Sequence[float]) -> float:
+    # math.fsum refuses infinities of both signs, and sums beyond the largest number.
+    return math.fsum(values) if all(map(math.isfinite, values)) else sum(values)
+
+
+def _decibels(signal: float, noise: float) -> float:
+    if noise == 0:
+        return math.inf
+    return 10 * math.log10(signal / noise) if signal > 0 and math.isfinite(noise) else -math.inf

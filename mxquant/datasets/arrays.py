@@ -1,0 +1,252 @@
+"""Examples in .npy and .npz files, read whole or from any row; no pickle is read."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from mxquant.datasets.dataset import Dataset, check_batch_size
+from mxquant.datasets.opening import opened, reason_of
+from mxquant.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["ArrayFile", "Arrays", "read_arrays"]
+
+_LABELS = ("label", "labels")
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Examples along axis 0 of arrays, one for each input, and of labels where there are any."""
+
+    inputs: Tuple[NDArray[Any], ...]
+    labels: Optional[NDArray[Any]] = None
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+    def batches(self, size: int) -> Iterator[Tuple[Any, ...]]:
+        """Yield the examples as batches of arrays, the labels last."""
+        parts = self.inputs if self.labels is None else (*self.inputs, self.labels)
+        for begin in range(0, len(self), size):
+            yield tuple(np.asarray(part[begin : begin + size]) for part in parts)
+
+
+def read_arrays(path: Path, inputs: Sequence[str]) -> Arrays:
+    """Read a file of arrays.
+
+    Parameters
+    ----------
+    path : Path
+        A .npy file with one array, or a .npz file with arrays by the name of the input, or the first array for a
+        network with one input; labels under 'label' or 'labels'.
+    inputs : sequence of str
+        Names of the network's inputs.
+
+    Returns
+    -------
+    Arrays
+        The examples.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or does not have what the network takes.
+    """
+    try:
+        found = _load(path)
+    except Exception as error:  # of zipfile, zlib, NumPy and the operating system
+        raise _unreadable(str(path), error) from error
+    names, label = _chosen(str(path), {name: (value.dtype, value.shape) for name, value in found.items()}, inputs)
+    labels = None if label is None else found[label].reshape(-1)
+    return Arrays(tuple(found[name] for name in names), labels)
+
+
+def _unreadable(path: str, error: Exception) -> InputError:
+    objects = any(word in str(error) for word in ("pickle", "Python objects"))
+    return InputError(f"cannot read '{path}': {'it holds Python objects' if objects else reason_of(error)}")
+
+
+def _chosen(
+    path: str, found: Mapping[str, Tuple[Any, Tuple[int, ...]]], inputs: Sequence[str]
+) -> Tuple[List[str], Optional[str]]:
+    """Return which arrays of a file are for the inputs, and which holds labels, by their dtypes and shapes."""
+    label = next((name for name in _LABELS if name in found and name not in inputs), None)
+    others = [name for name in found if name != label]
+    if len(inputs) == 1 and inputs[0] not in found and others:
+        names = others[:1]
+    else:
+        missing = [name for name in inputs if name not in others]
+        if missing:
+            there = ", ".join(map(repr, others)) or "none"
+            raise InputError(f"'{path}' has no array '{missing[0]}' for the network's input, only {there}")
+        names = list(inputs)
+    for name in (*names, *([] if label is None else [label])):
+        dtype, shape = found[name]
+        if dtype.kind not in "fiub" or not shape or shape[0] != (found[names[0]][1] or (0,))[0] or not shape[0]:
+            shapes = ", ".join(f"{found[each][0]} of shape {found[each][1]}" for each in names)
+            raise InputError(f"'{path}' holds {shapes}; expected numbers, one row for each example and label")
+    if label is not None and int(np.prod(found[label][1])) != found[label][1][0]:
+        raise InputError(f"the labels in '{path}' have shape {found[label][1]}, expected one number an example")
+    return names, label
+
+
+def _load(path: Path) -> Dict[str, NDArray[Any]]:
+    if path.suffix == ".npz":
+        with np.load(str(path), allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    # It may be larger than memory.
+    return {"": np.load(str(path), mmap_mode="r", allow_pickle=False)}
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayFile(Dataset):
+    """Rows of the arrays in a .npy or .npz file; :meth:`of` finds out what is in it.
+
+    Parameters
+    ----------
+    path : str
+        Path or URL.
+    members : tuple of str
+        Names of the arrays in a .npz file, one for each input of the network; one empty name for a .npy file.
+    labels : str or None
+        Name of the array with labels.
+    rows : int
+        How many examples.
+    batch_size : int
+        Examples in a batch.
+    first : int
+        Number of the first row.
+    """
+
+    path: str
+    members: Tuple[str, ...]
+    labels: Optional[str]
+    rows: int
+    batch_size: int = 32
+    first: int = 0
+
+    def __post_init__(self) -> None:
+        check_batch_size(self.batch_size)
+
+    @classmethod
+    def of(cls, path: str, inputs: Sequence[str] = ("data",), batch_size: int = 32) -> ArrayFile:
+        """Return the examples in a file, of which only the heads of arrays are read.
+
+        Parameters
+        ----------
+        path : str
+            Path or URL of a .npy file with one array, or of a .npz file with arrays by the name of the input, or the
+            first array for a network with one input; labels under 'label' or 'labels'. Rows of a compressed .npz file
+            cost the time of unpacking all before them.
+        inputs : sequence of str
+            Names of the network's inputs.
+        batch_size : int
+            Examples in a batch.
+
+        Returns
+        -------
+        ArrayFile
+            All of them.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read, or does not have what the network takes.
+        """
+        path = os.fspath(path)
+        with _columns(path, None) as columns:
+            names, label = _chosen(path, {each.name: (each.dtype, each.shape) for each in columns}, inputs)
+            rows = next(each.shape[0] for each in columns if each.name == names[0])
+        return cls(path, tuple(names), label, rows, batch_size)
+
+    @property
+    def title(self) -> str:
+        """The path."""
+        return self.path
+
+    @property
+    def grid(self) -> Tuple[int, int]:
+        """Number of the first row, and the size of batches."""
+        return self.first, self.batch_size
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def part(self, begin: int, end: int) -> ArrayFile:
+        """Return the rows from `begin` to `end` - 1."""
+        return replace(self, rows=min(end, self.rows) - begin, first=self.first + begin)
+
+    def read(self, sizes: Sequence[int]) -> Iterator[Tuple[NDArray[Any], ...]]:
+        """Yield the examples in batches of these sizes, the labels last."""
+        names = [*self.members, *([] if self.labels is None else [self.labels])]
+        with _columns(self.path, names) as columns:
+            begin = self.first
+            for size in sizes:
+                try:
+                    arrays = [each.read(begin, begin + size) for each in columns]
+                except Exception as error:  # of zipfile, zlib, the operating system, or of what serves a URL
+                    raise _unreadable(self.path, error) from error
+                if self.labels is not None:
+                    arrays[-1] = arrays[-1].reshape(-1)
+                yield tuple(arrays)
+                begin += size
+
+
+class _Column(NamedTuple):
+    """An array in an open file, and where its values begin."""
+
+    name: str
+    file: IO[bytes]
+    dtype: np.dtype[Any]
+    shape: Tuple[int, ...]
+    start: int
+
+    def read(self, begin: int, end: int) -> NDArray[Any]:
+        """Return the rows from `begin` to `end` - 1."""
+        row = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
+        self.file.seek(self.start + begin * row)
+        content = self.file.read((end - begin) * row)
+        if len(content) != (end - begin) * row:
+            raise ValueError(f"it ends before row {end}")
+        return np.frombuffer(content, self.dtype).reshape(end - begin, *self.shape[1:])
+
+
+@contextmanager
+def _columns(path: str, names: Optional[Sequence[str]]) -> Iterator[List[_Column]]:
+    """Open the arrays of a file for reading, all or those of some names."""
+    with ExitStack() as stack:
+        file = stack.enter_context(opened(path))
+        try:
+            if path.endswith(".npz"):
+                archive = stack.enter_context(zipfile.ZipFile(file))
+                there = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
+                chosen = there if names is None else names
+                columns = [_column(name, stack.enter_context(archive.open(f"{name}.npy"))) for name in chosen]
+            else:
+                columns = [_column("", file)]
+        except Exception as error:  # of zipfile, zlib, NumPy and the operating system
+            raise _unreadable(path, error) from error
+        yield columns
+
+
+def _column(name: str, file: IO[bytes]) -> _Column:
+    forms: Any = np.lib.format
+    version = forms.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"its format has version {version}, expected (1, 0) or (2, 0)")
+    read = forms.read_array_header_1_0 if version == (1, 0) else forms.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("Python objects")
+    if fortran and len(shape) > 1:
+        raise ValueError("its rows do not lie one after the other; save numpy.ascontiguousarray of the array")
+    return _Column(name, file, dtype, shape, file.tell())
