@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from shlex import quote
-from typing import TYPE_CHECKING, Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from mxquant.accuracy.bias_correction import correct_biases
 from mxquant.accuracy.judge import Judge
@@ -21,7 +21,7 @@ from mxquant.thresholds import METHODS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Trials", "best_changes"]
+__all__ = ["Candidate", "Trials", "best_changes", "candidates"]
 
 # In dB: less is not worth a change.
 _WORTH = 0.5
@@ -64,13 +64,28 @@ class Trials:
     command: str
 
 
-def best_changes(
-    trials: Trials,
-    sensitive: Sequence[str],
-    shares: Mapping[str, float],
-    progress: Optional[Callable[[int], None]] = None,
-) -> Tuple[Change, ...]:
-    """Return what raises the SQNR of the output most, at most five changes.
+@dataclass(frozen=True)
+class Candidate:
+    """A change that may be worth it.
+
+    Parameters
+    ----------
+    title, flags : str
+        What it is, and its options of ``mxquant quantize``.
+    make : callable
+        Returns the network and the plan with it.
+    macs : float
+        Share of multiplications that leave int8.
+    """
+
+    title: str
+    flags: str
+    make: Callable[[], Tuple[Network, QuantPlan]]
+    macs: float = 0.0
+
+
+def candidates(trials: Trials, sensitive: Sequence[str], shares: Mapping[str, float]) -> List[Candidate]:
+    """Return the changes to try.
 
     Parameters
     ----------
@@ -80,46 +95,65 @@ def best_changes(
         int8 layers, the most sensitive first.
     shares : mapping of str to float
         Share of multiplications by name of the layer.
+    """
+    options = _options(trials.plan)
+
+    def excluding(title: str, names: Sequence[str]) -> Candidate:
+        flags = " ".join(f"--exclude {quote(name)}" for name in names)
+        lost = sum(shares.get(name, 0.0) for name in names)
+        return Candidate(title, flags, lambda: (_with_own(trials, names), _excluding(trials, options, names)), lost)
+
+    def corrected(plan: QuantPlan) -> Tuple[Network, QuantPlan]:
+        return correct_biases(trials.network, plan, trials.statistics.channel_sums), plan
+
+    def by_method(method: str) -> Candidate:
+        title, flags = f"Choose thresholds by {method}", f"--method {method}"
+        return Candidate(title, flags, lambda: corrected(trials.planned({**options, "method": method})))
+
+    first = sensitive[:_LAYERS]
+    found = [excluding(f"Leave the sensitive layer '{name}' in float32", [name]) for name in first]
+    if len(first) > 1:
+        found.append(excluding(f"Leave the {len(first)} most sensitive layers in float32", first))
+    found += [by_method(method) for method in METHODS if method != options.get("method")]
+    if "steps" not in trials.plan.settings:
+        title = "Round weights so that results change least"
+        found.append(Candidate(title, "--accuracy balanced", lambda: (trials.rounded(), trials.plan)))
+    if trials.plan.isa is not None and saturates(trials.plan.isa):
+        title = "Deploy on CPUs with VNNI, which need no care for saturation"
+        elsewhere = {**options, "isa": "vnni"}
+        found.append(
+            Candidate(
+                title,
+                "--isa vnni",
+                lambda: corrected(_keeping_thresholds(trials.planned(elsewhere), trials.plan)),
+            )
+        )
+    return found
+
+
+def best_changes(
+    trials: Trials, tried: Sequence[Candidate], progress: Optional[Callable[[int], None]] = None
+) -> Tuple[Change, ...]:
+    """Return what raises the SQNR of the output most, at most five changes.
+
+    Parameters
+    ----------
+    trials : Trials
+        What to try them on.
+    tried : sequence of Candidate
+        The changes.
     progress : callable, optional
-        Called with the number of trials done.
+        Called with the number of changes tried.
     """
     judge = Judge(trials.network, trials.inputs)
     before = judge.level(trials.weights, trials.plan)
-    options = _options(trials.plan)
     found: List[Change] = []
-    done = 0
-
-    def add(title: str, flags: str, network: Network, plan: QuantPlan, macs: float = 0.0) -> None:
-        nonlocal done
-        after = judge.level(network, plan)
+    for done, each in enumerate(tried, 1):
+        after = judge.level(*each.make())
         if after >= before + _WORTH:
-            found.append(Change(title, f"{trials.command} {flags}", before, after, macs))
-        done += 1
+            found.append(Change(each.title, f"{trials.command} {each.flags}", before, after, each.macs))
         if progress is not None:
             progress(done)
-
-    for name in sensitive[:_LAYERS]:
-        plan = _excluding(trials, options, [name])
-        title = f"Leave the sensitive layer '{name}' in float32"
-        add(title, f"--exclude {quote(name)}", _with_own(trials, frozenset({name})), plan, shares.get(name, 0.0))
-    several = list(sensitive[:_LAYERS])
-    if len(several) > 1:
-        plan = _excluding(trials, options, several)
-        flags = " ".join(f"--exclude {quote(name)}" for name in several)
-        lost = sum(shares.get(name, 0.0) for name in several)
-        title = f"Leave the {len(several)} most sensitive layers in float32"
-        add(title, flags, _with_own(trials, frozenset(several)), plan, lost)
-    for method in METHODS:
-        if method != options.get("method"):
-            plan = trials.planned({**options, "method": method})
-            network = correct_biases(trials.network, plan, trials.statistics.channel_sums)
-            add(f"Choose thresholds by {method}", f"--method {method}", network, plan)
-    if "steps" not in trials.plan.settings:
-        add("Round weights so that results change least", "--accuracy balanced", trials.rounded(), trials.plan)
-    if trials.plan.isa is not None and saturates(trials.plan.isa):
-        plan = _keeping_thresholds(trials.planned({**options, "isa": "vnni"}), trials.plan)
-        network = correct_biases(trials.network, plan, trials.statistics.channel_sums)
-        add("Deploy on CPUs with VNNI, which need no care for saturation", "--isa vnni", network, plan)
     return tuple(sorted(found, key=lambda change: change.before - change.after)[:_MOST])
 
 
@@ -165,7 +199,7 @@ def _keeping_thresholds(made: QuantPlan, plan: QuantPlan) -> QuantPlan:
     return replace(made, tensors={**made.tensors, **kept})
 
 
-def _with_own(trials: Trials, float32: FrozenSet[str]) -> Network:
+def _with_own(trials: Trials, float32: Sequence[str]) -> Network:
     """Return the network with its own weights in the layers that stay float32."""
     layers = {each for name in float32 for each in trials.plan.layers[name].contains}
     nodes = [node for node in trials.network.graph.operators if node.layers[0] in layers]

@@ -18,7 +18,7 @@ from mxquant.analysis.sensitivity import measure
 from mxquant.analysis.turns import bound, milliseconds
 from mxquant.calibration import collect
 from mxquant.data import peek
-from mxquant.doctor.changes import Trials, best_changes
+from mxquant.doctor.changes import Trials, best_changes, candidates
 from mxquant.doctor.diagnosis import Diagnosis
 from mxquant.doctor.examples import Examples, read_examples
 from mxquant.doctor.layers import Measured, layer_findings
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["diagnose"]
 
-# The sensitivity of each layer is a forward pass of its own.
-_FEW = 8
+# The sensitivity of each layer is a forward pass of its own: examples that all of them may see together, and each.
+_PASSES, _FEW = 1000, 8
 # Fewer are not divided into some to quantize with and others to judge by.
 _ENOUGH = 4
 
@@ -143,8 +143,9 @@ def _examined(
         comparison = compare_networks(network, plan, examples.arrays, here, report)
     few = examples.part(0, _FEW).arrays
     int8_layers = sum(layer.precision == "int8" for layer in plan.layers.values())
+    fewer = examples.part(0, min(_FEW, max(2, _PASSES // max(int8_layers, 1)))).arrays
     with progress_bar("measuring layers", int8_layers) as report:
-        sensitivity = measure(weights, plan, few, report, parts=False)
+        sensitivity = measure(weights, plan, fewer, report, parts=False)
     with progress_bar("timing layers", None):
         fp32_ms = fp32_milliseconds(network, plan, few)
         layer_ms = {} if here is None else int8_milliseconds(network, plan, here, few)
@@ -169,9 +170,10 @@ def _examined(
         judge,
         "mxquant quantize",
     )
-    with progress_bar("trying changes", None) as report:
-        shares = {layer.name: layer.macs for layer in layers}
-        changes = best_changes(trials, [row.layer for row in sensitivity.layers], shares, report)
+    shares = {layer.name: layer.macs for layer in layers}
+    tried = candidates(trials, [row.layer for row in sensitivity.layers], shares)
+    with progress_bar("trying changes", len(tried)) as report:
+        changes = best_changes(trials, tried, report)
     accuracy = _accuracy(network, here if here is not None else simulate(weights, plan), examples)
     worst = min(comparison.outputs, key=lambda out: out.sqnr if out.int8_sqnr is None else out.int8_sqnr)
     sqnr = worst.sqnr if worst.int8_sqnr is None else worst.int8_sqnr

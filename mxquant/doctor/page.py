@@ -1,7 +1,12 @@
-"""The diagnosis as one HTML page that needs nothing else: styles, scripts, Plotly and data are all inside."""
+"""The diagnosis as one HTML page that needs nothing else: styles, scripts, Plotly and data are all inside.
+
+Plotly is packed by gzip, and unpacked by the browser when the first layer is opened.
+"""
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import math
 from pathlib import Path
@@ -50,7 +55,11 @@ def page(diagnosis: Diagnosis) -> str:
     except ImportError as error:
         raise InputError(f"a page needs {(error.name or '').split('.')[0]}; pip install 'mxquant[report]'") from error
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(str(_TEMPLATES)), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FileSystemLoader(str(_TEMPLATES)),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters.update(short=_short, db=_db, percent=_percent, ms=_ms, megabytes=_megabytes, number=_number)
     return environment.get_template("page.html").render(
@@ -65,7 +74,7 @@ def page(diagnosis: Diagnosis) -> str:
         slowest=_slowest(diagnosis),
         style=(_TEMPLATES / "style.css").read_text(encoding="utf-8"),
         script=(_TEMPLATES / "page.js").read_text(encoding="utf-8"),
-        plotly=get_plotlyjs(),
+        plotly=base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode(),
         data=_json([_charts(layer) for layer in diagnosis.layers]),
     )
 
@@ -83,7 +92,11 @@ def _charts(layer: LayerFindings) -> Mapping[str, Any]:
     found: Dict[str, Any] = {"thresholds": {name: _round(value) for name, value in layer.thresholds.items()}}
     found["chosen"], found["method"] = _round(layer.threshold), layer.method
     if layer.bars is not None:
-        found["bars"] = {"start": layer.bars.start, "width": layer.bars.width, "counts": layer.bars.counts}
+        found["bars"] = {
+            "start": _round(layer.bars.start),
+            "width": _round(layer.bars.width),
+            "counts": layer.bars.counts,
+        }
     if layer.weights is not None:
         found["weights"] = {"low": layer.weights.low, "high": layer.weights.high, "channels": layer.weights.channels}
     return found

@@ -28,6 +28,15 @@
   });
   const config = { displayModeBar: false, responsive: true };
 
+  let unpacked = null;
+  const plotly = () => (unpacked ??= (async () => {
+    const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (each) => each.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const script = document.createElement("script");
+    script.textContent = await new Response(stream).text();
+    document.head.append(script);
+  })());
+
   // The thresholds of all methods as lines on both sides where there are negative values; the chosen one is thick.
   const marks = (chart) => {
     const negative = chart.bars.start < 0;
@@ -44,8 +53,15 @@
     if (chart.chosen !== null) mark("<b>chosen</b>", chart.chosen, "solid", 2.5, Object.keys(chart.thresholds).length);
     return { shapes, annotations };
   };
-  const draw = (number) => {
+  const draw = async (number) => {
     const chart = charts[number];
+    try {
+      await plotly();
+    } catch (error) {
+      for (const place of body.querySelectorAll(".chart")) place.textContent = "This browser is too old to draw it: " + error;
+      return;
+    }
+    if (open !== number) return; // another layer was opened in the meantime
     for (const place of body.querySelectorAll(".chart")) {
       if (place.dataset.chart === "histogram") {
         const { start, width, counts } = chart.bars;
