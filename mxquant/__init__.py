@@ -16,10 +16,10 @@
 is an :class:`MXQuantError`.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, List
 
-from mxquant import _compat
 from mxquant.version import __version__
 
 if TYPE_CHECKING:
@@ -74,7 +74,9 @@ __all__ = [
     "sensitivity",
 ]
 
-del _compat
+# With MXNet, so that what is missing is told at once. A shell that completes a command line asks for no network.
+if "_MXQUANT_COMPLETE" not in os.environ:
+    import_module("mxquant._compat")
 
 # Loaded when first used, so that importing mxquant costs little more than importing MXNet.
 _MODULES = {

@@ -37,6 +37,13 @@ def test_completion_lists_commands_and_options(environment: Dict[str, str]) -> N
     assert [sorted(each) for each in found] == [sorted(COMMANDS), ["--isa"]]
 
 
+def test_a_line_is_completed_without_waiting_for_mxnet(environment: Dict[str, str]) -> None:
+    told = {"COMP_WORDS": "mxquant ", "COMP_CWORD": "1", "_MXQUANT_COMPLETE": "complete_bash"}
+    done = run([sys.executable, "-X", "importtime", *COMMAND[1:]], environment, **told)
+    assert "quantize" in done.stdout.split() and "mxquant.cli.app" in done.stderr
+    assert "mxnet" not in done.stderr
+
+
 def test_a_script_that_completes_can_be_shown(folder: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # The shell is found by looking at the parent process, or from this variable by typer's own tests.
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
