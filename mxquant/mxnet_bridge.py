@@ -9,18 +9,21 @@ from __future__ import annotations
 import json
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Dict, Iterator, Mapping, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
 from mxquant._compat import mx
 from mxquant.errors import GraphError, InputError
-from mxquant.graph import Graph, Network, symbol_json
+from mxquant.graph import Graph, Network, Tensor, symbol_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["backend_symbol", "context", "environment", "graph_of", "numpy_params", "split_params", "symbol_of"]
+__all__ = [
+    *("backend_symbol", "context", "environment", "graph_of", "numpy_params", "split_params", "symbol_of"),
+    "tensor_shapes",
+]
 
 
 def graph_of(symbol: Any) -> Graph:
@@ -82,6 +85,41 @@ def backend_symbol(symbol: Any, backend: str) -> Any:
     """Return the symbol after the subgraph fusions of one of MXNet's backends, without MXNet's chatter."""
     with environment(MXNET_SUBGRAPH_VERBOSE="0"):
         return symbol.get_backend_symbol(backend)
+
+
+def tensor_shapes(network: Network, inputs: Mapping[str, Tuple[int, ...]]) -> Optional[Dict[str, Tuple[int, ...]]]:
+    """Return the shapes of all tensors of a network, by name, for inputs of given shapes.
+
+    Parameters
+    ----------
+    network : Network
+        Any network.
+    inputs : mapping of str to tuple of int
+        Shapes of its data inputs.
+
+    Returns
+    -------
+    dict of str to tuple of int, or None
+        None where the shapes of other inputs are needed.
+
+    Raises
+    ------
+    mxnet.MXNetError
+        If the network cannot take these inputs.
+    """
+    internals = symbol_of(network.graph).get_internals()
+    known = {name: value.shape for name, value in network.params.items()}
+    given = {name: shape for name, shape in {**known, **inputs}.items() if name in internals.list_inputs()}
+    _, shapes, _ = internals.infer_shape(**given)
+    if shapes is None:
+        return None
+    nodes = {node.name: node for node in network.graph.nodes}
+    counts: Dict[str, int] = {}
+    found: Dict[str, Tuple[int, ...]] = {}
+    for part, shape in zip(internals, shapes):
+        index = counts[part.name] = counts.get(part.name, -1) + 1
+        found[Tensor(nodes[part.name], index).name] = tuple(shape)
+    return found
 
 
 def numpy_params(params: Mapping[str, Any], role: str = "params") -> Dict[str, NDArray[Any]]:

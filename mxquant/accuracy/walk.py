@@ -1,13 +1,17 @@
-"""Running a network one operator at a time, so that a layer can be changed just before it is computed."""
+"""Running a network one operator at a time, so that a layer can be changed just before it is computed.
+
+An operator without inputs, such as the zeros that a recurrent layer begins with, may have lengths that follow from the
+rest of the network; they are found before.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Dict, FrozenSet, List, Mapping
+from typing import TYPE_CHECKING, Any, Dict, FrozenSet, List, Mapping, Tuple
 
 from mxquant._compat import mx
 from mxquant.graph import Graph, Network, Node, Tensor
-from mxquant.mxnet_bridge import symbol_of
+from mxquant.mxnet_bridge import symbol_of, tensor_shapes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +39,9 @@ class Walk:
         self.values: Dict[Tensor, Any] = {}
         self.attrs = network.graph.attrs
         self.uses = Counter(tensor for node in self.pending for tensor in node.inputs)
+        self.shapes: Mapping[str, Tuple[int, ...]] = {}
+        if any(not node.inputs for node in self.pending):
+            self.shapes = tensor_shapes(network, {name: value.shape for name, value in inputs.items()}) or {}
 
     @property
     def known(self) -> FrozenSet[str]:
@@ -75,8 +82,18 @@ class Walk:
 
     def _operator(self, node: Node, indices: List[int]) -> Any:
         """Return a function of NDArrays that computes one node."""
+        if not node.inputs:
+            return lambda: self._without_inputs(node, indices)
         variables = [Node("null", f"input{i}") for i in range(len(node.inputs))]
         inputs = [variable.output for variable in variables]
         alone = Node(node.op, "op", dict(node.attrs), inputs, node.num_outputs, node.subgraphs)
         graph = Graph([*variables, alone], [Tensor(alone, i) for i in indices], dict(self.attrs))
         return mx.nd.CachedOp(symbol_of(graph))
+
+    def _without_inputs(self, node: Node, indices: List[int]) -> Any:
+        attrs = dict(node.attrs)
+        if "shape" in attrs and node.output.name in self.shapes:
+            attrs["shape"] = str(self.shapes[node.output.name])
+        alone = Node(node.op, "op", attrs, [], node.num_outputs)
+        graph = Graph([alone], [Tensor(alone, i) for i in indices], dict(self.attrs))
+        return symbol_of(graph).bind(mx.cpu(), {}).forward(is_train=False)

@@ -7,7 +7,7 @@ from typing import Dict, List, Mapping, Optional, Tuple
 from mxquant._compat import mx
 from mxquant.errors import InputError
 from mxquant.graph import Network, Tensor
-from mxquant.mxnet_bridge import first_line, symbol_of
+from mxquant.mxnet_bridge import first_line, tensor_shapes
 
 __all__ = ["Dimension", "Shapes"]
 
@@ -57,20 +57,11 @@ class Shapes:
 
 def _infer(network: Network, inputs: Mapping[str, Tuple[int, ...]]) -> Dict[str, Tuple[int, ...]]:
     """Return shapes by the names of the tensors, which fusions keep."""
-    internals = symbol_of(network.graph).get_internals()
-    known = {name: value.shape for name, value in network.params.items()}
-    given = {name: shape for name, shape in {**known, **inputs}.items() if name in internals.list_inputs()}
     try:
-        _, shapes, _ = internals.infer_shape(**given)
+        shapes = tensor_shapes(network, inputs)
     except mx.MXNetError as error:
         raise InputError(f"the network cannot take inputs of {dict(inputs)}: {first_line(error)}") from error
     if shapes is None:
         missing = [node.name for node in network.inputs if node.name not in inputs]
         raise InputError(f"input_shapes: the shape of '{(missing or ['?'])[0]}' is needed")
-    nodes = {node.name: node for node in network.graph.nodes}
-    counts: Dict[str, int] = {}
-    found: Dict[str, Tuple[int, ...]] = {}
-    for part, shape in zip(internals, shapes):
-        index = counts[part.name] = counts.get(part.name, -1) + 1
-        found[Tensor(nodes[part.name], index).name] = tuple(shape)
-    return found
+    return shapes

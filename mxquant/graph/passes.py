@@ -17,6 +17,7 @@ from mxquant.graph.rules.drop_dropout import DropDropout
 from mxquant.graph.rules.drop_identity import DropIdentity
 from mxquant.graph.rules.explicit_gamma import ExplicitGamma
 from mxquant.graph.rules.fold_batch_norm import FoldBatchNorm
+from mxquant.graph.rules.fold_constants import FoldConstants
 from mxquant.graph.rules.fold_pad import FoldPad
 from mxquant.graph.rules.inline_fused import InlineFused
 from mxquant.graph.rules.unique_names import UniqueNames
@@ -24,12 +25,13 @@ from mxquant.graph.rules.unique_names import UniqueNames
 __all__ = ["CANONICAL", "Canonical", "apply", "canonicalize"]
 
 # Names are made unique before anything relies on them; what stands between a convolution and its BatchNorm goes before
-# the two are folded; gamma is made explicit for the BatchNorms that are left.
+# the two are folded, as what weights are computed from does; gamma is made explicit for the BatchNorms that are left.
 CANONICAL: Tuple[Pass, ...] = (
     InlineFused(),
     UniqueNames(),
     DropIdentity(),
     DropDropout(),
+    FoldConstants(),
     FoldBatchNorm(),
     FoldPad(),
     ExplicitGamma(),

@@ -96,10 +96,14 @@ class Rewriter:
             self.params[variable.name] = value
             self.modified = True
             return
+        self.connect(node, slot, self.add_parameter(name, value))
+
+    def add_parameter(self, name: str, value: NDArray[Any]) -> Tensor:
+        """Return a new variable with a value, called `name`, or with a number behind where that is taken."""
         variable = Node(VARIABLE, self._unused(name))
         self._variables.add(variable.name)
         self.params[variable.name] = value
-        self.connect(node, slot, variable.output)
+        return variable.output
 
     def _unused(self, name: str) -> str:
         number = 0

@@ -28,6 +28,7 @@ def test_the_order_is_one_tuple() -> None:
         "unique_names",
         "drop_identity",
         "drop_dropout",
+        "fold_constants",
         "fold_batch_norm",
         "fold_pad",
         "explicit_gamma",
