@@ -10,6 +10,7 @@ import numpy as np
 
 from mxquant.errors import LoweringError
 from mxquant.export.layers import LAYERS
+from mxquant.export.sequences import SEQUENCES
 from mxquant.export.shapes import Shapes
 from mxquant.export.tensors import TENSORS
 from mxquant.export.writer import OPSET, Call, Writer
@@ -18,7 +19,7 @@ from mxquant.graph import Network, Node, Tensor
 __all__ = ["OPERATORS", "Translation", "float_model", "outputs_of"]
 
 # The operators of MXNet that can be translated.
-OPERATORS = {**TENSORS, **LAYERS}
+OPERATORS = {**TENSORS, **LAYERS, **SEQUENCES}
 
 
 def float_model(network: Network, shapes: Mapping[str, Tuple[int, ...]], metadata: Mapping[str, str]) -> Any:
@@ -132,7 +133,8 @@ class Translation(ABC):
         """Write a node: its operator, or what a group computes."""
         shapes = [self.shapes.of(tensor) for tensor in node.inputs]
         if not node.subgraphs:
-            OPERATORS[node.op](Call(self.writer, node, inputs, outputs, shapes, self.network.params))
+            result = self.shapes.symbolic(node.output)
+            OPERATORS[node.op](Call(self.writer, node, inputs, outputs, shapes, self.network.params, result))
             return
         main = node.subgraphs[0].operators[0]
         between = self.writer.unused(f"{main.name}_output")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
 
+from mxquant.export.sequences import softmax_with_length
 from mxquant.export.writer import Call
 from mxquant.graph.attributes import read_bool, read_float, read_int, read_tuple
 
@@ -229,8 +230,11 @@ def _hard_sigmoid(call: Call) -> None:
 
 def _softmax(call: Call) -> None:
     op = {"log_softmax": "LogSoftmax"}.get(call.node.op, "Softmax")
-    if read_float(call.node, "temperature", 1.0) != 1.0 or read_bool(call.node, "use_length", False):
-        raise call.refuse("temperature and use_length have no counterpart in ONNX")
+    if read_float(call.node, "temperature", 1.0) != 1.0:
+        raise call.refuse("temperature has no counterpart in ONNX")
+    if read_bool(call.node, "use_length", False):
+        softmax_with_length(call)
+        return
     call.emit(op, call.inputs[:1], axis=call.axis(read_int(call.node, "axis", -1)))
 
 

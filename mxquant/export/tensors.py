@@ -42,7 +42,7 @@ def _flatten(call: Call) -> None:
 def _reshape(call: Call) -> None:
     shape = read_tuple(call.node, "shape")
     if read_bool(call.node, "reverse", False) or not shape or any(number < -1 for number in shape):
-        raise call.refuse(f"shape is {call.node.attrs.get('shape')}; only -1, 0 and lengths are supported")
+        shape = tuple(call.target())
     call.emit("Reshape", [call.inputs[0], call.constant("shape", shape, np.int64)])
 
 

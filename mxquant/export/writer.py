@@ -98,6 +98,8 @@ class Call:
         Shapes of its inputs, with the batch that they were inferred for.
     params : mapping of str to numpy.ndarray
         Values of parameters by the name of their variable.
+    result : sequence
+        Shape of its first result, with something else than a number for what grows with the batch.
     """
 
     writer: Writer
@@ -106,6 +108,7 @@ class Call:
     outputs: List[str]
     shapes: List[Tuple[int, ...]]
     params: Mapping[str, NDArray[Any]]
+    result: Sequence[object] = ()
 
     @property
     def rank(self) -> int:
@@ -115,6 +118,13 @@ class Call:
     def axis(self, axis: int) -> int:
         """Return an axis counted from the front."""
         return axis + self.rank if axis < 0 else axis
+
+    def target(self) -> List[int]:
+        """Return the shape of the first result, -1 for what grows with the batch; refuse two such lengths."""
+        lengths = [length if isinstance(length, int) else -1 for length in self.result]
+        if lengths.count(-1) > 1:
+            raise self.refuse(f"two lengths of its result grow with the batch: {list(self.result)}")
+        return lengths
 
     def emit(self, op: str, inputs: Sequence[str], **attrs: Any) -> str:
         """Add the node that makes the result."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any, Callable, Dict, Tuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from mxquant import LoweringError
 from mxquant._compat import mx
 from mxquant.export.graph import OPERATORS
 from mxquant.export.layers import LAYERS
+from mxquant.export.sequences import SEQUENCES
 from mxquant.export.tensors import TENSORS
 from tests.export.runtimes import in_onnxruntime
 from tests.networks import forward, images, random_params
@@ -19,6 +21,25 @@ from tests.networks import forward, images, random_params
 sym = mx.sym
 IMAGE, ROW, CUBE = (2, 4, 9, 10), (3, 7), (2, 4, 5, 6, 7)
 Build = Callable[[Any], Any]
+
+SENTENCE = (3, 4, 24)
+COMPARISONS: Dict[str, Callable[[Any, Any], Any]] = {
+    **{"lesser": operator.lt, "greater": operator.gt, "lesser_equal": operator.le, "greater_equal": operator.ge},
+    **{"equal": operator.eq, "not_equal": operator.ne},
+}
+
+
+def _lengths(numbers: Any, most: int) -> Any:
+    """Return whole numbers from 0 to `most` - 1."""
+    return sym.floor(sym.sigmoid(numbers) * most)
+
+
+def _across(x: Any) -> Tuple[Any, Any]:
+    """Return attention from short queries to keys, and the keys with their values."""
+    pairs = sym.transpose(x, (1, 0, 2))
+    queries = sym.slice(pairs, begin=(0, None, 0), end=(3, None, 12))
+    return sym.contrib.interleaved_matmul_encdec_qk(queries, pairs, heads=2), pairs
+
 
 # Name of the case: shape of the data, and the network; the operator is the name up to the first blank.
 CASES: Dict[str, Tuple[Tuple[int, ...], Build]] = {
@@ -146,11 +167,65 @@ CASES: Dict[str, Tuple[Tuple[int, ...], Build]] = {
     "batch_dot": ((2, 3, 7), lambda x: sym.batch_dot(x, sym.exp(x), transpose_a=True)),
     "BlockGrad": (IMAGE, lambda x: sym.BlockGrad(x) + 1),
     "Dropout": (IMAGE, lambda x: sym.Dropout(x) + 1),
+    "softmax with lengths": (
+        (3, 5, 6),
+        lambda x: sym.softmax(x, length=sym.cast(_lengths(sym.sum(x, axis=2), 7), "int32"), use_length=True, axis=-1),
+    ),
+    "Reshape that joins": (IMAGE, lambda x: sym.reshape(x, shape=(-3, -2))),
+    "Reshape that splits": (IMAGE, lambda x: sym.reshape(x, shape=(0, -4, 2, -1, 0, 0))),
+    "Reshape from the right": (IMAGE, lambda x: sym.reshape(x, shape=(-1, 2, 0), reverse=True)),
+    "_contrib_interleaved_matmul_selfatt_qk": (
+        *(SENTENCE, lambda x: sym.contrib.interleaved_matmul_selfatt_qk(sym.transpose(x, (1, 0, 2)), heads=2)),
+    ),
+    "_contrib_interleaved_matmul_selfatt_valatt": (
+        SENTENCE,
+        lambda x: sym.contrib.interleaved_matmul_selfatt_valatt(
+            sym.transpose(x, (1, 0, 2)),
+            sym.contrib.interleaved_matmul_selfatt_qk(sym.transpose(x, (1, 0, 2)), heads=2),
+            heads=2,
+        ),
+    ),
+    "_contrib_interleaved_matmul_encdec_qk": (SENTENCE, lambda x: _across(x)[0]),
+    "_contrib_interleaved_matmul_encdec_valatt": (
+        SENTENCE,
+        lambda x: sym.contrib.interleaved_matmul_encdec_valatt(*_across(x)[::-1], heads=2),
+    ),
+    "_contrib_div_sqrt_dim": (ROW, lambda x: sym.contrib.div_sqrt_dim(x)),
+    "_contrib_arange_like": (
+        ROW,
+        lambda x: sym.broadcast_add(x, sym.expand_dims(sym.contrib.arange_like(x, start=2, step=0.5, axis=1), axis=0)),
+    ),
+    **{
+        f"broadcast_{op}": (IMAGE, lambda x, op=op: getattr(sym, f"broadcast_{op}")(x, sym.floor(x) * 0.5))
+        for op in COMPARISONS
+    },
+    **{f"_{op}_scalar": (IMAGE, lambda x, op=op: COMPARISONS[op](sym.floor(x), 1)) for op in COMPARISONS},
+    "where": (IMAGE, lambda x: sym.where(x > 0.2, x, sym.exp(x))),
+    "zeros_like": (IMAGE, lambda x: sym.zeros_like(x)),
+    "ones_like": (IMAGE, lambda x: sym.ones_like(x) * x),
+    "broadcast_axis": (IMAGE, lambda x: sym.broadcast_axis(sym.mean(x, axis=(1, 3), keepdims=True), (1, 3), (4, 2))),
+    "Cast": (ROW, lambda x: sym.cast(sym.cast(x * 9, dtype="int32"), dtype="float32")),
+    "stack": (IMAGE, lambda x: sym.stack(x, sym.relu(x), axis=-2)),
+    "SequenceMask": (
+        SENTENCE,
+        lambda x: sym.SequenceMask(
+            sym.transpose(x, (1, 0, 2)), _lengths(sym.sum(x, axis=(1, 2)), 5), use_sequence_length=True, value=0.5
+        ),
+    ),
+    "SequenceMask of axis 1": (
+        SENTENCE,
+        lambda x: sym.SequenceMask(x, _lengths(sym.sum(x, axis=(1, 2)), 5), use_sequence_length=True, axis=1),
+    ),
+    "SequenceMask of images": (
+        IMAGE,
+        lambda x: sym.SequenceMask(x, _lengths(sym.sum(x, axis=(1, 2, 3)), 5), use_sequence_length=True, axis=1),
+    ),
+    "SequenceMask without lengths": (SENTENCE, lambda x: sym.SequenceMask(x) * 2),
 }
 # Other names of operators that have a case, and names that MXNet gives only in old files.
 ALIASES = {
     *("_plus", "_Plus", "broadcast_plus", "_minus", "broadcast_minus", "_mul", "_div", "ElementWiseSum", "concat"),
-    *("flatten", "reshape", "pad", "identity", "_copy"),
+    *("flatten", "reshape", "pad", "identity", "_copy", "cast"),
 }
 
 
@@ -173,7 +248,7 @@ def test_the_result_is_mxnets(case: str) -> None:
 
 def test_every_translation_has_a_case() -> None:
     assert set(OPERATORS) == {case.split(" ")[0] for case in CASES} | ALIASES
-    assert not set(LAYERS) & set(TENSORS)
+    assert len(LAYERS) + len(TENSORS) + len(SEQUENCES) == len(OPERATORS)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +283,16 @@ REFUSED: Dict[str, Tuple[Tuple[int, ...], Build]] = {
         lambda x: sym.Pooling(x, kernel=(2, 3), stride=(2, 2), pool_type="avg", pooling_convention="full"),
     ),
     "output 1 has no translation": (IMAGE, lambda x: sym.LeakyReLU(x, act_type="rrelu")),
-    "only -1, 0 and lengths": (IMAGE, lambda x: sym.reshape(x, shape=(-2,))),
+    "two lengths of its result grow with the batch": (
+        *((3, 2, 12), lambda x: sym.contrib.interleaved_matmul_selfatt_qk(x, heads=2)),
+    ),
+    "counts along the batch": (ROW, lambda x: sym.contrib.arange_like(x, axis=0)),
+    "only numbers along one axis": (ROW, lambda x: sym.contrib.arange_like(x)),
+    "dtype is float16": (ROW, lambda x: sym.cast(x, dtype="float16")),
+    "its condition chooses rows": (ROW, lambda x: sym.where(sym.mean(x, axis=1), x, x + 1)),
+    "expected the last one where use_length is set": (
+        *(SENTENCE, lambda x: sym.softmax(x, length=sym.cast(sym.sum(x, axis=1), "int32"), use_length=True, axis=1)),
+    ),
     "squeeze_axis is set": (IMAGE, lambda x: sym.Group(list(sym.SliceChannel(x, num_outputs=4, squeeze_axis=True)))),
     "temperature": (IMAGE, lambda x: sym.softmax(x, temperature=2.0)),
     "only nearest": (
