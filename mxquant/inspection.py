@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Mapping, Optional, Sequence, Union
 
 from mxquant import model as models
+from mxquant.accuracy.smoothing import smoothed_as
 from mxquant.analysis.compare import compare_networks
 from mxquant.analysis.comparison import Comparison
 from mxquant.analysis.sensitivity import Sensitivity, measure
@@ -13,12 +15,12 @@ from mxquant.data import Sample, batches, peek
 from mxquant.errors import InputError
 from mxquant.graph import Network
 from mxquant.mxnet_bridge import graph_of, numpy_params
-from mxquant.pipeline import AUTO_EXAMPLES, check_plan, examples_of, plan_loaded
+from mxquant.pipeline import AUTO_EXAMPLES, check_plan, check_weights, examples_of, plan_loaded
 from mxquant.plan import QuantPlan
 from mxquant.progress import Progress, progress_bar, reporting
 from mxquant.quantized_model import QuantizedModel
 
-__all__ = ["compare", "sensitivity"]
+__all__ = ["compare", "sensitivity", "smoothed_model"]
 
 
 def sensitivity(
@@ -124,5 +126,14 @@ def compare(
     int8 = None
     if isinstance(model, QuantizedModel):
         int8 = Network(graph_of(model.symbol), {**numpy_params(model.arg_params), **numpy_params(model.aux_params)})
+        loaded = smoothed_model(loaded, int8.params)
+    else:
+        check_weights(plan)
     with reporting(progress), progress_bar("comparing layers", len(plan.layers)) as report:
         return compare_networks(loaded.canonical.network, plan, examples_of(loaded, sample), int8, report)
+
+
+def smoothed_model(model: models.Model, params: Mapping[str, Any]) -> models.Model:
+    """Return a network with the LayerNorms that SmoothQuant gave to an int8 network made of it, by its parameters."""
+    network = smoothed_as(model.canonical.network, params)
+    return replace(model, canonical=replace(model.canonical, network=network))

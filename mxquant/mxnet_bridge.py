@@ -100,12 +100,7 @@ def tensor_shapes(network: Network, inputs: Mapping[str, Tuple[int, ...]]) -> Op
     Returns
     -------
     dict of str to tuple of int, or None
-        None where the shapes of other inputs are needed.
-
-    Raises
-    ------
-    mxnet.MXNetError
-        If the network cannot take these inputs.
+        None where the shapes of other inputs are needed. An error of MXNet's where the network cannot take these.
     """
     internals = symbol_of(network.graph).get_internals()
     known = {name: value.shape for name, value in network.params.items()}

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple, Union
 
 from mxquant import model as models
-from mxquant.accuracy.bias_correction import channel_axes, correct_biases
-from mxquant.accuracy.equalization import EQUALIZED, equalize
+from mxquant.accuracy.bias_correction import correct_biases
 from mxquant.accuracy.goal import Goal
 from mxquant.accuracy.mixing import Mixing
-from mxquant.accuracy.presets import EXAMPLES, Candidate, Improved, divide, improve, number_of_trials, takes_any_batch
+from mxquant.accuracy.presets import EXAMPLES, Candidate, Improved, improve, number_of_trials, takes_any_batch
+from mxquant.accuracy.rescaling import RESCALED, rescaled
 from mxquant.accuracy.thresholds import choose_methods
 from mxquant.analysis.slower import slower_layers
 from mxquant.calibration import collect
-from mxquant.data import Batch, Sample, batches, peek
+from mxquant.data import Sample, batches, peek
 from mxquant.errors import InputError, PlanError, StatisticsError
 from mxquant.graph import Network
 from mxquant.lowering.isa import detect
@@ -37,8 +37,7 @@ from mxquant.planner import PlanOptions
 from mxquant.planner import make_plan as plan_network
 from mxquant.progress import Progress, progress_bar, reporting
 from mxquant.quantized_model import QuantizedModel
-from mxquant.stats import HistogramCollector, Statistics
-from mxquant.stats.runner import run
+from mxquant.stats import Statistics
 from mxquant.targets import target_named, target_of
 from mxquant.thresholds import METHODS
 
@@ -172,11 +171,7 @@ def lower_loaded(
 ) -> Union[QuantizedModel, OnnxModel]:
     """Do what :func:`lower` does, with a network that is loaded already."""
     check_plan(model, plan)
-    if EQUALIZED in plan.settings.get("steps", ""):
-        raise PlanError(
-            f"the plan is for weights changed by {EQUALIZED}, which it does not hold; keep what quantize returned, or "
-            "plan again with make_plan"
-        )
+    check_weights(plan)
     if target not in (None, plan.target, SIMULATE):
         raise InputError(
             f"target is {target!r}, expected {plan.target!r}, which the plan was made for, or {SIMULATE!r}"
@@ -192,6 +187,16 @@ def check_plan(model: models.Model, plan: QuantPlan) -> None:
     if plan.network != model.digest:
         raise PlanError(
             f"the plan is of network {plan.network[:12]}..., this one is {model.digest[:12]}...; plan again"
+        )
+
+
+def check_weights(plan: QuantPlan) -> None:
+    """Raise PlanError if a plan is for other weights than those of the network, which the plan does not hold."""
+    changed = [step for step in RESCALED if step in plan.settings.get("steps", "")]
+    if changed:
+        raise PlanError(
+            f"the plan is for weights changed by {changed[0]}, which it does not hold; keep what quantize returned, or "
+            "plan again with make_plan"
         )
 
 
@@ -389,7 +394,13 @@ def _improved(
     candidates = [Candidate(model.canonical.network, plan, statistics) for plan in plans]
     if accuracy == "fast":
         return Improved(_corrected(model, plans[0], statistics), candidates[0], "analytic bias correction")
-    candidates += _equalized(model, statistics, plans[0], options, target, inputs)
+    chosen = PlanOptions(**_as_in(plans[0], options))
+
+    def planned(network: Network, renewed: Statistics) -> QuantPlan:
+        canonical = replace(model.canonical, network=network)
+        return plan_network(canonical, model.digest, renewed, target_named(target), chosen)
+
+    candidates += rescaled(candidates[0], inputs, planned)
     with progress_bar("improving", number_of_trials(len(candidates))) as progress:
         improved = improve(candidates, inputs, progress)
     settings = {**improved.candidate.plan.settings, "accuracy": accuracy, "steps": improved.steps}
@@ -400,34 +411,6 @@ def _improved(
 def rounded_network(model: models.Model, statistics: Statistics, plan: QuantPlan, inputs: Mapping[str, Any]) -> Network:
     """Return the canonical network with the weights that 'balanced' gives for a plan, without equalization."""
     return improve([Candidate(model.canonical.network, plan, statistics)], dict(inputs)).network
-
-
-def _equalized(
-    model: models.Model,
-    statistics: Statistics,
-    plan: QuantPlan,
-    options: Dict[str, Any],
-    target: str,
-    inputs: Mapping[str, Any],
-) -> List[Candidate]:
-    """Return the network after cross-layer equalization, with statistics and a plan of its own, where it gains."""
-    # What judges the candidates has no part in the scales: on new data too, channels may be larger than on these.
-    seen, _ = divide(model.canonical.network, inputs)
-    network, changed = equalize(model.canonical.network, seen)
-    if not changed:
-        return []
-    collector = HistogramCollector("ignore", channel_axes(network))
-    batch = Batch(dict(inputs), len(next(iter(inputs.values()))))
-    run(network, [batch], collector, tensors=changed & set(statistics))
-    renewed = replace(
-        statistics,
-        histograms={**statistics.histograms, **collector.histograms},
-        channel_sums={**statistics.channel_sums, **collector.channel_sums},
-    )
-    canonical = replace(model.canonical, network=network)
-    chosen = PlanOptions(**_as_in(plan, options))
-    again = plan_network(canonical, model.digest, renewed, target_named(target), chosen)
-    return [Candidate(network, again, renewed, EQUALIZED)]
 
 
 def _as_in(plan: QuantPlan, options: Dict[str, Any]) -> Dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -26,9 +26,11 @@ from mxquant.doctor.timing import fp32_milliseconds, int8_milliseconds
 from mxquant.doctor.verdict import verdict_of
 from mxquant.errors import InputError
 from mxquant.graph import Network
+from mxquant.inspection import smoothed_model
 from mxquant.lowering.onednn import OneDNN
 from mxquant.lowering.simulate import simulate
 from mxquant.mxnet_bridge import graph_of, numpy_params
+from mxquant.onnx_model import OnnxModel
 from mxquant.pipeline import check_plan, plan_loaded, quantize, rounded_network
 from mxquant.plan import QuantPlan
 from mxquant.progress import Progress, progress_bar, reporting
@@ -119,6 +121,7 @@ def diagnose(
         if plan is None or plan.settings.get("method") == "none":
             raise InputError("the plan has no thresholds; a network without calibration cannot be examined")
         check_plan(loaded, plan)
+        loaded = smoothed_model(loaded, _parameters(made if int8 is None else int8))
         statistics = collect(loaded, [fitted.arrays], target=plan.target)
         found = _examined(loaded, model, plan, statistics, fitted, judged)
         return found if int8 is not None else replace(found, fresh=judged is not fitted)
@@ -206,6 +209,15 @@ def _examined(
 
 def _network_of(model: QuantizedModel) -> Network:
     return Network(graph_of(model.symbol), {**numpy_params(model.arg_params), **numpy_params(model.aux_params)})
+
+
+def _parameters(made: Union[QuantizedModel, OnnxModel]) -> Mapping[str, Any]:
+    """Return the parameters of an int8 network by name."""
+    if isinstance(made, QuantizedModel):
+        return {**numpy_params(made.arg_params), **numpy_params(made.aux_params)}
+    from onnx.numpy_helper import to_array
+
+    return {constant.name: to_array(constant) for constant in made.proto.graph.initializer}
 
 
 def _bytes(params: Mapping[str, NDArray[Any]]) -> int:

@@ -50,6 +50,22 @@ REMEDIES: Tuple[Tuple[str, str], ...] = (
     (r"bias may be too large|bias would overflow", "Use channel-wise granularity, or leave it float32."),
     (r"is 0, or so small", "The layer computes next to nothing; prune it, or leave it float32."),
     (
+        r"int8 LSTM keeps|recurrent layer is an LSTM",
+        "Where it costs much, unroll its cells (gluon.rnn.LSTMCell, GRUCell): their FullyConnected layers run in int8.",
+    ),
+    (
+        r"int8 attention gives",
+        "Nothing is lost: nearly all multiplications are in the layers around it.",
+    ),
+    (
+        r"no int8 (LayerNorm|softmax|log_softmax|mean|LeakyReLU|erf|tanh|sigmoid) ",
+        "It stays float32 by rule: 8 bits are few for what it computes, and it takes little of the time.",
+    ),
+    (
+        r"no int8 (Reshape|transpose|SwapAxis|expand_dims|squeeze|slice|slice_axis|SliceChannel|stack|SequenceMask) ",
+        "Nothing is lost: it moves values, and layers with weights around it run in int8 all the same.",
+    ),
+    (
         r"no int8 ",
         "There is no int8 kernel for it; where it costs much, replace it by convolutions or ReLU.",
     ),

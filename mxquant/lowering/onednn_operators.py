@@ -196,6 +196,20 @@ def _embedding(network: Network, node: Node, calibrated: bool) -> Answer:
     return Int8Operator(op="_contrib_quantized_embedding", must=False, data=(), output="weights", weights=(1,))
 
 
+def _recurrent(network: Network, node: Node, calibrated: bool) -> Answer:
+    mode = node.attrs.get("mode", "")
+    if mode != "lstm":
+        return f"MXNet's int8 recurrent layer is an LSTM, this one is {mode}"
+    return (
+        "MXNet's int8 LSTM keeps its state and its result in the few codes that the range of its data leaves them, "
+        "scales the weights of all layers by those of the first, and saturates on CPUs without VNNI"
+    )
+
+
+def _attention(network: Network, node: Node, calibrated: bool) -> Answer:
+    return "MXNet's int8 attention gives queries, keys and values one range, for few of the multiplications"
+
+
 OPERATORS: Dict[str, Callable[[Network, Node, bool], Answer]] = {
     "_sg_mkldnn_conv": _convolution,
     "_sg_mkldnn_fully_connected": _fully_connected,
@@ -210,6 +224,9 @@ OPERATORS: Dict[str, Callable[[Network, Node, bool], Answer]] = {
     "elemwise_add": _add,
     "elemwise_mul": _multiply,
     "Embedding": _embedding,
+    "RNN": _recurrent,
+    "_sg_mkldnn_selfatt_qk": _attention,
+    "_sg_mkldnn_selfatt_valatt": _attention,
 }
 
 

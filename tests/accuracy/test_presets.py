@@ -229,7 +229,7 @@ def test_an_outlier_channel_is_equalized(
         return sqnr(expected, forward(model.symbol, dict(model.arg_params), {}, data=unseen)[0]), model.plan
 
     level_with, plan = best()
-    monkeypatch.setattr("mxquant.pipeline.equalize", lambda network, inputs: (network, frozenset()))
+    monkeypatch.setattr("mxquant.accuracy.rescaling.equalize", lambda network, inputs: (network, frozenset()))
     level_without, plan_without = best()
     assert level_with >= level_without + gain
     assert level_with >= 30

@@ -59,9 +59,16 @@ def test_every_remedy_is_for_a_reason() -> None:
     known = [*(text for file in FILES for text in returned(ROOT / file)), *refused()]
     known += ["float32 is faster on this CPU", "in int8 it would take longer on a GPU", "calibration has no statistics"]
     known += ["its BatchNorm could not be folded", "with one weight scale its bias would overflow int32"]
+    known += [f"MXNet has no int8 {op} on the CPU" for op in ("LayerNorm", "Reshape")]
     assert [pattern for pattern, _ in REMEDIES if not any(re.search(pattern, text) for text in known)] == []
 
 
 def test_a_negative_axis_is_explained() -> None:
     assert "dim=3 instead of dim=-1" in remedy("MXNet's int8 Concat needs a positive axis, this one has dim=-1")
     assert remedy("the moon is full") == ""
+
+
+@pytest.mark.parametrize("op", ["_contrib_quantized_rnn", "LayerNorm", "softmax", "transpose", "SequenceMask"])
+def test_what_stays_float32_by_rule_is_not_called_a_loss(op: str) -> None:
+    found = remedy(f"MXNet has no int8 {op} on the CPU")
+    assert ("replace it" in found) == op.startswith("_contrib")
