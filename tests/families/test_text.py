@@ -13,11 +13,12 @@ from mxquant._compat import mx
 from mxquant.cli.running import run
 from mxquant.doctor import diagnose
 from mxquant.quantization import quantize_net
+from tests.benchmark.smoothing import HEADS
+from tests.benchmark.smoothing import levels as levels_of
 from tests.export.runtimes import in_onnxruntime
 from tests.families.text_networks import BASE, SMALL, TINY, BertSize, bert, tokens
 from tests.networks import sqnr
 
-HEADS = ("sequence", "pooled", "classes", "vocabulary")
 # What 8 bits keep of the four outputs of two layers: a CPU without VNNI gives up a bit of the weights.
 FLOORS = {"vnni": (33, 31, 27, 29), "avx2": (31, 29, 24, 23)}
 INPUTS = ("data0", "data1", "data2")
@@ -176,3 +177,11 @@ def shared(size: BertSize, count: int, length: int) -> None:
 @pytest.mark.parametrize("size", [SMALL, BASE], ids=["small", "base"])
 def test_larger_ones_do_too(size: BertSize) -> None:
     shared(size, 12, 64)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("isa", ["vnni", "avx2"])
+def test_smoothing_saves_a_bert_with_outlier_channels(isa: str) -> None:
+    without, with_it = (levels_of(50, isa, smoothing) for smoothing in (False, True))
+    for head in HEADS:
+        assert with_it[head] >= max(without[head] + 15, 30), head

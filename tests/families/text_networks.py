@@ -17,7 +17,7 @@ from mxquant._compat import mx
 
 __all__ = [
     *("BASE", "NETWORKS", "SMALL", "TINY"),
-    *("Bert", "BertSize", "Recurrent", "TextNetwork", "Unrolled", "bert", "initialized", "tokens"),
+    *("Bert", "BertSize", "Recurrent", "TextNetwork", "Unrolled", "bert", "initialized", "tokens", "with_outliers"),
 ]
 
 nn, rnn = mx.gluon.nn, mx.gluon.rnn
@@ -211,6 +211,19 @@ def initialized(block: Any, seed: int = 0) -> Any:
 def bert(size: BertSize = TINY, interleaved: bool = True, seed: int = 0) -> Bert:
     """Return a BERT with random weights."""
     return initialized(Bert(size, interleaved, prefix="bert_"), seed)
+
+
+def with_outliers(block: Any, factor: float, channels: Tuple[int, ...] = (5, 17, 40)) -> Any:
+    """Let some channels behind each LayerNorm of a BERT be `factor` times larger, and count as much as before."""
+    readers = ("query", "key", "value", "ffn1", "pooler", "decoder0")
+    for name, parameter in block.collect_params().items():
+        value = parameter.data().asnumpy()
+        if name.endswith(("gamma", "beta")) and "decoder" not in name:
+            value[list(channels)] *= factor
+        elif name.endswith("weight") and any(reader in name for reader in readers):
+            value[:, list(channels)] /= factor
+        parameter.set_data(mx.nd.array(value))
+    return block
 
 
 def tokens(size: BertSize, count: int, length: int, seed: int = 1) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
