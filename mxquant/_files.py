@@ -1,20 +1,30 @@
-"""Files that appear whole or not at all: written under a temporary name beside the target, then renamed."""
+"""Files that appear whole or not at all: written under a temporary name beside the target, then renamed.
+
+Before the renaming the content is on the disk, and after it the name: what is there after a power failure is whole too.
+
+Of several files that belong together, the one without which the others are not read is removed first and appears last.
+Whatever moment a process ends at, what can be read is all of before or all of after. Processes that write to one folder
+take turns at this step.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
-import tempfile
-from contextlib import contextmanager
+import secrets
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Iterator, Union
+from typing import Iterator, List, Sequence, Union
 
 from mxquant.errors import OutputError
 
-__all__ = ["replacing", "write_text"]
+__all__ = ["digest_of", "replacing", "replacing_together", "write_text"]
+
+PathLike = Union[str, Path]
 
 
 @contextmanager
-def replacing(path: Union[str, Path]) -> Iterator[Path]:
+def replacing(path: PathLike) -> Iterator[Path]:
     """Give a temporary name to write to; on success it is renamed to `path`, on failure it is removed.
 
     Parameters
@@ -32,26 +42,123 @@ def replacing(path: Union[str, Path]) -> Iterator[Path]:
     OutputError
         If the folder does not exist or cannot be written to.
     """
-    path = Path(path)
-    temporary = None
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=str(path.parent))
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(str(temporary), str(path))
-        temporary = None
-    except OSError as error:
-        raise OutputError(f"cannot write '{path}': {error.strerror or error}") from error
-    finally:
-        if temporary is not None and temporary.exists():
-            temporary.unlink()
+    with _temporaries([Path(path)]) as names:
+        yield names[0]
+        with _naming(path):
+            _finish(names[0])
+            os.replace(str(names[0]), str(path))
+            _flush(Path(path).parent)
 
 
-def write_text(path: Union[str, Path], text: str) -> None:
+@contextmanager
+def replacing_together(paths: Sequence[PathLike]) -> Iterator[List[Path]]:
+    """Do what :func:`replacing` does for files that belong together.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path
+        Where they are to appear, in one folder. The last one is the one without which the others are not read.
+
+    Yields
+    ------
+    list of Path
+        A temporary name for each.
+
+    Raises
+    ------
+    OutputError
+        If one of them cannot be written.
+    """
+    targets = [Path(path) for path in paths]
+    folder = targets[-1].parent
+    with _temporaries(targets) as names:
+        yield names
+        for name, target in zip(names, targets):
+            with _naming(target):
+                _finish(name)
+        with _naming(targets[-1]), _turn_in(folder):
+            with suppress(FileNotFoundError):
+                targets[-1].unlink()
+            for name, target in zip(names, targets):
+                _flush(folder)
+                with _naming(target):
+                    os.replace(str(name), str(target))
+            _flush(folder)
+
+
+def write_text(path: PathLike, text: str) -> None:
     """Write `text` to `path` in UTF-8, whole or not at all; raises OutputError if that is impossible."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def digest_of(path: PathLike) -> str:
+    """Return the SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for part in iter(lambda: file.read(1 << 20), b""):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _temporaries(targets: Sequence[Path]) -> Iterator[List[Path]]:
+    """Give empty files beside the targets, which are removed where they are still there in the end."""
+    names: List[Path] = []
+    try:
+        for target in targets:
+            with _naming(target):
+                name = target.with_name(f".{target.name}.{secrets.token_hex(6)}{target.suffix}")
+                os.close(os.open(str(name), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+                names.append(name)
+        with _naming(targets[0]):
+            yield names
+    finally:
+        for each in names:
+            with suppress(OSError):
+                each.unlink()
+
+
+@contextmanager
+def _naming(path: PathLike) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write '{path}': {error.strerror or error}") from error
+
+
+def _finish(path: Path) -> None:
+    """Wait until a file is on the disk."""
+    handle = os.open(str(path), os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _flush(folder: Path) -> None:
+    """Wait until a folder's names are on the disk, where the system can do that."""
+    with suppress(OSError):
+        handle = os.open(str(folder), os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def _turn_in(folder: Path) -> Iterator[None]:
+    """Wait for other processes that are at the same step in a folder; the end of a process ends its turn."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    handle = os.open(str(folder), os.O_RDONLY)
+    try:
+        # Some network file systems have no locks.
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

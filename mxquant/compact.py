@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional
 import numpy as np
 
 from mxquant._threads import in_parallel
+from mxquant.errors import InputError
 from mxquant.graph import Graph
 from mxquant.graph.ir import Use
 from mxquant.lowering.quantized_params import INT8_RANGE
@@ -70,14 +71,35 @@ def expand(saved: Mapping[str, NDArray[Any]]) -> Dict[str, NDArray[Any]]:
     -------
     dict of str to numpy.ndarray
         Parameters by name.
+
+    Raises
+    ------
+    InputError
+        If the parts of a weight do not fit each other.
     """
     names = [key[len(_CODES) :] for key in saved if key.startswith(_CODES)]
 
     def weight(name: str) -> NDArray[Any]:
         return _weight(saved[_CODES + name], saved[_LARGEST + name], saved.get(_SIDES + name))
 
+    for name in names:
+        _check(name, *(saved.get(kind + name) for kind in (_CODES, _LARGEST, _SIDES)))
     others = {key: value for key, value in saved.items() if not key.startswith((_CODES, _LARGEST, _SIDES))}
     return {**others, **dict(zip(names, in_parallel(weight, names)))}
+
+
+def _check(name: str, codes: Any, largest: Any, sides: Any) -> None:
+    packed = -(-codes.size // 8)
+    if codes.dtype != np.int8 or codes.ndim < 2:
+        raise InputError(
+            f"the codes of '{name}' are {codes.dtype} of shape {codes.shape}, expected int8, a row a channel"
+        )
+    if largest is None or (largest.dtype, largest.shape) != (np.float32, codes.shape[:1]):
+        raise InputError(f"'{name}' has no float32 number as the largest weight of each of its {len(codes)} channels")
+    if not (np.isfinite(largest).all() and (largest >= 0).all()):
+        raise InputError(f"the largest weights of '{name}' are not all positive finite numbers")
+    if sides is not None and (sides.dtype, sides.shape) != (np.uint8, (packed,)):
+        raise InputError(f"the sides of '{name}' are {sides.dtype} of shape {sides.shape}, expected {packed} bytes")
 
 
 def _is_int8_weight(use: Use) -> bool:

@@ -11,11 +11,13 @@ import numpy as np
 
 from mxquant._compat import mx
 from mxquant.compact import COMPACT, expand
-from mxquant.errors import GraphError, InputError
+from mxquant.errors import InputError
 from mxquant.graph import Graph, Network
 from mxquant.graph.attributes import read_int
 from mxquant.graph.passes import Canonical, canonicalize
 from mxquant.mxnet_bridge import first_line, graph_of, numpy_params
+from mxquant.params_file import read_params_file
+from mxquant.symbol_file import read_symbol
 
 __all__ = ["Model", "Source", "load", "read"]
 
@@ -128,7 +130,7 @@ def read(
     elif isinstance(net, (str, Path)) and not str(net).endswith(".json"):
         symbol, arg_params, aux_params = load_checkpoint(str(net))
     elif isinstance(net, (str, Path)):
-        symbol = _load_symbol(str(net))
+        symbol = read_symbol(net)
     elif isinstance(net, mx.sym.Symbol):
         symbol = net
     else:
@@ -143,13 +145,6 @@ def read(
     network = Network(graph, {name: value for name, value in params.items() if name in used})
     _check_params(network, params)
     return Source(network, inputs, labels, structure)
-
-
-def _load_symbol(path: str) -> Any:
-    try:
-        return mx.sym.load(path)
-    except (mx.MXNetError, UnicodeDecodeError) as error:
-        raise GraphError(f"cannot read the symbol '{path}': {first_line(error)}") from error
 
 
 def load_checkpoint(prefix: str) -> Tuple[Any, Mapping[str, Any], Mapping[str, Any]]:
@@ -177,7 +172,7 @@ def load_checkpoint(prefix: str) -> Tuple[Any, Mapping[str, Any], Mapping[str, A
     for path in (f"{prefix}-symbol.json", f"{prefix}-{epoch:04d}.params"):
         if not Path(path).is_file():
             raise InputError(f"checkpoint '{prefix}': there is no file '{path}'")
-    symbol = _load_symbol(f"{prefix}-symbol.json")
+    symbol = read_symbol(f"{prefix}-symbol.json")
     arg_params, aux_params = load_params(f"{prefix}-{epoch:04d}.params")
     return symbol, arg_params, aux_params
 
@@ -201,22 +196,23 @@ def load_params(path: str) -> Tuple[Mapping[str, Any], Mapping[str, Any]]:
     InputError
         If the file cannot be read or holds no named arrays.
     """
-    try:
-        saved = mx.nd.load(path)
-    except (mx.MXNetError, OSError) as error:
-        raise InputError(f"cannot read the parameters '{path}': {first_line(error)}") from error
-    if not isinstance(saved, dict):
-        raise InputError(f"'{path}' holds arrays without names; save them with mx.model.save_checkpoint")
+    saved = read_params_file(path)
     args: Dict[str, Any] = {}
     aux: Dict[str, Any] = {}
     parts: Dict[str, Any] = {}
-    for key, value in saved.items():
+    # Taken out one after the other, so that there are never two copies of all.
+    for key in list(saved):
         kind, _, name = key.rpartition(":")
+        value = saved.pop(key)
         if key.startswith(COMPACT):
-            parts[key[len(COMPACT) :]] = value.asnumpy()
+            parts[key[len(COMPACT) :]] = value
         else:
-            (aux if kind == "aux" else args)[name] = value
-    args.update({name: mx.nd.array(value, dtype=value.dtype) for name, value in expand(parts).items()})
+            (aux if kind == "aux" else args)[name] = mx.nd.array(value, dtype=value.dtype)
+    try:
+        expanded = expand(parts)
+    except InputError as error:
+        raise InputError(f"cannot read the parameters '{path}': {error}") from error
+    args.update({name: mx.nd.array(value, dtype=value.dtype) for name, value in expanded.items()})
     return args, aux
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple
 
@@ -24,6 +25,8 @@ __all__ = [
     *("backend_symbol", "context", "environment", "graph_of", "numpy_params", "split_params", "symbol_of"),
     "tensor_shapes",
 ]
+
+_ENVIRONMENT = threading.RLock()
 
 
 def graph_of(symbol: Any) -> Graph:
@@ -207,14 +210,18 @@ def first_line(error: BaseException) -> str:
 
 @contextmanager
 def environment(**variables: str) -> Iterator[None]:
-    """Set environment variables, which MXNet reads at each call, for the length of a block."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    """Set environment variables, which MXNet reads at each call, for the length of a block.
+
+    They are the whole process's: other threads wait for the end of the block before they set them in another way.
+    """
+    with _ENVIRONMENT:
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value

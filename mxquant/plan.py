@@ -20,11 +20,12 @@ import json
 import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, Mapping, Optional, Tuple, Union
 
 import numpy as np
 
 from mxquant._files import write_text
+from mxquant._json import parse_json, read_text
 from mxquant.errors import PlanError
 
 __all__ = ["LayerPlan", "QuantPlan", "TensorPlan"]
@@ -80,13 +81,16 @@ class TensorPlan:
         if isinstance(self.threshold, bool) or not isinstance(self.threshold, (int, float)):
             raise PlanError(f"{where}.threshold is {self.threshold!r}, expected a number or null")
         with np.errstate(over="ignore"):
-            value = float(np.float32(self.threshold))
+            value = float(np.float32(_number(self.threshold)))
         if not (math.isfinite(value) and value > 0):
             raise PlanError(f"{where}.threshold is {self.threshold!r}, expected a positive finite float32 number")
         object.__setattr__(self, "threshold", value)
 
     def _check_codes(self, where: str) -> None:
-        if self.zero_point != 0 and (self.dtype != "int8" or self.zero_point not in (-127, -128)):
+        if not isinstance(self.group, (str, type(None))):
+            raise PlanError(f"{where}.group is {self.group!r}, expected a name or null")
+        point = self.zero_point
+        if not isinstance(point, int) or (point != 0 and (self.dtype != "int8" or point not in (-127, -128))):
             raise PlanError(f"{where}.zero_point is {self.zero_point!r}, expected 0, or -128 or -127 for int8")
         if self.dtype == "float32":
             if self.codes is not None:
@@ -156,7 +160,9 @@ class LayerPlan:
             )
         if self.granularity is not None and self.weight_codes is None:
             object.__setattr__(self, "weight_codes", _CODES["int8"])
-        if (self.granularity is None) != (self.weight_codes is None) or not 1 <= (self.weight_codes or 1) <= 127:
+        codes = 1 if self.weight_codes is None else self.weight_codes
+        is_whole = isinstance(codes, int) and not isinstance(codes, bool) and 1 <= codes <= 127
+        if (self.granularity is None) != (self.weight_codes is None) or not is_whole:
             raise PlanError(
                 f"{where}.weight_codes is {self.weight_codes!r}, expected a whole number from 1 to 127 where the layer "
                 "has a granularity, else null"
@@ -265,8 +271,14 @@ class QuantPlan:
 
         return plan_html(self)
 
-    def to_json(self) -> str:
-        """Return the plan as indented JSON text."""
+    def to_json(self, files: Optional[Mapping[str, str]] = None) -> str:
+        """Return the plan as indented JSON text.
+
+        Parameters
+        ----------
+        files : mapping of str to str, optional
+            SHA-256 of the files of the int8 network that the plan is saved with, by their role.
+        """
         tensors = []
         for tensor in self.tensors.values():
             tensors.append({**asdict(tensor), "scale": tensor.scale})
@@ -280,6 +292,7 @@ class QuantPlan:
             "layers": [asdict(layer) for layer in self.layers.values()],
             "tensors": tensors,
         }
+        document.update({} if files is None else {"files": dict(files)})
         return json.dumps(document, indent=1) + "\n"
 
     @classmethod
@@ -290,7 +303,7 @@ class QuantPlan:
         ----------
         text : str
             What :meth:`to_json` wrote, perhaps edited. ``scale`` may be left out; where it stands it has to agree with
-            the threshold.
+            the threshold. Files that it was saved with are passed over.
 
         Returns
         -------
@@ -303,15 +316,16 @@ class QuantPlan:
             Naming the field that is missing, unknown, or has a value that is not allowed.
         """
         try:
-            document = json.loads(text)
+            document = parse_json(text)
         except ValueError as error:
             raise PlanError(f"the plan is no JSON: {error}") from None
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             raise PlanError(f"not a plan: expected a JSON object with format '{FORMAT}'")
         if document.get("version") != VERSION:
             raise PlanError(f"version is {document.get('version')!r}, this mxquant reads {VERSION}")
-        fields = {"format", "version", "target", "network", "isa", "settings", "layers", "tensors"}
-        _check_fields(document, fields, fields - {"settings", "isa"}, "the plan")
+        fields = {"format", "version", "target", "network", "isa", "settings", "layers", "tensors", "files"}
+        _check_fields(document, fields, fields - {"settings", "isa", "files"}, "the plan")
+        _check_types(document)
         layers = [_read_layer(entry, i) for i, entry in enumerate(document["layers"])]
         tensors = [_read_tensor(entry, i) for i, entry in enumerate(document["tensors"])]
         return cls(
@@ -357,26 +371,36 @@ class QuantPlan:
         PlanError
             If the file cannot be read or is no plan.
         """
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise PlanError(f"cannot read the plan '{path}': {error}") from None
-        return cls.from_json(text)
+        return cls.from_json(read_text(path, PlanError, "the plan"))
+
+
+def _number(value: Any) -> float:
+    """Return a number, infinity for a whole number beyond all, or NaN for what is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _read_layer(entry: Any, position: int) -> LayerPlan:
     fields = {"name", "op", "contains", "precision", "reason", "granularity", "weight_codes", "pair_codes"}
     _check_fields(entry, fields, {"name", "op", "contains", "precision"}, f"layers[{position}]")
+    _check_texts(entry, ("name", "op", "reason"), f"layers[{position}]")
+    if not isinstance(entry["contains"], list) or not all(isinstance(name, str) for name in entry["contains"]):
+        raise PlanError(f"layers['{entry['name']}'].contains is {entry['contains']!r}, expected a list of names")
     return LayerPlan(**{"reason": "", **entry})
 
 
 def _read_tensor(entry: Any, position: int) -> TensorPlan:
     fields = {"name", "dtype", "threshold", "scale", "method", "reason", "group", "codes", "zero_point"}
     _check_fields(entry, fields, {"name", "dtype", "threshold"}, f"tensors[{position}]")
+    _check_texts(entry, ("name", "method", "reason"), f"tensors[{position}]")
     values = {"method": "edited", "reason": "", **entry}
     scale = values.pop("scale", None)
     tensor = TensorPlan(**values)
-    if scale is not None and not (tensor.scale and math.isclose(scale, tensor.scale, rel_tol=1e-6)):
+    if scale is not None and not (tensor.scale and math.isclose(_number(scale), tensor.scale, rel_tol=1e-6)):
         raise PlanError(
             f"tensors['{tensor.name}'].scale is {scale!r}, but its threshold {tensor.threshold!r} in {tensor.codes} "
             f"steps means {tensor.scale!r}; edit the threshold and leave the scale out"
@@ -393,6 +417,24 @@ def _check_fields(entry: Any, known: set[str], needed: set[str], where: str) -> 
         raise PlanError(f"{where} has no field '{missing[0]}'")
     if unknown:
         raise PlanError(f"{where} has an unknown field '{unknown[0]}'; known are {', '.join(sorted(known))}")
+
+
+def _check_types(document: Mapping[str, Any]) -> None:
+    for name in ("layers", "tensors"):
+        if not isinstance(document[name], list):
+            raise PlanError(f"{name} is {type(document[name]).__name__}, expected a list")
+    _check_texts(document, ("target", "network"), "the plan")
+    if not isinstance(document.get("isa"), (str, type(None))):
+        raise PlanError(f"isa is {document['isa']!r}, expected a text or null")
+    settings = document.get("settings", {})
+    if not isinstance(settings, dict) or not all(isinstance(value, str) for value in settings.values()):
+        raise PlanError("settings are expected to be texts by name")
+
+
+def _check_texts(entry: Mapping[str, Any], names: Iterable[str], where: str) -> None:
+    for name in names:
+        if not isinstance(entry.get(name, ""), str):
+            raise PlanError(f"{where}.{name} is {entry[name]!r}, expected a text")
 
 
 def _by_name(entries: Any, where: str) -> Dict[str, Any]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Mapping, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple, Union
 
 from mxquant._compat import mx
-from mxquant._files import replacing
+from mxquant._files import digest_of, replacing_together
+from mxquant._json import parse_json, read_text
 from mxquant.compact import COMPACT
 from mxquant.compact import compact as compacted
-from mxquant.errors import InputError
+from mxquant.errors import InputError, PlanError
 from mxquant.lowering.cudnn import CuDNN
 from mxquant.lowering.isa import detect, saturates
 from mxquant.model import inputs_of, load_checkpoint
 from mxquant.mxnet_bridge import graph_of, numpy_params
+from mxquant.params_file import write_params_file
 from mxquant.plan import QuantPlan
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ class QuantizedModel:
     def save(self, prefix: Union[str, Path], epoch: int = 0, compact: bool = False) -> None:
         """Write ``PREFIX-symbol.json``, ``PREFIX-EPOCH.params`` and ``PREFIX-plan.json``.
 
-        MXNet's own functions load these files as any checkpoint; :func:`load` does too.
+        MXNet's own functions load these files as any checkpoint; :func:`load` does too. While files of an earlier
+        network are replaced, there is no symbol, so that at no moment parts of two networks can be loaded.
 
         Parameters
         ----------
@@ -72,18 +75,19 @@ class QuantizedModel:
         Raises
         ------
         OutputError
-            If a file cannot be written; each file appears whole or not at all.
+            If a file cannot be written; the files appear whole, and together, or not at all.
         """
-        arrays = {f"arg:{name}": value for name, value in self.arg_params.items()}
+        arrays: Dict[str, Any] = {f"arg:{name}": value for name, value in self.arg_params.items()}
         if compact:
             parts = compacted(graph_of(self.symbol), numpy_params(self.arg_params))
-            arrays = {COMPACT + name: mx.nd.array(part, dtype=part.dtype) for name, part in parts.items()}
+            arrays = {COMPACT + name: part for name, part in parts.items()}
         arrays.update({f"aux:{name}": value for name, value in self.aux_params.items()})
-        with replacing(f"{prefix}-{epoch:04d}.params") as path:
-            mx.nd.save(str(path), arrays)
-        with replacing(f"{prefix}-symbol.json") as path:
-            self.symbol.save(str(path))
-        self.plan.save(f"{prefix}-plan.json")
+        # Without a symbol nothing is loaded, so it is the last.
+        paths = (f"{prefix}-{epoch:04d}.params", f"{prefix}-plan.json", f"{prefix}-symbol.json")
+        with replacing_together(paths) as (params, plan, symbol):
+            write_params_file(params, arrays)
+            symbol.write_text(self.symbol.tojson(), encoding="utf-8")
+            plan.write_text(self.plan.to_json({"params": digest_of(params), "symbol": digest_of(symbol)}), "utf-8")
 
     def as_block(self, ctx: Any = None) -> Any:
         """Return the network as a Gluon block.
@@ -148,17 +152,30 @@ def load(prefix: Union[str, Path], epoch: int = 0) -> QuantizedModel:
     Raises
     ------
     InputError
-        If a file is missing, or its parameters cannot be read.
+        If a file is missing, its parameters cannot be read, or files of two networks are mixed.
     GraphError
         If the symbol cannot be read.
     PlanError
         If the plan cannot be read.
     """
-    plan = QuantPlan.load(f"{prefix}-plan.json")
+    text = read_text(f"{prefix}-plan.json", PlanError, "the plan")
+    plan = QuantPlan.from_json(text)
     symbol, args, aux = load_checkpoint(f"{prefix}:{epoch}")
+    _check_files(prefix, epoch, parse_json(text).get("files"))
     inputs, _ = inputs_of(graph_of(symbol), {**args, **aux})
     _warn_of_saturation(plan)
     return QuantizedModel(symbol, args, aux, plan, inputs)
+
+
+def _check_files(prefix: Union[str, Path], epoch: int, digests: Any) -> None:
+    """Refuse files that were not written with the plan that stands beside them; a plan need not say which were."""
+    known = digests if isinstance(digests, dict) else {}
+    for role, path in (("params", f"{prefix}-{epoch:04d}.params"), ("symbol", f"{prefix}-symbol.json")):
+        if role in known and not (Path(path).is_file() and known[role] == digest_of(path)):
+            raise InputError(
+                f"'{path}' is not the file that was written with '{prefix}-plan.json': they are of two networks, or "
+                "one was changed; save the network again, or load it with mx.model.load_checkpoint"
+            )
 
 
 def _warn_of_saturation(plan: QuantPlan) -> None:

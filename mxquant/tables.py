@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, Union
 
 from mxquant._files import write_text
+from mxquant._json import read_json, read_text
 from mxquant.errors import InputError
 from mxquant.plan import QuantPlan
 
@@ -99,7 +100,7 @@ def read_tensorrt_cache(path: PathLike) -> Dict[str, float]:
     InputError
         If the file is no such cache, naming the line.
     """
-    lines = _read(path).splitlines()
+    lines = read_text(path, InputError, "the calibration cache").splitlines()
     if not lines or not lines[0].startswith("TRT-"):
         raise InputError(f"'{path}' does not begin with 'TRT-', as a calibration cache of TensorRT does")
     found: Dict[str, float] = {}
@@ -164,10 +165,7 @@ def read_onnxruntime_table(path: PathLike) -> Dict[str, float]:
     InputError
         If the file is no such table, naming the tensor.
     """
-    try:
-        document = json.loads(_read(path))
-    except ValueError as error:
-        raise InputError(f"'{path}' is not JSON: {error}") from error
+    document = read_json(path, InputError, "the calibration table")
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, dict):
         raise InputError(f"'{path}' has no \"data\", as a calibration table of ONNX Runtime has")
@@ -189,17 +187,15 @@ def _number(entry: Any, key: str) -> Any:
     value = value.get("data") if isinstance(value, Mapping) else value
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _checked(path: PathLike, name: str, value: float) -> float:
     if not (math.isfinite(value) and value > 0):
         raise InputError(f"'{path}': the largest value of tensor '{name}' is {value!r}, expected a positive number")
     return value
-
-
-def _read(path: PathLike) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read '{path}': {error}") from error

@@ -142,5 +142,5 @@ def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
         with pytest.raises(GraphError, match="cannot read the symbol '.*net-symbol.json'"):
             models.load(prefix)
     mx.nd.save(str(tmp_path / "list-0000.params"), [mx.nd.zeros(1)])
-    with pytest.raises(InputError, match="holds arrays without names"):
+    with pytest.raises(InputError, match="its arrays have no names"):
         models.load_params(str(tmp_path / "list-0000.params"))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant import OutputError, QuantPlan
+from mxquant import InputError, OutputError, QuantPlan
 from mxquant._compat import mx
 from tests.networks import forward, sqnr, zoo
 
@@ -87,6 +87,30 @@ def test_nothing_is_left_where_it_cannot_be_written(quantized: Any, tmp_path: Pa
     with pytest.raises(OutputError, match="net-symbol.json"):
         quantized.save(tmp_path / "net")
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("mixed", ["net-0000.params", "net-symbol.json"])
+def test_files_of_two_networks_are_not_loaded_together(mixed: str, network: Any, tmp_path: Path) -> None:
+    symbol, args, aux, data = network
+    for name, scale in (("net", 1), ("other", 2)):
+        mxquant.quantize(symbol, data * scale, arg_params=args, aux_params=aux).save(tmp_path / name)
+    mxquant.load(tmp_path / "net")
+    (tmp_path / mixed.replace("net", "other")).replace(tmp_path / mixed)
+    with pytest.raises(InputError, match=f"'.*{mixed}' is not the file that was written with '.*net-plan.json'"):
+        mxquant.load(tmp_path / "net")
+
+
+def test_a_plan_that_does_not_say_its_files_is_loaded_with_any(quantized: Any, tmp_path: Path) -> None:
+    quantized.save(tmp_path / "net")
+    quantized.plan.save(tmp_path / "net-plan.json")
+    assert mxquant.load(tmp_path / "net").plan == quantized.plan
+
+
+def test_without_a_symbol_nothing_is_loaded(quantized: Any, tmp_path: Path) -> None:
+    quantized.save(tmp_path / "net")
+    (tmp_path / "net-symbol.json").unlink()
+    with pytest.raises(InputError, match="there is no file '.*net-symbol.json'"):
+        mxquant.load(tmp_path / "net")
 
 
 def test_the_callers_parameters_stay_as_they_are(network: Any) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Tuple, Union
 
 from mxquant._files import write_text
+from mxquant._json import read_json
 from mxquant.errors import InputError
 
 __all__ = ["MixedPrecision", "Trial", "search"]
@@ -132,10 +133,13 @@ class _Trials:
     def __post_init__(self) -> None:
         if self.checkpoint is None or not self.checkpoint.exists():
             return
-        document = json.loads(self.checkpoint.read_text(encoding="utf-8"))
-        if document.get("format") != FORMAT or document.get("key") != self.key:
+        document = read_json(self.checkpoint, InputError, "the checkpoint")
+        if not isinstance(document, dict) or (document.get("format"), document.get("key")) != (FORMAT, self.key):
             raise InputError(f"checkpoint: '{self.checkpoint}' is of another search; remove it or name another file")
-        self.known = {frozenset(names): value for names, value in document["trials"]}
+        try:
+            self.known = {frozenset(map(str, names)): float(value) for names, value in document["trials"]}
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise InputError(f"checkpoint: '{self.checkpoint}' is damaged; remove it ({error!r})") from None
 
     def value(self, names: Iterable[str]) -> float:
         float32 = frozenset(names)

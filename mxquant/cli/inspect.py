@@ -15,12 +15,12 @@ onnx         ``inputs`` and ``outputs`` (shapes by name), ``operators``, ``opset
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Collection, Dict, List, Mapping
 
+from mxquant._json import read_json
 from mxquant.cli.command import Result, command
 from mxquant.cli.int8 import prefix_and_epoch
 from mxquant.cli.options import Common, argument
@@ -87,10 +87,7 @@ def _statistics(path: Path) -> Found:
 
 
 def _json(path: Path) -> Found:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"'{path}' is not JSON: {error}") from error
+    document = read_json(path, InputError, "the file")
     if isinstance(document, Mapping) and "nodes" in document:
         return {"kind": "symbol", **_symbol(str(path))}
     return _plan(path)
@@ -114,13 +111,10 @@ def _plan(path: Path) -> Found:
 
 
 def _symbol(path: str, params: Collection[str] = ()) -> Found:
-    from mxquant._compat import mx
-    from mxquant.mxnet_bridge import first_line, graph_of
+    from mxquant.mxnet_bridge import graph_of
+    from mxquant.symbol_file import read_symbol
 
-    try:
-        graph = graph_of(mx.sym.load(path))
-    except (mx.MXNetError, ValueError) as error:
-        raise InputError(f"'{path}' is no symbol that MXNet can read: {first_line(error)}") from error
+    graph = graph_of(read_symbol(path))
     operators = Counter(node.op for node in graph.operators)
     int8 = sum(
         any(word in node.op for word in _INT8) and node.attrs.get("quantized", "True") == "True"

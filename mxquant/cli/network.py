@@ -146,18 +146,13 @@ class NetworkOptions:
         return load_checkpoint(prefix)
 
     def _symbol(self, path: Path) -> Tuple[Any, ...]:
-        from mxquant._compat import mx
         from mxquant.model import load_params
-        from mxquant.mxnet_bridge import first_line
+        from mxquant.symbol_file import read_symbol
 
         for name, file in (("symbol", path), ("params", self.params)):
             if file is None or not file.is_file():
                 raise InputError(f"--{name}: there is no file '{file}'")
-        try:
-            symbol = mx.sym.load(str(path))
-        except (mx.MXNetError, ValueError) as error:  # no symbol, or no text
-            raise InputError(f"--symbol: cannot read '{path}': {first_line(error)}") from error
-        return (symbol, *load_params(str(self.params)))
+        return (read_symbol(path), *load_params(str(self.params)))
 
     def _gluon(self, name: str) -> Tuple[Any, ...]:
         from mxquant.cli.gluon import zoo_network

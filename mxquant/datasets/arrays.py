@@ -62,6 +62,7 @@ def read_arrays(path: Path, inputs: Sequence[str]) -> Arrays:
         If it cannot be read, or does not have what the network takes.
     """
     try:
+        _check_size(path)
         found = _load(path)
     except Exception as error:  # of zipfile, zlib, NumPy and the operating system
         raise _unreadable(str(path), error) from error
@@ -99,10 +100,25 @@ def _chosen(
     return names, label
 
 
+def _check_size(path: Path) -> None:
+    """Refuse an archive that unpacks to more than memory holds, before it does."""
+    if path.suffix != ".npz":
+        return
+    with zipfile.ZipFile(str(path)) as archive:
+        size = sum(each.file_size for each in archive.infolist())
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else size
+    if size > memory:
+        raise ValueError(f"it unpacks to {size} bytes, and this machine has {memory}; use .npy, which is read in parts")
+
+
 def _load(path: Path) -> Dict[str, NDArray[Any]]:
     if path.suffix == ".npz":
         with np.load(str(path), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            found = {name: archive[name] for name in archive.files}
+        odd = [name for name, value in found.items() if not isinstance(value, np.ndarray)]
+        if odd:
+            raise ValueError(f"its member {odd[0]!r} is no array")
+        return found
     # It may be larger than memory.
     return {"": np.load(str(path), mmap_mode="r", allow_pickle=False)}
 

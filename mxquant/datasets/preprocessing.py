@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Iterator, NamedTuple, Optional,
 import numpy as np
 
 from mxquant._compat import mx
+from mxquant.datasets.image_size import check_image
 from mxquant.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Preprocessing:
 
     def cut(self, image: Encoded) -> Any:
         """Return the pixels of the middle as an NDArray; MXNet decodes while Python goes on."""
+        check_image(image.content, image.name)
         try:
             pixels = mx.image.resize_short(mx.image.imdecode(image.content), self.side * 256 // 224, _BILINEAR)
             return mx.image.center_crop(pixels, (self.side, self.side), _BILINEAR)[0]

@@ -91,6 +91,8 @@ class RecordFile(Dataset):
             begins = sorted(_begins(file, path, size)) if begins is None else sorted(begins)
         if not begins:
             raise InputError(f"'{path}' has no records")
+        if not 0 <= begins[0] <= begins[-1] < size:
+            raise InputError(f"the .idx file of '{path}' has a record at byte {begins[-1]} of {size}; make it anew")
         return cls(path, preprocessing, np.array([*begins, size], np.int64), batch_size)
 
     @property
@@ -135,11 +137,11 @@ def _indexed(path: str) -> Optional[List[int]]:
         return None
     try:
         with opened(index) as file:
-            lines = file.read().decode().splitlines()
+            content = file.read()
     except InputError:
         return None  # behind a URL nobody can say whether there is one
     try:
-        return [int(line.split("\t")[1]) for line in lines if line.strip()]
+        return [int(line.split("\t")[1]) for line in content.decode().splitlines() if line.strip()]
     except (IndexError, ValueError) as error:
         raise InputError(
             f"'{index}' has a line that is no key and place of a record; remove it or make it anew"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Tuple
 
 import numpy as np
 
 from mxquant.export.writer import Call
-from mxquant.graph.attributes import read_bool, read_float, read_int, read_tuple
+from mxquant.graph.attributes import read_bool, read_bounds, read_float, read_int, read_tuple
 
 __all__ = ["TENSORS"]
 
@@ -83,8 +82,8 @@ def _slice_axis(call: Call) -> None:
 
 
 def _slice(call: Call) -> None:
-    begin, end = (_bounds(call, key) for key in ("begin", "end"))
-    step = _bounds(call, "step") or [None] * len(begin)
+    begin, end = (read_bounds(call.node, key) for key in ("begin", "end"))
+    step = read_bounds(call.node, "step") or (None,) * len(begin)
     limits: Dict[int, Tuple[int, int, int]] = {}
     for axis, (first, last, stride) in enumerate(zip(begin, end, step)):
         stride = 1 if stride is None else stride
@@ -92,12 +91,6 @@ def _slice(call: Call) -> None:
             raise call.refuse("slices with negative steps are not supported")
         limits[axis] = (first or 0, 2**31 - 1 if last is None else last, stride)
     _emit_slice(call, limits)
-
-
-def _bounds(call: Call, key: str) -> List[Optional[int]]:
-    """Return a tuple in which None stands for the end."""
-    value = ast.literal_eval(call.node.attrs.get(key, "()"))
-    return list(value) if isinstance(value, (tuple, list)) else [value]
 
 
 def _emit_slice(call: Call, limits: Dict[int, Tuple[int, int, int]]) -> None:

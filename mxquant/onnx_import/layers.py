@@ -20,6 +20,11 @@ def _window(step: Step, kernel: Tuple[int, ...]) -> Tuple[Tuple[int, ...], List[
     rank = len(kernel)
     strides = tuple(step.attrs.get("strides", [1] * rank))
     pads = list(step.attrs.get("pads", [0] * 2 * rank))
+    dilations = list(step.attrs.get("dilations", [1] * rank))
+    if min((*kernel, *strides, *dilations, step.attrs.get("group", 1)), default=1) < 1:
+        raise step.refuse(f"kernel {kernel}, strides {strides}, dilations {dilations}, expected numbers above 0")
+    if (len(strides), len(dilations), len(pads)) != (rank, rank, 2 * rank):
+        raise step.refuse(f"its strides, dilations or pads are not of {rank} dimensions, as its kernel {kernel}")
     mode = step.attrs.get("auto_pad", "NOTSET")
     if mode in ("SAME_UPPER", "SAME_LOWER"):
         shape = step.shape(0)
@@ -28,8 +33,7 @@ def _window(step: Step, kernel: Tuple[int, ...]) -> Tuple[Tuple[int, ...], List[
             length = shape[axis + 2] if shape is not None else None
             if not isinstance(length, int):
                 raise step.refuse(f"auto_pad={mode} needs the size of its input; give input_shapes")
-            dilation = step.attrs.get("dilations", [1] * rank)[axis]
-            total = max(0, (-(-length // stride) - 1) * stride + (size - 1) * dilation + 1 - length)
+            total = max(0, (-(-length // stride) - 1) * stride + (size - 1) * dilations[axis] + 1 - length)
             small, large = total // 2, total - total // 2
             front.append(small if mode == "SAME_UPPER" else large)
             back.append(large if mode == "SAME_UPPER" else small)

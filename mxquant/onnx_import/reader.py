@@ -11,10 +11,12 @@ import numpy as np
 from mxquant._compat import mx
 from mxquant.errors import GraphError, InputError
 from mxquant.export.writer import import_onnx
+from mxquant.mxnet_bridge import first_line
+from mxquant.onnx_import.external import load_external
 from mxquant.onnx_import.fold_channels import fold_channels
 from mxquant.onnx_import.layers import LAYERS
 from mxquant.onnx_import.state import Length, State, Step
-from mxquant.onnx_import.tensors import FOLDED, TENSORS
+from mxquant.onnx_import.tensors import FOLDED, TENSORS, folded
 
 __all__ = ["OPERATORS", "OnnxNetwork", "from_onnx"]
 
@@ -22,6 +24,19 @@ __all__ = ["OPERATORS", "OnnxNetwork", "from_onnx"]
 OPERATORS = {**TENSORS, **LAYERS}
 
 _OLDEST, _NEWEST = 7, 22
+Shapes = Union[Tuple[int, ...], Mapping[str, Tuple[int, ...]]]
+# What comes of attributes, shapes and names that do not go together.
+_MALFORMED = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 class OnnxNetwork(NamedTuple):
@@ -43,7 +58,7 @@ class OnnxNetwork(NamedTuple):
 def from_onnx(
     path: Union[str, Path],
     *,
-    input_shapes: Optional[Union[Tuple[int, ...], Mapping[str, Tuple[int, ...]]]] = None,
+    input_shapes: Optional[Shapes] = None,
 ) -> OnnxNetwork:
     """Read an fp32 ONNX network.
 
@@ -71,16 +86,28 @@ def from_onnx(
     """
     onnx = import_onnx()
     try:
-        model = onnx.load(str(path))
+        model = onnx.load(str(path), load_external_data=False)
+        _refuse_unknown(model.graph)
+        load_external(onnx, model, path)
         onnx.checker.check_model(_with_output_shapes(model))
+    except InputError:
+        raise
     except Exception as error:  # protobuf, onnx and the operating system have one each
         raise InputError(
             f"cannot read '{path}' as ONNX: {str(error).splitlines()[0] if str(error) else error!r}"
         ) from error
+    try:
+        return _read(onnx, model, path, input_shapes)
+    except InputError:
+        raise
+    except _MALFORMED as error:
+        raise GraphError(f"cannot read '{path}' as ONNX: it is malformed: {error!r}") from error
+
+
+def _read(onnx: Any, model: Any, path: Union[str, Path], input_shapes: Optional[Shapes]) -> OnnxNetwork:
     opset = max([each.version for each in model.opset_import if each.domain in ("", "ai.onnx")], default=0)
     if not _OLDEST <= opset <= _NEWEST:
         raise InputError(f"'{path}' has ONNX operators of version {opset}, expected {_OLDEST} to {_NEWEST}")
-    _refuse_unknown(model.graph)
     fold_channels(onnx, model.graph)
     if input_shapes is not None:
         _fix_shapes(model.graph, input_shapes)
@@ -94,7 +121,12 @@ def from_onnx(
                 state.inputs[each.name] = tuple(int(length) for length in lengths if isinstance(length, int))
     names: Set[str] = set(state.symbols)
     for node in model.graph.node:
-        _translate(onnx, node, state, names)
+        try:
+            _translate(onnx, node, state, names)
+        except InputError:
+            raise
+        except (*_MALFORMED, mx.MXNetError) as error:
+            raise GraphError(f"ONNX node '{node.name}' ({node.op_type}) is malformed: {first_line(error)}") from error
     return _network(state, [each.name for each in model.graph.output])
 
 
@@ -163,7 +195,7 @@ def _translate(onnx: Any, node: Any, state: State, names: Set[str]) -> None:
         return
     constant = all(each in state.constants for each in node.input if each)
     if node.op_type == "Shape" or (constant and node.op_type in FOLDED):
-        state.constants[node.output[0]] = FOLDED[node.op_type](step)
+        state.constants[node.output[0]] = folded(step)
         return
     OPERATORS[node.op_type](step)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from mxquant.onnx_import.state import Length, Step
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FOLDED", "TENSORS"]
+__all__ = ["FOLDED", "TENSORS", "folded"]
 
 sym = mx.sym
 # Of two tensors of one shape, of two others, of a tensor and a number, of a number and a tensor.
@@ -279,6 +280,21 @@ FOLDED: Dict[str, Callable[[Step], NDArray[Any]]] = {
     "Mul": lambda step: step.constant(0) * step.constant(1),
     "Div": lambda step: _divided(step.constant(0), step.constant(1)),
 }
+
+
+# Shapes have some numbers, tables of positions some millions.
+_MOST_VALUES = 1 << 28
+
+
+def folded(step: Step) -> NDArray[Any]:
+    """Return what a node computes of constants; raise GraphError where that is too much to be meant."""
+    shapes = [step.constant(slot).shape for slot in range(len(step.inputs)) if step.has(slot) and step.op != "Shape"]
+    together = sum(int(np.prod(shape)) for shape in shapes)
+    if step.op in _ARITHMETIC:
+        together = math.prod(np.broadcast_shapes(*shapes))
+    if together > _MOST_VALUES:
+        raise step.refuse(f"it makes {together} values of constants, expected at most {_MOST_VALUES}")
+    return FOLDED[step.op](step)
 
 
 def _divided(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:

@@ -21,6 +21,9 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
+import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -29,8 +32,10 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple, Union
 import numpy as np
 
 from mxquant._files import replacing
+from mxquant._json import parse_json
 from mxquant.errors import InputError, StatisticsError
 from mxquant.stats.channel_sums import ChannelSums
+from mxquant.stats.grid import BINS_PER_SIDE
 from mxquant.stats.histogram import Histogram
 
 if TYPE_CHECKING:
@@ -41,6 +46,11 @@ __all__ = ["FORMAT", "VERSION", "read_table", "write_table"]
 FORMAT = "mxquant statistics"
 VERSION = 2
 
+_MOST_HEADER = 1 << 26
+_MOST_BYTES = 1 << 30
+# What NumPy writes before the values of an array, at most.
+_ARRAY_HEADER = 1 << 10
+
 _DAMAGE = (
     ValueError,
     KeyError,
@@ -48,6 +58,13 @@ _DAMAGE = (
     OverflowError,
     MemoryError,
     RuntimeError,
+    TypeError,
+    IndexError,
+    SyntaxError,
+    OSError,
+    struct.error,
+    lzma.LZMAError,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -120,7 +137,7 @@ def read_table(path: Union[str, Path]) -> Tuple[Dict[str, Any], Dict[str, Histog
     """
     try:
         with open(path, "rb") as file:
-            content = file.read()
+            content = file.read(_MOST_BYTES)
     except OSError as error:
         raise StatisticsError(f"cannot read '{path}': {error.strerror or error}") from error
     header, members = _open(path, content)
@@ -137,7 +154,7 @@ def _open(path: Union[str, Path], content: bytes) -> Tuple[Dict[str, Any], zipfi
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
         is_table = "header.npy" in archive.namelist()
-        header = json.loads(_member(archive, "header").tobytes().decode()) if is_table else None
+        header = parse_json(_member(archive, "header", _MOST_HEADER).tobytes().decode()) if is_table else None
     except _DAMAGE as error:
         begins = "begins like one but is damaged" if content[:2] == b"PK" else "is none"
         raise StatisticsError(f"expected a calibration table; '{path}' {begins}: {error}") from error
@@ -154,7 +171,11 @@ def _open(path: Union[str, Path], content: bytes) -> Tuple[Dict[str, Any], zipfi
     return header, archive
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+def _member(archive: zipfile.ZipFile, name: str, most: int) -> NDArray[Any]:
+    """Return an array of the archive, which has no more than `most` bytes in any table."""
+    size = archive.getinfo(f"{name}.npy").file_size
+    if size > most + _ARRAY_HEADER:
+        raise ValueError(f"its member '{name}' would have {size} bytes, expected at most {most + _ARRAY_HEADER}")
     # Read whole first, so that the archive's checksum is verified before the array's own header is believed.
     content = io.BytesIO(archive.read(f"{name}.npy"))
     array = np.load(content, allow_pickle=False)
@@ -169,8 +190,11 @@ def _unpack(header: Mapping[str, Any], archive: zipfile.ZipFile) -> Dict[str, Hi
         raise StatisticsError("its header has no list of tensors")
     if len(set(names)) != len(names):
         raise StatisticsError("it names a tensor twice")
-    bins, extremes, special = (_member(archive, name) for name in ("bins", "range", "special"))
-    counts = _member(archive, "counts")
+    rows = 8 * len(names)
+    bins, extremes, special = (
+        _member(archive, name, columns * rows) for name, columns in (("bins", 3), ("range", 2), ("special", 2))
+    )
+    counts = _member(archive, "counts", min(2 * BINS_PER_SIDE * rows, _MOST_BYTES))
     shapes = (bins.shape, extremes.shape, special.shape, counts.ndim)
     kinds = bins.dtype.kind + extremes.dtype.kind + special.dtype.kind + counts.dtype.kind
     if shapes != ((len(names), 3), (len(names), 2), (len(names), 2), 1) or kinds != "ifiu":
@@ -197,9 +221,12 @@ def _unpack_sums(header: Mapping[str, Any], archive: zipfile.ZipFile) -> Dict[st
     if header["version"] == 1:
         return {}
     names: List[str] = header["tensors"]
-    sizes, sums = (_member(archive, name) for name in ("means", "sums"))
-    if sizes.shape != (len(names), 2) or sums.ndim != 2 or sizes.dtype.kind + sums.dtype.kind != "ii":
-        raise StatisticsError(f"means of shapes {sizes.shape} and {sums.shape} do not fit its {len(names)} tensors")
+    sizes = _member(archive, "means", 16 * len(names))
+    if sizes.shape != (len(names), 2) or sizes.dtype.kind != "i":
+        raise StatisticsError(f"means of shape {sizes.shape} do not fit its {len(names)} tensors")
+    sums = _member(archive, "sums", min(16 * max(0, int(sizes[:, 1].sum())), _MOST_BYTES))
+    if sums.ndim != 2 or sums.dtype.kind != "i":
+        raise StatisticsError(f"sums of {sums.dtype} and shape {sums.shape} do not fit its {len(names)} tensors")
     if (sizes < 0).any() or int(sizes[:, 1].sum()) != len(sums):
         raise StatisticsError(f"it holds sums of {len(sums)} channels, but its tensors have {sizes[:, 1].sum()}")
     found: Dict[str, ChannelSums] = {}

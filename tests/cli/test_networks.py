@@ -73,7 +73,7 @@ def test_weights_of_another_network_are_refused(folder: Path, call: Any) -> None
         (("-m", "net", "--params", "net-0000.params"), "--model has parameters of its own"),
         (("-m", "nett"), "there is no file 'nett-symbol.json'"),
         (("--symbol", "no.json", "--params", "net-0000.params"), "--symbol: there is no file 'no.json'"),
-        (("--symbol", "calib.npy", "--params", "net-0000.params"), "--symbol: cannot read 'calib.npy'"),
+        (("--symbol", "calib.npy", "--params", "net-0000.params"), "cannot read the symbol 'calib.npy'"),
         (("--onnx", "no.onnx"), "--onnx: there is no file 'no.onnx'"),
         (("--onnx", "calib.npy"), "cannot read 'calib.npy' as ONNX"),
         (("--gluon", "resnet51_v1"), "did you mean 'resnet50_v1'"),
