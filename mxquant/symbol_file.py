@@ -16,12 +16,11 @@ from mxquant._json import read_json
 from mxquant.errors import GraphError, InputError
 from mxquant.graph import Graph, Node, symbol_json
 from mxquant.graph.attributes import read_bool
-from mxquant.graph.symbol_check import check_document
+from mxquant.graph.symbol_check import INSIDE, check_document
 from mxquant.mxnet_bridge import first_line
 
 __all__ = ["read_symbol"]
 
-_FUSIONS = ("_sg_mkldnn_conv", "_sg_mkldnn_fully_connected")
 _MOST_OUTPUTS = 1_000_000
 
 
@@ -60,7 +59,7 @@ def _check_nodes(graph: Graph, known: Dict[Tuple[object, ...], Optional[str]]) -
         raise GraphError(f"its nodes have more than {_MOST_OUTPUTS} outputs")
     for node in graph.operators:
         key = (node.op, len(node.inputs), *sorted(node.attrs.items()))
-        if node.op in _FUSIONS:
+        if node.op in INSIDE:
             problem = _fused_problem(node)
         else:
             problem = known[key] if key in known else known.setdefault(key, _problem(node))
@@ -105,7 +104,9 @@ def _fused_problem(node: Node) -> Optional[str]:
     inner = node.subgraphs[0]
     within = len(inner.variables)
     convolution = node.op == "_sg_mkldnn_conv"
-    (main,) = [each for each in inner.operators if each.op in ("Convolution", "FullyConnected")]
+    main = next((each for each in inner.operators if each.op == INSIDE[node.op]), None)
+    if main is None:
+        return f"its subgraph returns nothing of a {INSIDE[node.op]}"
     own = 3 - read_bool(main, "no_bias", False)
     if convolution:
         own += 4 * read_bool(node, "with_bn", False) + read_bool(node, "with_sum", False)

@@ -20,11 +20,13 @@ from typing import Any, Mapping, Sequence
 
 from mxquant.errors import GraphError
 
-__all__ = ["check_document"]
+__all__ = ["INSIDE", "check_document"]
 
 _POINTERS = ("_Native", "_NDArray", "_CustomFunction", "_CachedOp", "_CachedOpThreadSafe", "_NoGradient", "_TensorRT")
 # How many subgraphs an operator has.
 _SUBGRAPHS = {"_foreach": 1, "_while_loop": 2, "_cond": 3, "_sg_mkldnn_conv": 1, "_sg_mkldnn_fully_connected": 1}
+# What a fusion has inside, once; MXNet takes its parameters unset where it has not.
+INSIDE = {"_sg_mkldnn_conv": "Convolution", "_sg_mkldnn_fully_connected": "FullyConnected"}
 _MOST_NESTED = 8
 _MOST_NODES = 1_000_000
 
@@ -84,13 +86,9 @@ def _check_node(entry: Any, position: int, nested: int) -> None:
     _check_fusion(op, subgraphs, where)
 
 
-# What a fusion has inside, once; MXNet takes its parameters unset where it has not.
-_INSIDE = {"_sg_mkldnn_conv": "Convolution", "_sg_mkldnn_fully_connected": "FullyConnected"}
-
-
 def _check_fusion(op: str, subgraphs: Sequence[Mapping[str, Any]], where: str) -> None:
-    if op in _INSIDE and [node["op"] for node in subgraphs[0]["nodes"]].count(_INSIDE[op]) != 1:
-        raise GraphError(f"{where} ({op}) is malformed: expected one {_INSIDE[op]} inside")
+    if op in INSIDE and [node["op"] for node in subgraphs[0]["nodes"]].count(INSIDE[op]) != 1:
+        raise GraphError(f"{where} ({op}) is malformed: expected one {INSIDE[op]} inside")
 
 
 def _check_references(references: Any, count: int, where: str) -> None:

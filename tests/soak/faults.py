@@ -141,22 +141,12 @@ class Faults:
         command = self._calibration(folder)
         _python(CALIBRATE, *command, "-o", str(folder / "whole.npz")).wait()
         expected = (folder / "whole.npz").read_bytes()
-        out = folder / "killed.npz"
-        kills = 0
-        while kills < count or not out.exists():
-            resume = ["--resume"] if out.with_name("killed.npz.partial").exists() else []
-            child = _python(CALIBRATE, *command, "-o", str(out), *resume)
-            try:
-                child.wait(timeout=None if kills >= count else 1.5 + self.rng.rand() * 2.5)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
-                kills += 1
-                self.counts["kill -9 while calibrating"] += 1
-                continue
-            self.check("calibration with --resume", child.returncode == 0, f"ended with {child.returncode}")
-            self.check("the same bytes after kill -9", out.read_bytes() == expected, "statistics differ")
-            if kills < count:
+        out, partial = folder / "killed.npz", folder / "killed.npz.partial"
+        left = count
+        while left or partial.exists():
+            left -= self._killed([*command, "-o", str(out)], partial, left > 0, 0.3)
+            if out.exists() and not partial.exists():
+                self.check("the same bytes after kill -9", out.read_bytes() == expected, "statistics differ")
                 out.unlink()
 
     def kill_quantizations(self, count: int, folder: Path) -> None:
@@ -165,14 +155,24 @@ class Faults:
         _python(CALIBRATE, *command).wait()
         known = {identity(folder / "q")}
         for _ in range(count):
-            resume = ["--resume"] if (folder / "q.partial.npz").exists() else []
-            child = _python(CALIBRATE, *command, *resume)
-            try:
-                child.wait(timeout=1.5 + self.rng.rand() * 4)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+            self._killed(command, folder / "q.partial.npz", True, 2.0)
             self._look(folder / "q", known)
+
+    def _killed(self, command: List[str], partial: Path, kill: bool, seconds: float) -> int:
+        """Run a command, kill it within some seconds after it has written what it counted; return how often."""
+        before = partial.stat().st_mtime_ns if partial.exists() else None
+        child = _python(CALIBRATE, *command, *(["--resume"] if partial.exists() else []))
+        while kill and child.poll() is None and (not partial.exists() or partial.stat().st_mtime_ns == before):
+            time.sleep(0.005)
+        try:
+            code = child.wait(timeout=self.rng.rand() * seconds if kill else None)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+            self.counts[f"kill -9 of mxquant {command[0]}"] += 1
+            return 1
+        self.check(f"mxquant {command[0]} that was not killed", code == 0, f"ended with {code}")
+        return 0
 
     def _calibration(self, folder: Path) -> List[str]:
         symbol, args, aux = network()

@@ -24,7 +24,7 @@ from mxquant.datasets.records import read_record
 from mxquant.model import load_checkpoint
 from mxquant.params_file import read_params_file, write_params_file
 from tests.soak.material import DATA, SIDE, network
-from tests.soak.mutations import NUMBERS, TEXTS, Random, choose, damage_bytes, damage_json
+from tests.soak.mutations import NUMBERS, TEXTS, Random, choose, damage_attributes, damage_bytes, damage_json
 
 Damage = Callable[[bytes, Random], bytes]
 
@@ -141,7 +141,7 @@ def _change_model(graph: Any, rng: Random) -> None:
         names = [name for each in graph.node for name in (*each.input, *each.output)]
         node.input[rng.randint(len(node.input))] = choose(rng, names)
     elif kind == 3:
-        node.op_type = choose(rng, "Add Mul Concat Reshape Slice Gather Split Pad If Resize".split())
+        node.op_type = choose(rng, ("Add", "Mul", "Concat", "Reshape", "Slice", "Gather", "Split", "Pad", "If"))
     elif kind == 4:
         tensor.data_type = int(choose(rng, (0, 1, 6, 7, 8, 10, 11, 16, 99)))
     else:
@@ -239,12 +239,12 @@ def _read_trials(path: Path) -> None:
 
 _NET = ("net-symbol.json", "net-0000.params")
 FORMATS = (
-    Format("net-symbol.json", (damage_json, damage_json, damage_bytes), _read_network, _NET),
-    Format("old-symbol.json", (damage_json, damage_bytes), _read_symbol, _NET),
+    Format("net-symbol.json", (damage_json, damage_attributes, damage_attributes, damage_bytes), _read_network, _NET),
+    Format("old-symbol.json", (damage_json, damage_attributes, damage_bytes), _read_symbol, _NET),
     Format("net-0000.params", (damage_bytes, _params), _read_network, _NET),
     Format("int8-symbol.json", (damage_json, damage_bytes), _read_int8, ("int8-0000.params", "int8-plan.json"), True),
     Format("int8-0000.params", (damage_bytes, _params), _read_int8, ("int8-symbol.json", "int8-plan.json"), True),
-    Format("int8-symbol.json", (damage_json,), _read_int8_alone, ("int8-0000.params",)),
+    Format("int8-symbol.json", (damage_json, damage_attributes), _read_int8_alone, ("int8-0000.params",)),
     Format("int8-0000.params", (damage_bytes, _params), _read_int8_alone, ("int8-symbol.json",)),
     Format("compact-0000.params", (damage_bytes, _params), _read_int8_alone, ("compact-symbol.json",)),
     Format("plan.json", (damage_json, damage_json, damage_bytes), _read_plan),

@@ -13,8 +13,100 @@ Random = np.random.RandomState
 POWERS = [2**exponent for exponent in (1, 7, 8, 15, 16, 31, 32, 40, 60, 63)]
 NUMBERS = (0, 1, -1, 3, -(2**31), *POWERS, *(power - 1 for power in POWERS))
 TEXTS = (
-    *"None null 0 -1 (0,0) (-1,1) (1000000,1000000) () nan inf 1e999 True float32 data Convolution __add__".split(),
+    *("None", "null", "0", "-1", "(0,0)", "(-1,1)", "(1000000,1000000)", "()", "nan", "inf", "1e999", "True", "data"),
     *("", "../../etc/passwd", "\u0000", "\u00fc", "9" * 400, "(" * 2000, "x" * 5000),
+)
+
+# What attributes of layers are, and could be.
+VALUES = (
+    "0",
+    "1",
+    "-1",
+    "2147483647",
+    "-2147483648",
+    "4294967296",
+    "100000",
+    "()",
+    "(0,)",
+    "(0, 0)",
+    "(1, 1)",
+    "(3, 3)",
+)
+VALUES += ("(2, 2)", "(-1, -1)", "(100000, 100000)", "(2147483647, 2147483647)", "(3, 3, 3)", "(3,)", "True", "False")
+VALUES += (
+    "max",
+    "avg",
+    "sum",
+    "lp",
+    "relu",
+    "None",
+    "nan",
+    "1e-30",
+    "NHWC",
+    "full",
+    "uint8",
+    "int8",
+    "auto",
+    "float16",
+)
+OPERATORS = (
+    "Convolution",
+    "Deconvolution",
+    "FullyConnected",
+    "Pooling",
+    "Concat",
+    "BatchNorm",
+    "Activation",
+    "LeakyReLU",
+)
+OPERATORS += (
+    "Reshape",
+    "Flatten",
+    "transpose",
+    "slice",
+    "slice_axis",
+    "SliceChannel",
+    "Pad",
+    "UpSampling",
+    "Embedding",
+)
+OPERATORS += (
+    "take",
+    "softmax",
+    "LRN",
+    "InstanceNorm",
+    "LayerNorm",
+    "ROIPooling",
+    "Custom",
+    "RNN",
+    "SoftmaxOutput",
+    "dot",
+)
+OPERATORS += (
+    "batch_dot",
+    "elemwise_add",
+    "broadcast_mul",
+    "mean",
+    "squeeze",
+    "tile",
+    "repeat",
+    "topk",
+    "_zeros",
+    "_arange",
+)
+OPERATORS += ("one_hot", "expand_dims", "depth_to_space", "_contrib_BilinearResize2D", "_contrib_AdaptiveAvgPooling2D")
+OPERATORS += (
+    "_contrib_quantize_v2",
+    "_contrib_requantize",
+    "_contrib_dequantize",
+    "_contrib_quantized_conv",
+    "_foreach",
+)
+OPERATORS += (
+    "_contrib_quantized_pooling",
+    "_contrib_quantized_concat",
+    "_contrib_quantized_elemwise_add",
+    "GridGenerator",
 )
 
 
@@ -86,6 +178,25 @@ def damage_json(content: bytes, rng: Random) -> bytes:
     document = json.loads(content)
     for _ in range(rng.randint(1, 4)):
         _change(document, rng)
+    return json.dumps(document).encode()
+
+
+def damage_attributes(content: bytes, rng: Random) -> bytes:
+    """Return a symbol in which attributes of operators are others, of the right form, or an operator is another one."""
+    document = json.loads(content)
+    graphs = [document, *(inner for node in document["nodes"] for inner in node.get("subgraphs", []))]
+    for _ in range(rng.randint(1, 4)):
+        node = choose(rng, [node for graph in graphs for node in graph["nodes"] if node["op"] != "null"])
+        attrs = node.setdefault("attr" if "attr" in node else "attrs", {})
+        kind = rng.randint(5)
+        if kind == 0:
+            node["op"] = choose(rng, OPERATORS)
+        elif kind == 1 and attrs:
+            del attrs[choose(rng, sorted(attrs))]
+        elif attrs:
+            attrs[choose(rng, sorted(attrs))] = choose(rng, VALUES)
+        else:
+            attrs[choose(rng, ("num_filter", "kernel", "axis", "num_args", "act_type"))] = choose(rng, VALUES)
     return json.dumps(document).encode()
 
 

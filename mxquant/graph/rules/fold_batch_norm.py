@@ -99,12 +99,16 @@ def _refuse_values(rewriter: Rewriter, node: Node) -> Optional[str]:
     has_bias = not read_bool(producer, "no_bias", False)
     own = producer.inputs[_WEIGHT : _BIAS + 1 if has_bias else _BIAS]
     tensors: List[Tensor] = [*own, *node.inputs[1:5]]
+    weight = rewriter.constant(own[0])
+    rows = 0 if weight is None else len(weight)
     for tensor in tensors:
         value = rewriter.constant(tensor)
         if value is None:
             return f"its parameter '{tensor.name}' has no fixed value"
         if value.dtype != np.float32:
             return f"its parameter '{tensor.name}' is {value.dtype}, expected float32"
+        if tensor is not own[0] and value.size != rows:
+            return f"its parameter '{tensor.name}' has {value.size} values, expected {rows}"
         if not np.isfinite(value).all():
             return f"its parameter '{tensor.name}' holds NaN or infinities"
     variance = _value(rewriter, node.inputs[4])
