@@ -119,6 +119,8 @@ def batches(data: Any, inputs: Sequence[str], num_examples: Optional[int] = None
         raise InputError(f"num_calib_examples is {num_examples!r}, expected a whole number")
     if num_examples is not None and num_examples < 1:
         raise InputError(f"num_calib_examples is {num_examples}, expected at least 1")
+    if not inputs:
+        raise InputError("calibration data: the network reads none; each of its variables has a value, or is a label")
     seen = 0
     for batch in _read(data, list(inputs)):
         left = None if num_examples is None else int(num_examples) - seen

@@ -201,10 +201,13 @@ def context(ctx: Any) -> Any:
     return ctx
 
 
+_TELLING = ("Check failed", "Error in operator", "MXNetError:")
+
+
 def first_line(error: BaseException) -> str:
     """Return the line of an MXNet error that says what went wrong, without its stack trace."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if "Check failed" in line or "Error in operator" in line]
+    telling = [line for line in lines if any(each in line for each in _TELLING)]
     return (telling or lines or [repr(error)])[0]
 
 

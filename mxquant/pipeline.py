@@ -40,6 +40,7 @@ from mxquant.quantized_model import QuantizedModel
 from mxquant.stats import Statistics
 from mxquant.targets import target_named, target_of
 from mxquant.thresholds import METHODS
+from mxquant.vanishing import VANISHES
 
 __all__ = ["lower", "make_plan", "quantize", "quantize_loaded"]
 
@@ -226,6 +227,8 @@ def _log_decisions(plan: QuantPlan) -> None:
     int8 = sum(layer.precision == "int8" for layer in plan.layers.values())
     _log.info("%d of %d layers in int8 for '%s'", int8, len(plan.layers), plan.target)
     for layer in plan.layers.values():
+        if VANISHES in layer.reason:
+            _log.warning("layer '%s' stays float32: %s", layer.name, layer.reason)
         _log.debug("layer '%s' (%s): %s, %s", layer.name, layer.op, layer.precision, layer.reason)
     for tensor in plan.tensors.values():
         _log.debug("tensor '%s': %s, threshold %s, %s", tensor.name, tensor.dtype, tensor.threshold, tensor.reason)

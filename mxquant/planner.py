@@ -44,6 +44,7 @@ from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 from mxquant.ranges import Ranges
 from mxquant.stats import Histogram
 from mxquant.thresholds import METHODS, choose_threshold
+from mxquant.vanishing import vanishing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -255,10 +256,12 @@ class Draft:
                 self.refused[node] = answer
             else:
                 self.operators[node] = answer
-                missing = self._unknown_tensor(node, answer)
-                if missing:
-                    self.refused[node] = missing
-                elif answer.int32_bias and self._bias_overflows(node, answer, self._smallest_scale(node.inputs[0])):
+                lost = self._unknown_tensor(node, answer) or vanishing(self.network, node, answer, self.statistics)
+                if lost:
+                    self.refused[node] = lost
+                elif self._has_int32_bias(node, answer) and self._bias_overflows(
+                    node, answer, self._smallest_scale(node.inputs[0])
+                ):
                     self.refused[node] = "its bias may be too large for int32 in the unit of data times weights"
         self.settle_types()
 
@@ -434,15 +437,16 @@ class Draft:
         return bool(noise > 1e-3 * np.square(weight).sum()) or self._bias_overflows(node, operator, smallest)
 
     def _smallest_scale(self, data: Tensor) -> float:
-        """Return a scale that no method of choosing thresholds goes below."""
+        """Return a scale that no method of choosing thresholds goes below; uncalibrated, that of data up to 0.01."""
         histogram = self.statistics.get(data.name)
-        return 1e-3 * max(-histogram.minimum, histogram.maximum) / 127 if histogram else 0.0
+        return 1e-3 * max(-histogram.minimum, histogram.maximum) / 127 if histogram else 1e-2 / 127
 
     def _has_to_reduce_weights(self, node: Node, operator: Int8Operator) -> bool:
-        """Whether a layer on int8 data can avoid saturation only by smaller codes of its weights."""
+        """Whether a layer on int8 data avoids saturation only with one scale for all weights, which can be chosen."""
         if not operator.weights or not operator.data:
             return False
-        return self._weight_codes(node, operator, "tensor-wise")[0] != 127
+        granularities = {"tensor-wise", self.options.granularity if operator.channel_wise else "tensor-wise"}
+        return any(self._weight_codes(node, operator, each)[0] != 127 for each in granularities)
 
     def _parameter(self, node: Node, index: int) -> NDArray[Any]:
         return self.network.params[node.inputs[self.operators[node].weights[index]].node.name]
@@ -526,12 +530,18 @@ class Draft:
             return "channel-wise", "with one weight scale its bias would overflow int32"
         return self.options.granularity, ""
 
+    def _has_int32_bias(self, node: Node, operator: Int8Operator) -> bool:
+        """Whether sums with the bias are int32 in memory, before they are brought into a range."""
+        if not operator.must or len(node.inputs) < 3 or operator.sum_input == 2:
+            return False
+        return operator.int32_bias or not (operator.fuses_requantize and (self.calibrated or operator.weights))
+
     def _bias_overflows(self, node: Node, operator: Int8Operator, scale: Optional[float]) -> bool:
         """Whether bias / (data scale x weight scale) is near the end of int32.
 
         At half of it MXNet's FullyConnected for CPUs rewrites its weights in place.
         """
-        slots = tuple(range(1, len(node.inputs))) if operator.int32_bias else operator.weights
+        slots = (1, 2) if self._has_int32_bias(node, operator) else operator.weights
         if len(slots) < 2 or scale is None:
             return False
         weight, bias = (np.abs(self.network.params[node.inputs[slot].node.name]).max() for slot in slots)

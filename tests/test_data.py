@@ -110,6 +110,11 @@ def test_data_that_cannot_be_read_are_named(data: Any, inputs: Any, message: str
         list(batches(data, inputs))
 
 
+def test_a_network_that_reads_no_data_is_refused() -> None:
+    with pytest.raises(InputError, match="the network reads none"):
+        list(batches([{"data": np.zeros((2, 3), np.float32)}], []))
+
+
 def test_fewer_examples_than_asked_for() -> None:
     with pytest.raises(InputError, match="num_calib_examples is 11, but the calibration data hold 10 examples"):
         list(batches(EXAMPLES, ("data",), 11))

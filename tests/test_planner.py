@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
+import numpy as np
 import pytest
 
 import mxquant
@@ -150,3 +151,36 @@ def test_a_bias_that_would_overflow_gets_channel_wise_scales() -> None:
     result = mxquant.make_plan(symbol, statistics, arg_params=args, aux_params=aux, **options)
     assert result.layers["fc"].granularity == "channel-wise"
     assert "its bias would overflow int32" in result.layers["fc"].reason
+
+
+def with_small_weights(symbol: Any, **options: Any) -> QuantPlan:
+    """Return the plan of a network whose weights are far smaller than its biases."""
+    args, aux = random_params(symbol, data=SHAPE)
+    args["layer_weight"] *= 1e-6
+    args["layer_bias"] += 1
+    params = {"arg_params": args, "aux_params": aux}
+    statistics = None if options.get("method", "") is None else mxquant.calibrate(symbol, images(*SHAPE), **params)
+    return mxquant.make_plan(symbol, statistics, **params, **options)
+
+
+def test_a_bias_that_would_overflow_the_sums_in_memory_leaves_a_convolution_in_float32() -> None:
+    grouped, plain = (conv(mx.sym.var("data"), "layer", num_group=groups) for groups in (2, 1))
+    for symbol, options in ((grouped, {}), (plain, {"method": None})):
+        layer = with_small_weights(symbol, **options).layers["layer"]
+        assert layer.precision == "float32"
+        assert "bias may be too large for int32" in layer.reason
+    # With its range in its attributes a convolution brings each sum into it at once.
+    assert with_small_weights(plain).layers["layer"].precision == "int8"
+
+
+def test_weights_that_are_safe_with_one_scale_alone_get_one() -> None:
+    # Small beside the one of the first output, they are large in scales of their own, where two of them would saturate.
+    symbol = dense(mx.sym.var("data"), "fc", 8)
+    weight = np.full((8, 4), 0.3, np.float32)
+    weight[0] = [1, 0, 0, 0]
+    params = {"arg_params": {"fc_weight": mx.nd.array(weight), "fc_bias": mx.nd.zeros(8)}}
+    statistics = mxquant.calibrate(symbol, images(16, 4), **params)
+    layer = mxquant.make_plan(symbol, statistics, isa="avx2", **params).layers["fc"]
+    assert (layer.granularity, layer.weight_codes) == ("tensor-wise", 127)
+    assert "one weight scale" in layer.reason
+    assert mxquant.make_plan(symbol, statistics, isa="vnni", **params).layers["fc"].granularity == "channel-wise"

@@ -6,7 +6,7 @@ With weights W, rounded to Ŵ, and the mean of each input channel over the calib
 
 Source: Nagel et al. 2019, 'Data-Free Quantization Through Weight Equalization and Bias Correction', arXiv:1906.04721,
 section 4.2; there E[x] follows from BatchNorm, here it is counted, so that any network will do. Padding is left out of
-account.
+account, but for convolutions that look at nothing else in places: their biases stay.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from mxquant._threads import in_parallel
 from mxquant.graph import Network, Node
-from mxquant.graph.attributes import read_bool, read_int
+from mxquant.graph.attributes import read_bool, read_int, read_tuple
 from mxquant.lowering.pairs import limited
 from mxquant.lowering.stored_weights import int8_weight
 from mxquant.plan import QuantPlan
@@ -69,6 +69,8 @@ def correct_biases(network: Network, plan: QuantPlan, means: Mapping[str, Channe
         layer = plan.layers.get(node.layers[0])
         if node.op not in _LINEAR or layer is None or layer.precision != "int8" or len(node.inputs) < 3:
             return None
+        if _sees_padding_alone(node):
+            return None
         data, weight, bias = node.inputs
         if data.name not in means or axes[data.name] != channel_axis(node) or len(uses[bias]) != 1:
             return None
@@ -82,6 +84,13 @@ def correct_biases(network: Network, plan: QuantPlan, means: Mapping[str, Channe
         if found is not None
     }
     return Network(network.graph, {**rounded, **changed})
+
+
+def _sees_padding_alone(node: Node) -> bool:
+    """Whether windows of a convolution lie in its padding as a whole, where the mean of the data says nothing."""
+    kernel, pad = read_tuple(node, "kernel"), read_tuple(node, "pad")
+    dilate = read_tuple(node, "dilate") or (1,) * len(kernel)
+    return any(each > step * (length - 1) for length, each, step in zip(kernel, pad, dilate))
 
 
 def mean_result(node: Node, weight: NDArray[Any], mean: NDArray[np.float64]) -> Optional[NDArray[np.float64]]:

@@ -125,6 +125,8 @@ def _pooling(call: Call) -> None:
             front[axis], back[axis] = total // 2, total - total // 2
     if kind == "AveragePool" and counted and (front != list(pad) or back != list(pad)):
         raise call.refuse(f"average pooling with pooling_convention='{convention}' does not fill whole windows here")
+    if any(each >= length for pads in (front, back) for each, length in zip(pads, kernel)):
+        raise call.refuse(f"windows of {kernel} may lie in its padding as a whole, which ONNX runtimes refuse")
     extra = {"count_include_pad": int(counted)} if kind == "AveragePool" else {}
     call.emit(kind, call.inputs, kernel_shape=kernel, strides=stride, pads=[*front, *back], **extra)
 

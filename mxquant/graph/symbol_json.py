@@ -77,7 +77,8 @@ def dumps(graph: Graph) -> str:
     """
     graph.verify()
     # A graph that was built, not read, says nothing of versions.
-    return json.dumps({"attrs": {"mxnet_version": ["int", _MXNET]}, **_write(graph)})
+    # MXNet reads no escapes of Unicode.
+    return json.dumps({"attrs": {"mxnet_version": ["int", _MXNET]}, **_write(graph)}, ensure_ascii=False)
 
 
 def _read(document: Mapping[str, Any]) -> Graph:

@@ -216,6 +216,11 @@ class _Emitter:
         if self.calibrated and plan.threshold is None:
             raise PlanError(f"tensors['{plan.name}'].threshold is null, but int8 layer '{layer.name}' makes it")
         calibrated = _range(plan)
+        if operator.float_output and not operator.fuses_requantize:
+            attrs["enable_float_output"] = "True"
+            self.graph.floats[node.output] = self.graph.add(operator.op, name, attrs, inputs, 1, subgraphs).output
+            self.graph.quantized(node.output, {"out_type": plan.dtype, **calibrated})
+            return
         fused = operator.fuses_requantize and bool(calibrated)
         made = self.graph.add(operator.op, name, {**attrs, **calibrated} if fused else attrs, inputs, 3, subgraphs)
         if not fused:

@@ -11,7 +11,8 @@ FullyConnected with its activation. Some of these fusions are computed wrongly i
 * an addition in place (`apart`, the planner's choice) needs both operands in one type.
 
 Such layers are kept apart by a barrier: a BlockGrad node, which no fusion crosses, put before them and taken away
-after.
+after. The backend also drops identities and Dropouts, even those that the network returns, and those that are meant for
+inference; they go through it as BlockGrad nodes.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from mxquant.mxnet_bridge import backend_symbol, graph_of, symbol_of
 __all__ = ["fuse"]
 
 BARRIER = "mxquant_barrier"
+_DROPPED = ("_copy", "identity", "Dropout")
 _STARTS = ("Convolution", "FullyConnected")
 
 
@@ -46,8 +48,10 @@ def fuse(network: Network, calibrated: bool, apart: FrozenSet[str]) -> Network:
     """
     graph = network.graph.copy()
     _put_barriers(graph, list(_edges_to_cut(graph, calibrated, apart)))
+    originals = _disguise(graph)
     fused = graph_of(backend_symbol(symbol_of(graph), "MKLDNN_QUANTIZE"))
     _take_barriers(fused)
+    _unmask(fused, originals)
     _inherit_names(fused, network.graph)
     return Network(fused, network.params)
 
@@ -96,6 +100,23 @@ def _take_barriers(graph: Graph) -> None:
         if node.op == "BlockGrad" and node.name.startswith(BARRIER):
             graph.redirect(node.output, node.inputs[0])
     graph.prune()
+
+
+def _disguise(graph: Graph) -> Dict[str, Node]:
+    """Let what the backend would drop look like BlockGrad; return what it was, by name."""
+    uses, originals = graph.uses(), {}
+    for node in graph.operators:
+        if node.op in _DROPPED and Tensor(node, 1) not in uses:
+            originals[node.name] = Node(node.op, node.name, node.attrs, num_outputs=node.num_outputs)
+            node.op, node.attrs, node.num_outputs = "BlockGrad", {}, 1
+    return originals
+
+
+def _unmask(graph: Graph, originals: Dict[str, Node]) -> None:
+    for node in graph.operators:
+        original = originals.get(node.name)
+        if original is not None and node.op == "BlockGrad":
+            node.op, node.attrs, node.num_outputs = original.op, original.attrs, original.num_outputs
 
 
 def _inherit_names(fused: Graph, canonical: Graph) -> None:

@@ -114,12 +114,15 @@ def weight_codes(network: Network, node: Node, dtype: str, granularity: str, isa
     Returns
     -------
     int
-        127, 64 where oneDNN halves the weights, or what no pair of weights can overflow with.
+        127, 64 where oneDNN halves the weights, or what no pair of weights can overflow with. MXNet itself makes the
+        codes of channel-wise weights, so that they end at 127 or are not safe: 63, which no pair overflows with.
     """
     if node.op not in _PAIRED or dtype == "uint8" or not saturates(isa):
         return 127
     weight = network.params[node.inputs[1].node.name]
     if node.op == "_sg_mkldnn_conv":
         return HALVED if isa != "avx2" or _has_kernel(node, weight.shape) else 127
+    if granularity == "channel-wise":
+        return 127 if saturation.safe_code_of_weights(weight) >= 255 else 63
     safe = (codes for codes in range(127, 63, -1) if saturation.weights_safe_at(quantize_int8(weight, codes)[0], 255))
     return next(safe, 63)

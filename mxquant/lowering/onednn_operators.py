@@ -184,6 +184,7 @@ def _multiply(network: Network, node: Node, calibrated: bool) -> Answer:
         data=(0, 1),
         accepts=frozenset({"int8"}),
         float_output=calibrated,
+        fuses_requantize=False,
     )
 
 

@@ -272,7 +272,8 @@ class _Simulation:
             return self.codes[tensor]
         value = self.params.get(tensor.node.name) if tensor.node.is_variable else None
         if value is not None:
-            return self._parameter(f"{tensor.name}_codes", quantize_int8(value)[0])
+            self.codes[tensor] = self._parameter(f"{tensor.name}_codes", quantize_int8(value)[0])
+            return self.codes[tensor]
         if self.on_gpu:
             self.codes[tensor] = self._rounded_on_gpu(tensor, plan, tensor.name)
             return self.codes[tensor]
@@ -282,11 +283,9 @@ class _Simulation:
         self.codes[tensor] = self._rounded(source, plan, tensor.name)
         return self.codes[tensor]
 
-    def _rounded(self, source: Tensor, plan: TensorPlan, name: str, truncated: bool = False) -> Tensor:
+    def _rounded(self, source: Tensor, plan: TensorPlan, name: str) -> Tensor:
         low, high = _ends(plan)
         clipped = self._op("clip", f"{name}_clipped", [source], a_min=low, a_max=high)
-        if truncated:
-            return self._op("trunc", f"{name}_codes", [clipped])
         raised = self._op("_plus_scalar", f"{name}_raised", [clipped], scalar=_ROUNDER)
         rounded = self._op("_minus_scalar", f"{name}_codes", [raised], scalar=_ROUNDER)
         return self._from_zero(rounded, plan, name)
@@ -445,8 +444,10 @@ class _Simulation:
         plan = self._stored(node.output)
         if plan is not None:
             source = self._op("_mul_scalar", f"{node.name}_scaled", [node.output], scalar=1 / self._scale(node.output))
-            # oneDNN's product of two tensors is not rounded to nearest, but towards 0.
-            self.codes[node.output] = self._rounded(source, plan, node.output.name, node.op == "elemwise_mul")
+            self.codes[node.output] = self._rounded(source, plan, node.output.name)
+            if node.op == "elemwise_mul":
+                # A node of its own makes the codes, so that float32 layers read what was not rounded.
+                self.reals[node.output] = node.output
 
     def _op(self, op: str, name: str, inputs: List[Tensor], **attrs: Any) -> Tensor:
         node = Node(op, name, {key: f"{value:.9g}" for key, value in attrs.items()}, inputs)

@@ -107,6 +107,15 @@ def test_layers_in_float32_and_tensors_without_means_keep_their_biases() -> None
     assert changed == ["c0", "c2"]
 
 
+def test_a_convolution_that_sees_padding_alone_keeps_its_bias() -> None:
+    # At the border its result is the bias, whatever the mean of the data.
+    symbol = mx.sym.Convolution(mx.sym.abs(mx.sym.var("data")), kernel=(1, 3), pad=(1, 1), num_filter=8, name="layer")
+    network, plan, statistics, _, _ = quantized(symbol)
+    assert plan.layers["layer"].precision == "int8"
+    corrected = correct_biases(network, plan, statistics.channel_sums)
+    np.testing.assert_array_equal(corrected.params["layer_bias"], network.params["layer_bias"])
+
+
 def test_a_bias_that_two_layers_share_is_kept() -> None:
     x, bias = mx.sym.var("data"), mx.sym.var("shared_bias")
     symbol = conv(relu(conv(x, "a", 8, 1, bias=bias), "r"), "b", 8, 1, bias=bias)

@@ -282,6 +282,10 @@ REFUSED: Dict[str, Tuple[Tuple[int, ...], Build]] = {
         IMAGE,
         lambda x: sym.Pooling(x, kernel=(2, 3), stride=(2, 2), pool_type="avg", pooling_convention="full"),
     ),
+    "may lie in its padding as a whole": (
+        IMAGE,
+        lambda x: sym.Pooling(x, kernel=(1, 3), stride=(3, 3), pad=(0, 1), pool_type="max", pooling_convention="full"),
+    ),
     "output 1 has no translation": (IMAGE, lambda x: sym.LeakyReLU(x, act_type="rrelu")),
     "two lengths of its result grow with the batch": (
         *((3, 2, 12), lambda x: sym.contrib.interleaved_matmul_selfatt_qk(x, heads=2)),

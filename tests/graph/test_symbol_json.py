@@ -90,3 +90,11 @@ def test_a_graph_that_was_built_is_not_taken_for_one_of_version_08() -> None:
     data = Node("null", "data")
     text = symbol_json.dumps(Graph([data], [data.output]))
     assert json.loads(text)["attrs"] == {"mxnet_version": ["int", 10901]}
+
+
+@pytest.mark.parametrize("name", ["слой", "層 1", 'quote"', "back\\slash"])
+def test_any_name_that_mxnet_takes_is_written_as_it_reads_it(name: str) -> None:
+    symbol = relu(mx.sym.var(f"{name} data"), name)
+    again = symbol_of(graph_of(symbol))
+    assert again.tojson() == symbol.tojson()
+    assert again.list_outputs() == [f"{name}_output"]

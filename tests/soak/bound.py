@@ -1,0 +1,174 @@
+"""How far an int8 network may be from fp32, as predicted without mxquant's own arithmetic.
+
+Every int8 tensor of the plan gets an error of up to half a step, where a value is not 0::
+
+    step = M / codes      M its largest magnitude on the data, or the plan's threshold where tensors share a range
+
+and the weights of int8 layers are rounded by NumPy. The float32 network with that carries the errors to its outputs.
+Errors are drawn in two ways, since both occur: each value by itself, and a whole tensor to one side. The bound is the
+largest energy and the largest single error of some trials, with margins that :mod:`tests.soak.check` states. Where a
+threshold clips, the tensor is clipped too; that thresholds are sensible is checked beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Tuple
+
+import numpy as np
+
+from mxquant._compat import mx
+from mxquant.graph import Network, Node, Tensor
+from mxquant.lowering.pairs import limited
+from mxquant.mxnet_bridge import environment, split_params, symbol_of
+from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
+
+__all__ = ["Bound", "Prediction", "predict"]
+
+_TRIALS = 3
+_LINEAR = ("Convolution", "FullyConnected")
+Arrays = Mapping[str, np.ndarray]
+
+
+class Bound(NamedTuple):
+    """Of one output: the sum of squared errors, and the largest error."""
+
+    energy: float
+    peak: float
+
+
+class Prediction(NamedTuple):
+    """What is to be expected.
+
+    Parameters
+    ----------
+    bounds : list of Bound
+        One for each output.
+    tensors : mapping of str to numpy.ndarray
+        Values in float32 of the tensors that the plan has in int8.
+    """
+
+    bounds: List[Bound]
+    tensors: Arrays
+
+
+def predict(network: Network, plan: QuantPlan, inputs: Arrays, seed: int) -> Prediction:
+    """Return how far the int8 network of a plan may be from the canonical fp32 network, on some inputs."""
+    exact = network.copy()
+    names = _planned(exact, plan)
+    outputs = len(exact.graph.outputs)
+    exact.graph.outputs += [tensor for tensor in names]
+    values = _run(exact, inputs)
+    tensors = {tensor.name: value for tensor, value in zip(names, values[outputs:])}
+    noisy = _Noisy(limited(network, plan).copy(), plan, tensors)
+    random = np.random.RandomState(seed)
+    trials = [trial for _ in range(_TRIALS) for trial in noisy.run(inputs, random)]
+    bounds = []
+    for slot, value in enumerate(values[:outputs]):
+        errors = [_difference(trial[slot], value) for trial in trials]
+        bounds.append(Bound(max(float(np.square(e).sum()) for e in errors), max(float(e.max()) for e in errors)))
+    return Prediction(bounds, tensors)
+
+
+def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.abs(a.astype(np.float64) - b.astype(np.float64))
+
+
+def _planned(network: Network, plan: QuantPlan) -> List[Tensor]:
+    """Return the tensors of a network that are int8 by a plan."""
+    found: Dict[Tensor, None] = {}
+    for node in network.graph.nodes:
+        for tensor in [*node.inputs, Tensor(node, 0)]:
+            each = plan.tensors.get(tensor.name)
+            if each is not None and each.dtype != "float32":
+                found[tensor] = None
+    return list(found)
+
+
+def _run(network: Network, inputs: Arrays) -> List[np.ndarray]:
+    symbol = symbol_of(network.graph)
+    args, aux = split_params(network, symbol)
+    known = {name: value.shape for name, value in inputs.items()}
+    shapes = dict(zip(symbol.list_arguments(), symbol.infer_shape_partial(**known)[0]))
+    free = [name for name in shapes if name not in args]
+    given = {name: mx.nd.array(inputs[name]) if name in inputs else mx.nd.zeros(shapes[name]) for name in free}
+    with environment(MXNET_SUBGRAPH_BACKEND="NONE"):
+        executor = symbol.bind(mx.cpu(), {**args, **given}, aux_states=aux, grad_req="null")
+    return [output.asnumpy() for output in executor.forward(is_train=False)]
+
+
+class _Noisy:
+    """A float32 network with an error added to each tensor that a plan has in int8."""
+
+    def __init__(self, network: Network, plan: QuantPlan, tensors: Arrays) -> None:
+        self.tensors, self.plan = tensors, plan
+        self.params = dict(network.params)
+        self.steps: Dict[str, Tuple[Any, Tuple[int, ...]]] = {}
+        layers = {name: layer for layer in plan.layers.values() for name in layer.contains}
+        for node in network.graph.operators:
+            layer = layers[node.layers[0]]
+            if node.op in _LINEAR and layer.precision == "int8":
+                self._round_weights(node, layer)
+        # Variables that stand for rounded weights, and errors, come before the nodes that read them.
+        self.graph = network.graph
+        for tensor in _planned(network, plan):
+            self._add_error(tensor, plan.tensors[tensor.name])
+        self.graph.prune()
+
+    def _round_weights(self, node: Node, layer: LayerPlan) -> None:
+        for slot, tensor in reversed(list(enumerate(node.inputs[1:], start=1))):
+            values = self.params[tensor.node.name].astype(np.float64)
+            rows = values.reshape(len(values) if layer.granularity == "channel-wise" else 1, -1)
+            if slot == 2 and (node.op == "Convolution" or layer.granularity == "channel-wise"):
+                self._round_bias(node, values)
+                continue
+            codes = (layer.weight_codes or 127) if slot == 1 else 127
+            # MXNet reads a range as 127.5 codes where it quantizes weights itself, of which the last half is cut off.
+            own = node.op == "Convolution" or layer.granularity == "channel-wise"
+            steps = np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-300) / (codes + 0.5 * own)
+            rounded = np.clip(np.rint(rows / steps), -codes, codes) * steps
+            twin = Node("null", f"{node.name} {slot} rounded")
+            self.params[twin.name] = rounded.reshape(values.shape).astype(np.float32)
+            node.inputs[slot] = twin.output
+
+    def _round_bias(self, node: Node, bias: np.ndarray) -> None:
+        """Let a bias be wrong by up to a unit of the sums, the step of data times that of weights."""
+        data, weight = (tensor.name for tensor in node.inputs[:2])
+        largest = np.abs(self.params[weight].reshape(len(bias), -1)).max(axis=1)
+        # A tensor of zeros may have any threshold.
+        end = float(np.abs(self.tensors[data]).max()) or self.plan.tensors[data].threshold or 1.0
+        unit = end / 127 * largest.astype(np.float64) / 127
+        error = Node("null", f"{node.name} bias error")
+        self.steps[error.name] = (2 * unit, bias.shape)
+        node.inputs[2] = Node("elemwise_add", f"{node.name} bias wrong", {}, [node.inputs[2], error.output]).output
+
+    def _add_error(self, tensor: Tensor, plan: TensorPlan) -> None:
+        values = self.tensors[tensor.name]
+        error = Node("null", f"{tensor.name} error")
+        shared = plan.threshold is not None and (plan.group is not None or plan.method in ("inherited", "weights"))
+        largest = plan.threshold if shared else float(np.abs(values).max())
+        assert largest is not None
+        self.steps[error.name] = (largest / (plan.codes or 127), values.shape)
+        present = Node("_not_equal_scalar", f"{tensor.name} present", {"scalar": "0"}, [tensor])
+        masked = Node("elemwise_mul", f"{tensor.name} masked", {}, [error.output, present.output])
+        wrong = Node("elemwise_add", f"{tensor.name} wrong", {}, [tensor, masked.output])
+        last = wrong
+        if plan.threshold is not None:
+            end = plan.threshold + self.steps[error.name][0] / 2
+            ends = {"a_min": f"{-end:.9g}", "a_max": f"{end:.9g}"}
+            last = Node("clip", f"{tensor.name} clipped", ends, [wrong.output])
+        uses = self.graph.uses().get(tensor, [])
+        for use in uses:
+            if use.node is None:
+                self.graph.outputs[use.slot] = last.output
+            elif use.node not in (present, wrong):
+                use.node.inputs[use.slot] = last.output
+
+    def run(self, inputs: Arrays, random: np.random.RandomState) -> Iterator[List[np.ndarray]]:
+        """Yield the outputs with errors of single values, then of whole tensors to one side, then to the other."""
+        draws = [random.uniform(-0.5, 0.5, shape) for _, shape in self.steps.values()]
+        sides = [np.full(shape, random.choice([-0.5, 0.5])) for _, shape in self.steps.values()]
+        for drawn in (draws, sides, [-side for side in sides]):
+            errors = {
+                name: (value * step).astype(np.float32) for (name, (step, _)), value in zip(self.steps.items(), drawn)
+            }
+            yield _run(Network(self.graph, {**self.params, **errors}), inputs)

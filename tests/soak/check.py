@@ -1,0 +1,260 @@
+"""Quantize a described network and judge the result.
+
+What may happen: int8 that is as near to fp32 as predicted (:mod:`tests.soak.bound`), and to the simulation; or a
+refusal, which has to be one of a few with good reason. Everything else is a finding.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, List, Mapping, Optional, Tuple
+
+import numpy as np
+
+from mxquant import model as models
+from mxquant._compat import mx
+from mxquant.errors import LoweringError, MXQuantError, NonFiniteError
+from mxquant.plan import QuantPlan
+from tests.networks import forward
+from tests.soak.bound import Bound, Prediction, predict
+from tests.soak.networks import Description
+from tests.soak.networks.description import Material
+from tests.soak.targets import Made, quantized
+
+__all__ = ["Outcome", "check"]
+
+Arrays = List[np.ndarray]
+# By how much errors may be larger than in the trials that predict them: energy (6 dB), and the largest one.
+_ENERGY, _PEAK = 4.0, 4.0
+# Float32 itself: other orders of sums, and BatchNorm folded into weights.
+_FLOAT32 = 1e-5
+# Where int8 and its simulation agree to this, no code of theirs differs.
+_SAME_DB = 80.0
+
+# Refusals with good reason, by their message.
+REFUSALS = (
+    r"values are NaN or infinite",
+    r"the network's parameter '.*' has no value",
+    r"needs calibration",
+    r"the network reads none",
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out.
+
+    Parameters
+    ----------
+    verdict : str
+        'right'; 'refused'; 'invalid' where MXNet cannot run the network in fp32; or a finding: 'wrong', 'unlike its
+        simulation', 'raised', 'unreasonable refusal', 'spoilt'.
+    detail : str
+        Of an exception: its type and message. Of a wrong result: numbers.
+    excess : float or None
+        The energy of the error over its bound, in dB; negative where it is within.
+    same : bool or None
+        Whether int8 and its simulation agree to the last code.
+    int8 : int
+        How many layers run in int8.
+    """
+
+    verdict: str
+    detail: str = ""
+    excess: Optional[float] = None
+    same: Optional[bool] = None
+    int8: int = 0
+
+    @property
+    def is_finding(self) -> bool:
+        """Whether something is wrong with mxquant, or with MXNet in a way that mxquant should know."""
+        return self.verdict not in ("right", "refused", "invalid")
+
+
+def check(description: Description, stage: Callable[[str], None] = lambda name: None) -> Outcome:
+    """Quantize a network and judge the result.
+
+    Parameters
+    ----------
+    description : Description
+        What to build.
+    stage : callable
+        Told before each step what is about to be done, in case the process dies in it.
+
+    Returns
+    -------
+    Outcome
+        What came out.
+    """
+    stage("fp32")
+    try:
+        material = without_labels(description.material())
+        exact = run(material.symbol, material.args, material.aux, material.data)
+    except mx.MXNetError as error:
+        return Outcome("invalid", str(error).splitlines()[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "Please (use|import)", DeprecationWarning)
+        warnings.filterwarnings("ignore", "Cannot decide type for the following arguments")
+        try:
+            return _judged(description, material, exact, stage)
+        except MXQuantError as error:
+            return _refusal(error, description)
+        except Exception as error:
+            return Outcome("raised", _described(error))
+
+
+def _described(error: BaseException) -> str:
+    import traceback
+
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "mxquant" in frame.filename]
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}: {str(error).strip()[:600]}{where}"
+
+
+def _refusal(error: MXQuantError, description: Description) -> Outcome:
+    # Not every operator has a translation to ONNX.
+    untranslated = description.options["target"] == "onnx_qdq" and isinstance(error, LoweringError)
+    known = any(re.search(each, str(error)) for each in REFUSALS)
+    good = isinstance(error, NonFiniteError) or untranslated or known
+    return Outcome("refused" if good else "unreasonable refusal", _described(error))
+
+
+def without_labels(material: Material) -> Material:
+    """Return a network whose labels have no value, as when it is served."""
+    args = {name: value for name, value in material.args.items() if not name.endswith("_label")}
+    return material._replace(args=args)
+
+
+def run(symbol: Any, args: Mapping[str, Any], aux: Mapping[str, Any], data: Mapping[str, np.ndarray]) -> Arrays:
+    """Return the outputs of a network, labels being zeros."""
+    names = symbol.list_arguments()
+    given = {name: value for name, value in data.items() if name in names}
+    free = [name for name in names if name not in args and name not in given]
+    if free:
+        shapes = symbol.infer_shape_partial(**{name: value.shape for name, value in given.items()})[0]
+        given.update({name: np.zeros(shape, np.float32) for name, shape in zip(names, shapes) if name in free})
+    known = {name: value for name, value in args.items() if name in names}
+    return forward(symbol, known, dict(aux), **given)
+
+
+def _judged(description: Description, material: Material, exact: Arrays, stage: Callable[[str], None]) -> Outcome:
+    options = description.options
+    stage("quantize")
+    made = quantized(description, material)
+    layers = sum(layer.precision == "int8" for layer in made.plan.layers.values())
+    stage("int8")
+    found = made.run(material.data)
+    stage("judge")
+    if not all(np.isfinite(value).all() for value in exact):
+        calibrated = options["method"] is not None
+        detail = "outputs in fp32 are not finite, but nothing was refused"
+        return Outcome("wrong" if calibrated else "right", detail, int8=layers)
+    if [value.shape for value in found] != [value.shape for value in exact]:
+        shapes = [[value.shape for value in each] for each in (exact, found)]
+        return Outcome("wrong", f"shapes {shapes[1]}, expected {shapes[0]}", int8=layers)
+    if not all(np.isfinite(value).all() for value in found):
+        return Outcome("wrong", "outputs are not finite", int8=layers)
+    model = models.load(material.symbol, material.args, material.aux)
+    prediction = predict(model.canonical.network, made.plan, material.data, description.seed)
+    strange = _strange_threshold(made.plan, prediction)
+    if strange:
+        return Outcome("wrong", strange, int8=layers)
+    floor = [_FLOAT32 * float(np.abs(value).max(initial=0.0)) for value in exact]
+    excess, detail = _beyond(exact, found, prediction.bounds, floor)
+    # What is improved has other weights than the prediction's, and has been chosen for its result.
+    outcome = Outcome("right", detail, excess, None, layers)
+    if excess > 0:
+        return Outcome("wrong", detail, excess, None, layers)
+    if made.simulated is not None:
+        stage("simulate")
+        simulated = made.simulated(material.data)
+        away, detail = _beyond(simulated, found, prediction.bounds, floor)
+        same = all(_sqnr(a, b) >= _SAME_DB for a, b in zip(simulated, found))
+        if away > 0 or (not same and options["target"] == "cudnn"):
+            return Outcome("unlike its simulation", detail, away, same, layers)
+        outcome = Outcome("right", outcome.detail, excess, same, layers)
+    stage("other data")
+    strange = _beyond_thresholds(material, made, prediction)
+    if strange is None and options["target"] == "onednn":
+        strange = _spoilt(made, material.data, found)
+    return strange or outcome
+
+
+def _beyond_thresholds(material: Material, made: Made, prediction: Prediction) -> Optional[Outcome]:
+    """Triple the data: codes have to end at the ends of their ranges, as those of the simulation do."""
+    if made.simulated is None:
+        return None
+    data = {name: 3 * value for name, value in material.data.items()}
+    exact = run(material.symbol, material.args, material.aux, data)
+    if not all(np.isfinite(value).all() for value in exact):
+        return None
+    found, simulated = made.run(data), made.simulated(data)
+    for number, (value, int8, simulation, bound) in enumerate(zip(exact, found, simulated, prediction.bounds)):
+        errors = [float(np.square(each.astype(np.float64) - value).sum()) for each in (int8, simulation)]
+        floor = value.size * (_FLOAT32 * float(np.abs(value).max(initial=0.0))) ** 2
+        if not errors[0] <= _ENERGY * (errors[1] + bound.energy) + floor:
+            detail = f"tripled data, output {number}: energy of the error {errors[0]:.3g}, simulated {errors[1]:.3g}"
+            return Outcome("unlike its simulation", detail)
+    return None
+
+
+def _spoilt(made: Made, data: Mapping[str, np.ndarray], expected: Arrays) -> Optional[Outcome]:
+    """Run data that calibration has not seen, then the first data again: nothing may have changed."""
+    for value in (0.0, np.nan, 1e30):
+        made.run({name: np.full_like(each, value) for name, each in data.items()})
+    again = made.run(data)
+    if all(np.array_equal(a, b) for a, b in zip(expected, again)):
+        return None
+    return Outcome("spoilt", "other outputs for the same data, after zeros, NaN and 1e30")
+
+
+def _beyond(exact: Arrays, found: Arrays, bounds: List[Bound], floors: List[float]) -> Tuple[float, str]:
+    """Return by how many dB the worst output is beyond its bound, and the numbers."""
+    worst, detail = -np.inf, ""
+    for number, (value, other, bound, floor) in enumerate(zip(exact, found, bounds, floors)):
+        error = np.abs(other.astype(np.float64) - value.astype(np.float64))
+        energy, peak = float(np.square(error).sum()), float(error.max(initial=0.0))
+        ratios = (
+            _ratio(energy, _ENERGY * bound.energy + value.size * floor**2),
+            _ratio(peak**2, (_PEAK * bound.peak + 10 * floor) ** 2),
+        )
+        if max(ratios) > worst:
+            worst = max(ratios)
+            detail = (
+                f"output {number}: {_sqnr(value, other):.1f} dB, energy {energy:.3g} of {bound.energy:.3g}, "
+                f"largest error {peak:.3g} of {bound.peak:.3g}"
+            )
+    return worst, detail
+
+
+def _ratio(value: float, bound: float) -> float:
+    if value <= 0:
+        return -200.0
+    return 200.0 if bound <= 0 else float(np.clip(10 * np.log10(value / bound), -200, 200))
+
+
+def _sqnr(exact: np.ndarray, found: np.ndarray) -> float:
+    exact, found = exact.astype(np.float64), found.astype(np.float64)
+    noise = np.square(exact - found).sum()
+    signal = np.square(exact).sum()
+    return float("inf") if noise == 0 else float(10 * np.log10(signal / noise)) if signal else -200.0
+
+
+def _strange_threshold(plan: QuantPlan, prediction: Prediction) -> str:
+    """Return what is wrong with a threshold: beyond the data, or worse than the largest value is for 'mse'."""
+    for name, values in prediction.tensors.items():
+        tensor = plan.tensors[name]
+        if tensor.threshold is None or tensor.group is not None or tensor.method not in ("minmax", "mse", "entropy"):
+            continue
+        largest = float(np.abs(values).max())
+        if largest == 0:
+            continue
+        if tensor.threshold > 1.001 * max(largest, 1e-12):
+            return f"threshold of '{name}' is {tensor.threshold}, its largest magnitude {largest}"
+        if tensor.method == "minmax" and tensor.threshold < 0.999 * largest:
+            return f"threshold of '{name}' is {tensor.threshold} by minmax, its largest magnitude {largest}"
+    return ""
