@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mxquant.calibration import calibrate
     from mxquant.errors import (
         CalibrationError,
+        ClusterError,
         GraphError,
         InputError,
         LoweringError,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CalibrationError",
+    "ClusterError",
     "GraphError",
     "Histogram",
     "InputError",
@@ -83,6 +85,7 @@ _MODULES = {
     "calibration": ("calibrate",),
     "errors": (
         "CalibrationError",
+        "ClusterError",
         "GraphError",
         "InputError",
         "LoweringError",

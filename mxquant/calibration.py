@@ -13,15 +13,15 @@ from mxquant._compat import mx
 from mxquant.accuracy.bias_correction import channel_axes
 from mxquant.checkpoint import CalibrationCheckpoint
 from mxquant.data import Sample, batches, peek
+from mxquant.errors import InputError
 from mxquant.graph import Network
-from mxquant.lowering.target import Target
 from mxquant.progress import Progress, progress_bar, reporting
 from mxquant.stats import HistogramCollector, Statistics
 from mxquant.stats.runner import run
 from mxquant.targets import TARGETS, target_named
 from mxquant.version import __version__
 
-__all__ = ["calibrate", "collect"]
+__all__ = ["calibrate", "collect", "observed_tensors", "statistics_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ def calibrate(
     target: Optional[str] = None,
     checkpoint: Optional[Union[str, Path]] = None,
     progress: Progress = False,
+    client: Any = None,
 ) -> Statistics:
     """Run the fp32 network on data and collect a histogram of every tensor.
 
@@ -67,6 +68,9 @@ def calibrate(
     progress : bool or callable
         False: nothing is reported. True: a bar or lines on standard error. A callable gets the step, how much of it is
         done, and how much there is or None; see :func:`mxquant.progress.reporting`.
+    client : dask.distributed.Client, optional
+        Of a cluster whose workers do it, on their CPUs. `data` are then one of :mod:`mxquant.datasets`, a dask.array or
+        a dask.bag; see :func:`mxquant.distributed.calibrate`. The result is the same.
 
     Returns
     -------
@@ -81,7 +85,28 @@ def calibrate(
         If a tensor holds NaN or infinities.
     CalibrationError
         If a forward pass fails.
+    ClusterError
+        If workers, or their scheduler, cannot do it.
     """
+    if client is not None:
+        from mxquant import distributed
+
+        if ctx is not None:
+            raise InputError(f"ctx is {ctx}, but with client= networks run on the CPUs of the workers; leave it out")
+        return distributed.calibrate(
+            client,
+            net,
+            data,
+            arg_params=arg_params,
+            aux_params=aux_params,
+            data_names=data_names,
+            label_names=label_names,
+            num_calib_examples=num_calib_examples,
+            nonfinite=nonfinite,
+            target=target,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
     example, data = peek(data)
     model = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
     with reporting(progress):
@@ -106,24 +131,13 @@ def collect(
     Examples that `sample` wants are kept. With `take_params` the model has no parameters afterwards.
     """
     canonical = model.canonical.network
-    targets = list(TARGETS.values()) if target is None else [target_named(target)]
     collector = HistogramCollector(nonfinite, channel_axes(canonical))
     stream = batches(data, model.inputs, num_examples)
     stream = stream if sample is None else sample.of(stream)
-    observed = _observed(canonical, targets)
+    observed = observed_tensors(canonical, target)
     forward = partial(run, canonical, collector=collector, ctx=ctx, tensors=observed, take_params=take_params)
 
-    def statistics(examples: int, count: int) -> Statistics:
-        return Statistics(
-            collector.histograms,
-            network=model.digest,
-            num_examples=examples,
-            num_batches=count,
-            mxquant_version=__version__,
-            mxnet_version=mx.__version__,
-            channel_sums=collector.channel_sums,
-        )
-
+    statistics = partial(statistics_of, collector, model.digest)
     begin = time.perf_counter()
     with progress_bar("calibrating", num_examples) as progress:
         if checkpoint is None:
@@ -136,7 +150,21 @@ def collect(
     return found
 
 
-def _observed(network: Network, targets: Sequence[Target]) -> FrozenSet[str]:
-    """Return what one of the targets needs, and what the network returns, which shows NaN and infinities."""
+def observed_tensors(network: Network, target: Optional[str]) -> FrozenSet[str]:
+    """Return what a target, or any, needs, and what the network returns, which shows NaN and infinities."""
+    targets = list(TARGETS.values()) if target is None else [target_named(target)]
     outputs = {tensor.name for tensor in network.graph.outputs}
-    return frozenset(outputs).union(*(target.observed(network) for target in targets))
+    return frozenset(outputs).union(*(each.observed(network) for each in targets))
+
+
+def statistics_of(collector: HistogramCollector, network: str, examples: int, count: int) -> Statistics:
+    """Return what a collector has counted, of a network with this digest, on so many examples and batches."""
+    return Statistics(
+        collector.histograms,
+        network=network,
+        num_examples=examples,
+        num_batches=count,
+        mxquant_version=__version__,
+        mxnet_version=mx.__version__,
+        channel_sums=collector.channel_sums,
+    )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, Tuple
+
 __all__ = [
     "CalibrationError",
+    "ClusterError",
     "GraphError",
     "InputError",
     "LoweringError",
@@ -39,6 +42,10 @@ class CalibrationError(MXQuantError, RuntimeError):
     """The forward passes of calibration failed."""
 
 
+class ClusterError(MXQuantError, RuntimeError):
+    """Workers, or their scheduler, cannot do what they are asked to."""
+
+
 class NonFiniteError(CalibrationError):
     """A tensor holds NaN or infinities.
 
@@ -50,15 +57,20 @@ class NonFiniteError(CalibrationError):
         How many of its elements are not finite.
     size : int
         How many elements it has.
+    where : str
+        In which data, for the message.
     """
 
     def __init__(self, tensor: str, count: int, size: int, where: str = "") -> None:
-        self.tensor, self.count, self.size = tensor, count, size
+        self.tensor, self.count, self.size, self.where = tensor, count, size, where
         super().__init__(
             f"tensor '{tensor}'{where}: {count} of {size} values are NaN or infinite; "
             "check the input data and the parameters of the layers before it, "
             "or pass nonfinite='ignore' to leave these values out"
         )
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        return type(self), (self.tensor, self.count, self.size, self.where)
 
 
 class LoweringError(MXQuantError, RuntimeError):

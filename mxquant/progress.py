@@ -10,9 +10,11 @@ from typing import Any, Callable, Iterator, List, Optional, Union
 
 from mxquant.errors import InputError
 
-__all__ = ["Progress", "progress_bar", "reporting"]
+__all__ = ["Progress", "Report", "progress_bar", "reporting"]
 
 Progress = Union[bool, Callable[[str, int, Optional[int]], Any]]
+# Takes how much is done, and perhaps a word on it, such as 'shard 3 of 8'.
+Report = Callable[..., None]
 
 # In a pipe: a line at most this often.
 _SECONDS = 5.0
@@ -45,7 +47,7 @@ def reporting(progress: Progress) -> Iterator[None]:
 
 
 @contextmanager
-def progress_bar(label: str, total: Optional[int]) -> Iterator[Optional[Callable[[int], None]]]:
+def progress_bar(label: str, total: Optional[int]) -> Iterator[Optional[Report]]:
     """Report how far one step has come, to whom :func:`reporting` says.
 
     Parameters
@@ -58,12 +60,13 @@ def progress_bar(label: str, total: Optional[int]) -> Iterator[Optional[Callable
     Yields
     ------
     callable or None
-        To be called with how much is done so far; None where nothing is reported.
+        To be called with how much is done so far, and for a bar or lines perhaps a word on it; None where nothing is
+        reported.
     """
     reporter = _reporter.get()
     if callable(reporter):
         tell = reporter
-        yield lambda done: tell(label, done, total)
+        yield lambda done, word="": tell(label, done, total)
     elif not reporter:
         yield None
     elif sys.stderr.isatty():
@@ -75,7 +78,7 @@ def progress_bar(label: str, total: Optional[int]) -> Iterator[Optional[Callable
 
 
 @contextmanager
-def _bar(label: str, total: Optional[int]) -> Iterator[Callable[[int], None]]:
+def _bar(label: str, total: Optional[int]) -> Iterator[Report]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -98,29 +101,33 @@ def _bar(label: str, total: Optional[int]) -> Iterator[Callable[[int], None]]:
     columns += [TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()]
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=total)
-        yield lambda done: bar.update(task, completed=done)
+        yield lambda done, word="": bar.update(task, completed=done, description=_head(label, word))
 
 
 @contextmanager
-def _lines(label: str, total: Optional[int]) -> Iterator[Callable[[int], None]]:
+def _lines(label: str, total: Optional[int]) -> Iterator[Report]:
     begin = last = time.monotonic()
-    done = 0
+    done, about = 0, ""
 
     def show() -> None:
         now = time.monotonic()
         of = "" if total is None else f"/{total}"
         left = f", {(now - begin) * (total - done) / done:.0f} s left" if total and 0 < done < total else ""
-        print(f"{label}: {done}{of}, {_rate(done, now - begin)}{left}", file=sys.stderr, flush=True)
+        print(f"{_head(label, about)}: {done}{of}, {_rate(done, now - begin)}{left}", file=sys.stderr, flush=True)
 
-    def report(count: int) -> None:
-        nonlocal done, last
-        done = count
+    def report(count: int, word: str = "") -> None:
+        nonlocal done, last, about
+        done, about = count, word
         if time.monotonic() - last >= _SECONDS:
             last = time.monotonic()
             show()
 
     yield report
     show()
+
+
+def _head(label: str, word: str) -> str:
+    return f"{label}, {word}" if word else label
 
 
 def _rate(done: float, seconds: float) -> str:

@@ -108,3 +108,22 @@ mxquant.load("int8").as_block()(mx.nd.array(data)).wait_to_read()
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_a_step_may_say_a_word_on_what_is_done(monkeypatch: Any, stream: Any) -> None:
+    shown = stream()
+    monkeypatch.setattr("sys.stderr", shown)
+    monkeypatch.setenv("TERM", "xterm")
+    with reporting(True), progress_bar("calibrating", 8) as report:
+        assert report is not None
+        report(8, "shard 2 of 2")
+    assert "calibrating, shard 2 of 2" in shown.getvalue()
+
+
+def test_a_function_is_not_told_the_word() -> None:
+    calls: List[Tuple[Any, ...]] = []
+    with reporting(lambda *call: calls.append(call)), progress_bar("calibrating", 8) as report:
+        assert report is not None
+        report(8, "shard 2 of 2")
+    assert calls == [("calibrating", 8, 8)]

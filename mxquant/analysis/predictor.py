@@ -31,12 +31,15 @@ class Predictor:
         Its parameters.
     fused : bool
         Whether MXNet fuses operators by itself, as it does for an fp32 network; in an int8 network they are.
+    rows : int
+        How many examples are run at once, at least: smaller batches are filled up.
     """
 
     symbol: Any
     arg_params: Mapping[str, Any]
     aux_params: Mapping[str, Any]
     fused: bool = False
+    rows: int = 0
     seconds: List[float] = field(default_factory=list)
     timed: List[int] = field(default_factory=list)
     _executor: Any = None
@@ -50,7 +53,7 @@ class Predictor:
         InputError
             If the network does not take data of this shape.
         """
-        rows = next(iter(self._shapes.values()))[0] if self._shapes else size
+        rows = max(self.rows, next(iter(self._shapes.values()))[0] if self._shapes else size)
         full = {name: _filled(value, max(rows, size)) for name, value in arrays.items()}
         self.bind(full)
         begin = time.perf_counter()

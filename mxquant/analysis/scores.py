@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
+from statistics import median
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from mxquant.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Faithfulness", "Tally"]
+__all__ = ["Faithfulness", "Scores", "Tally"]
 
 
 @dataclass
@@ -114,3 +115,74 @@ def _decibels(signal: float, noise: float) -> float:
     if noise == 0:
         return math.inf
     return 10 * math.log10(signal / noise) if signal > 0 and math.isfinite(noise) else -math.inf
+
+
+@dataclass
+class Scores:
+    """What networks are worth on examples.
+
+    ``a + b`` are the scores on the examples of both; neither order nor division changes them.
+
+    Parameters
+    ----------
+    examples : int
+        How many.
+    tallies : dict of str to Tally
+        'fp32', and 'int8' where there is one: how many examples have their label first, and among the first five.
+    faithful : Faithfulness
+        How near int8 comes to fp32.
+    rates : dict of str to list of float
+        Examples a second of each batch.
+    """
+
+    examples: int = 0
+    tallies: Dict[str, Tally] = field(default_factory=dict)
+    faithful: Faithfulness = field(default_factory=Faithfulness)
+    rates: Dict[str, List[float]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> Scores:
+        """Return scores of networks that were not run yet."""
+        names = list(names)
+        return cls(tallies={name: Tally() for name in names}, rates={name: [] for name in names})
+
+    def add(
+        self,
+        outputs: Mapping[str, Sequence[NDArray[Any]]],
+        size: int,
+        labels: Optional[NDArray[Any]],
+        seconds: Mapping[str, float],
+    ) -> None:
+        """Count a batch.
+
+        Parameters
+        ----------
+        outputs : mapping of str to sequence of numpy.ndarray
+            Of each network.
+        size : int
+            How many examples.
+        labels : numpy.ndarray or None
+            Their classes, where these are known.
+        seconds : mapping of str to float
+            How long each network took.
+        """
+        for name, found in outputs.items():
+            self.rates[name].append(size / seconds[name])
+            if labels is not None:
+                self.tallies[name].add(found[0], labels)
+        if "int8" in outputs:
+            self.faithful.add(outputs["fp32"], outputs["int8"])
+        self.examples += size
+
+    def __add__(self, other: Scores) -> Scores:
+        names = sorted({*self.tallies, *other.tallies})
+        return Scores(
+            self.examples + other.examples,
+            {name: self.tallies.get(name, Tally()) + other.tallies.get(name, Tally()) for name in names},
+            self.faithful + other.faithful,
+            {name: [*self.rates.get(name, []), *other.rates.get(name, [])] for name in names},
+        )
+
+    def per_second(self, name: str) -> Optional[float]:
+        """Examples a second of one network by the median batch; None before the first."""
+        return median(self.rates[name]) if self.rates.get(name) else None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
+from mxquant.cli.cluster import ClusterOptions
 from mxquant.cli.command import Result, command
 from mxquant.cli.data import DataOptions
 from mxquant.cli.network import NetworkOptions
@@ -23,6 +24,7 @@ __all__ = ["EXAMPLES", "CalibrateOptions", "calibrate"]
 EXAMPLES = (
     "mxquant calibrate -m net -d images --preset imagenet -o stats.npz",
     "mxquant calibrate -m net -d val.rec --mean 127 --std 128 -o stats.npz --resume",
+    "mxquant calibrate -m net -d val.rec --preset imagenet -n 50000 -o stats.npz --scheduler tcp://10.0.0.1:8786",
 )
 
 
@@ -52,14 +54,17 @@ class CalibrateOptions:
 
 
 @command
-def calibrate(network: NetworkOptions, data: DataOptions, own: CalibrateOptions, common: Common) -> Result:
+def calibrate(
+    network: NetworkOptions, data: DataOptions, own: CalibrateOptions, cluster: ClusterOptions, common: Common
+) -> Result:
     """Run the fp32 network on data and keep a histogram of every tensor."""
     check_output(own.out)
     net = network.load()
     examples = data.open(net, network).first(data.num_examples, CALIBRATION_EXAMPLES)
     partial = own.out.with_name(f"{own.out.name}.partial")
     with resumable(partial, own.resume):
-        statistics = calibrated(net, examples, partial, own.target.value if own.target else None, own.nonfinite, common)
+        target = own.target.value if own.target else None
+        statistics = calibrated(net, examples, partial, target, own.nonfinite, cluster, common)
         statistics.save(own.out)
     document = {
         "statistics": own.out,

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
 
 from mxquant.cli.examples import Data
 from mxquant.cli.network import Net, NetworkOptions
@@ -121,16 +121,24 @@ class DataOptions:
             If they are not there or cannot be read, or options do not fit them.
         """
         path = Path(self.data)
+        if "://" in self.data:
+            return self._url(net, network.side)
         if path.is_dir() or (path.is_file() and path.suffix == ".rec"):
             return self._images(path, net, network.side)
         for name in ("preset", "mean", "std", "scale"):
             if getattr(self, name) is not None:
                 raise InputError(f"--{name} is for images, but --data '{self.data}' has none: it is taken as it is")
         if path.is_file() and path.suffix in (".npy", ".npz"):
-            from mxquant.datasets.arrays import read_arrays
+            from mxquant.datasets.arrays import ArrayFile, read_arrays
 
             arrays = read_arrays(path, net.inputs)
-            return Data(lambda: arrays.batches(self.batch_size), net.inputs, self.data, len(arrays))
+            return Data(
+                lambda: arrays.batches(self.batch_size),
+                net.inputs,
+                self.data,
+                len(arrays),
+                dataset=lambda: ArrayFile.of(self.data, net.inputs, self.batch_size),
+            )
         match = _FUNCTION.fullmatch(self.data)
         if match is not None and not path.exists():
             function = _function(match["module"], match["name"])
@@ -141,24 +149,38 @@ class DataOptions:
             "module:function"
         )
 
+    def _url(self, net: Net, side: int) -> Data:
+        from mxquant.datasets import ArrayFile, Dataset, RecordFile
+
+        if self.data.endswith(".rec"):
+            found: Dataset = RecordFile.of(self.data, self._preprocessing(net, side), self.batch_size)
+        elif self.data.endswith((".npy", ".npz")):
+            found = ArrayFile.of(self.data, net.inputs, self.batch_size)
+        else:
+            raise InputError(f"--data: '{self.data}' is the URL of no .rec, .npy or .npz file")
+        return Data(lambda: iter(found), net.inputs, self.data, len(found), dataset=lambda: found)
+
     def _images(self, path: Path, net: Net, side: int) -> Data:
         from itertools import repeat
 
-        from mxquant.datasets.images import files_of, read_files
-        from mxquant.datasets.preprocessing import Encoded, batches_of
+        from mxquant.datasets import ImageFiles, RecordFile
+        from mxquant.datasets.images import files_of
+        from mxquant.datasets.preprocessing import batches_of
         from mxquant.datasets.records import read_record, record_size
 
         if len(net.inputs) != 1:
             raise InputError(f"--data: '{path}' has images, but the network has inputs {', '.join(net.inputs)}")
-        how = self._preprocessing(net, side)
-
-        def source(images: Callable[[], Iterable[Encoded]]) -> Callable[[], Any]:
-            return lambda: batches_of(images(), how, repeat(self.batch_size))
-
+        how, name = self._preprocessing(net, side), str(path)
         if path.is_dir():
-            files = files_of(path)
-            return Data(source(lambda: read_files(files)), net.inputs, str(path), len(files))
-        return Data(source(lambda: read_record(str(path))), net.inputs, str(path), record_size(str(path)))
+            found = ImageFiles(files_of(path), how, self.batch_size, name)  # type: ignore[arg-type]
+            return Data(lambda: iter(found), net.inputs, name, len(found), dataset=lambda: found)
+        return Data(
+            lambda: batches_of(read_record(name), how, repeat(self.batch_size)),
+            net.inputs,
+            name,
+            record_size(name),
+            dataset=lambda: RecordFile.of(name, how, self.batch_size),
+        )
 
     def _preprocessing(self, net: Net, side: int) -> Preprocessing:
         from mxquant.datasets.preprocessing import Preprocessing

@@ -10,6 +10,8 @@ from mxquant.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mxquant.datasets import Dataset
+
 __all__ = ["Data", "Labelled"]
 
 
@@ -39,6 +41,8 @@ class Data:
         The first one that is used, and the one after the last.
     exact : bool
         Whether it is an error if there are fewer.
+    dataset : callable or None
+        Returns all of them as a data set, where they lie in files.
     """
 
     source: Callable[[], Any]
@@ -48,6 +52,7 @@ class Data:
     begin: int = 0
     end: Optional[int] = None
     exact: bool = False
+    dataset: Optional[Callable[[], Dataset]] = None
 
     @property
     def count(self) -> Optional[int]:

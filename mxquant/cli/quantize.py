@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
+from mxquant.cli.cluster import ClusterOptions
 from mxquant.cli.command import Result, command
 from mxquant.cli.data import DataOptions
 from mxquant.cli.examples import Data
@@ -121,13 +122,18 @@ class QuantizeOptions:
 
 @command
 def quantize(
-    network: NetworkOptions, data: DataOptions, own: QuantizeOptions, planning: PlanningOptions, common: Common
+    network: NetworkOptions,
+    data: DataOptions,
+    own: QuantizeOptions,
+    planning: PlanningOptions,
+    cluster: ClusterOptions,
+    common: Common,
 ) -> Result:
     """Make an int8 network: calibrate, plan, improve, and write it."""
     from mxquant.cli.quality import quality
 
     required, drop = own.required, max_drop(own.max_drop)
-    _check(own, planning)
+    _check(own, planning, cluster)
     net = network.load()
     _check_exclusions(net, planning)
     everything = data.open(net, network)
@@ -138,7 +144,7 @@ def quantize(
         statistics = given
         if statistics is None:
             stack.enter_context(resumable(own.partial, own.resume))
-            statistics = calibrated(net, examples, own.partial, planning.target.value, own.nonfinite, common)
+            statistics = calibrated(net, examples, own.partial, planning.target.value, own.nonfinite, cluster, common)
             # What follows may take longer than the calibration, and be interrupted too.
             statistics.save(own.partial)
         model = _quantized(net, examples, statistics, own, planning, common)
@@ -153,7 +159,7 @@ def quantize(
     return _result(net, model, files, found, tuple(filter(None, unmet)))
 
 
-def _check(own: QuantizeOptions, planning: PlanningOptions) -> None:
+def _check(own: QuantizeOptions, planning: PlanningOptions, cluster: ClusterOptions) -> None:
     """Refuse what would only be noticed after the calibration."""
     from mxquant.accuracy.presets import EXAMPLES as PRESETS
 
@@ -162,6 +168,8 @@ def _check(own: QuantizeOptions, planning: PlanningOptions) -> None:
         raise InputError(f"--accuracy is {own.accuracy!r}, expected one of {', '.join(map(repr, PRESETS))}")
     if own.compact and planning.target is not Target.ONEDNN:
         raise InputError(f"--compact is for --target onednn, but --target is {planning.target.value}")
+    if own.statistics is not None and cluster.scheduler is not None:
+        raise InputError("--scheduler is for the calibration, but with --statistics there is none")
     if own.statistics is not None and own.resume:
         raise InputError("--resume goes on with a calibration, but with --statistics there is none")
     if planning.target is Target.ONNX_QDQ:

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator, Optional
+from typing import TYPE_CHECKING, Any, Iterator, Optional
 
+from mxquant.cli.cluster import dataset_of
 from mxquant.cli.errors import Interrupted
 from mxquant.cli.options import option
 from mxquant.errors import InputError
 
 if TYPE_CHECKING:
+    from mxquant.cli.cluster import ClusterOptions
     from mxquant.cli.examples import Data
     from mxquant.cli.network import Net
     from mxquant.cli.options import Common
@@ -88,18 +91,34 @@ def resumable(partial: Path, resume: bool) -> Iterator[None]:
 
 
 def calibrated(
-    net: Net, data: Data, partial: Path, target: Optional[str], nonfinite: Nonfinite, common: Common
+    net: Net,
+    data: Data,
+    partial: Path,
+    target: Optional[str],
+    nonfinite: Nonfinite,
+    cluster: ClusterOptions,
+    common: Common,
 ) -> Statistics:
     """Return statistics of a network on data, all or what the file `partial` does not hold yet."""
     from mxquant.calibration import calibrate
 
-    return calibrate(
-        net.symbol,
-        data,
-        **net.params,
-        num_calib_examples=data.count,
-        target=target,
-        nonfinite=nonfinite.value,
-        checkpoint=partial,
-        progress=common.progress,
-    )
+    with cluster.client() as client:
+        found = data if client is None else dataset_of(data)
+        return calibrate(
+            net.symbol,
+            found,
+            **net.params,
+            num_calib_examples=data.count if client is None else _known(data, found),
+            target=target,
+            nonfinite=nonfinite.value,
+            checkpoint=partial,
+            progress=common.progress,
+            client=client,
+        )
+
+
+def _known(data: Data, found: Any) -> int:
+    """Return how many examples are used of a data set, which knows how many it has."""
+    count = replace(data, known=len(found)).first(data.end if data.exact else None, data.end).count
+    assert count is not None
+    return count

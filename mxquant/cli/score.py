@@ -1,8 +1,8 @@
 """``mxquant score``: accuracy and speed in fp32, and in int8 beside it.
 
 ``--json``: ``examples``, ``batch_size``, ``fp32`` and ``int8`` (or null; each with ``top1``, ``top5`` as shares or
-null, ``per_second``), ``sqnr`` (dB) and ``agreement`` (share of examples with the same class) or null, ``unmet`` (a
-list of sentences).
+null, ``per_second``, of one worker where there are several), ``sqnr`` (dB) and ``agreement`` (share of examples with
+the same class) or null, ``unmet`` (a list of sentences).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
+from mxquant.cli.cluster import ClusterOptions, dataset_of
 from mxquant.cli.command import Result, command
 from mxquant.cli.data import DataOptions
 from mxquant.cli.int8 import int8_of
@@ -20,8 +21,10 @@ from mxquant.cli.text import number, table
 from mxquant.errors import InputError
 
 if TYPE_CHECKING:
-    from mxquant.analysis.predictor import Predictor
-    from mxquant.analysis.scores import Faithfulness, Tally
+    from mxquant.analysis.scores import Scores
+    from mxquant.cli.examples import Data
+    from mxquant.cli.network import Net
+    from mxquant.quantized_model import QuantizedModel
 
 __all__ = ["EXAMPLES", "ScoreOptions", "score"]
 
@@ -73,12 +76,10 @@ class ScoreOptions:
 
 
 @command
-def score(network: NetworkOptions, own: ScoreOptions, data: DataOptions, common: Common) -> Result:
+def score(
+    network: NetworkOptions, own: ScoreOptions, data: DataOptions, cluster: ClusterOptions, common: Common
+) -> Result:
     """Score the fp32 network, and an int8 network beside it: top-1, top-5, agreement, SQNR, speed."""
-    from mxquant.analysis.predictor import Predictor
-    from mxquant.analysis.scores import Faithfulness, Tally
-    from mxquant.progress import progress_bar
-
     required, drop = own.check()
     net = network.load()
     everything = data.open(net, network)
@@ -86,39 +87,53 @@ def score(network: NetworkOptions, own: ScoreOptions, data: DataOptions, common:
         examples = everything.after(own.skip, 1 << 62)
     else:
         examples = everything.first(own.skip + data.num_examples).after(own.skip, data.num_examples)
-    predictors = {"fp32": Predictor(net.symbol, net.arg_params, net.aux_params, fused=True)}
-    if own.int8 is not None:
-        model = int8_of(net, own.int8)
-        predictors["int8"] = Predictor(model.symbol, model.arg_params, model.aux_params)
-    tallies, faithful, done = {name: Tally() for name in predictors}, Faithfulness(), 0
-    with progress_bar("scoring", examples.count) as report:
-        for batch in examples.labelled():
-            found = {name: run(batch.arrays, batch.size) for name, run in predictors.items()}
-            if batch.labels is not None:
-                for name, outputs in found.items():
-                    tallies[name].add(outputs[0], batch.labels)
-            if own.int8 is not None:
-                faithful.add(found["fp32"], found["int8"])
-            done += batch.size
-            if report is not None:
-                report(done)
-    if not done:
+    int8 = None if own.int8 is None else int8_of(net, own.int8)
+    with cluster.client() as client:
+        found = _here(net, int8, examples) if client is None else _there(client, net, int8, examples, common)
+    if not found.examples:
         raise InputError(f"--skip is {own.skip}, and '{everything.title}' holds no example after them")
-    return _result(predictors, tallies, faithful, done, data.batch_size, required, drop)
+    return _result(found, data.batch_size, required, drop)
 
 
-def _result(
-    predictors: Dict[str, Predictor],
-    tallies: Dict[str, Tally],
-    faithful: Faithfulness,
-    examples: int,
-    batch_size: int,
-    required: List[Requirement],
-    drop: Optional[float],
-) -> Result:
+def _here(net: Net, int8: Optional[QuantizedModel], data: Data) -> Scores:
+    """Return scores as this process finds them."""
+    from mxquant.analysis.predictor import Predictor
+    from mxquant.analysis.scores import Scores
+    from mxquant.progress import progress_bar
+
+    predictors = {"fp32": Predictor(net.symbol, net.arg_params, net.aux_params, fused=True)}
+    if int8 is not None:
+        predictors["int8"] = Predictor(int8.symbol, int8.arg_params, int8.aux_params)
+    scores = Scores.of(predictors)
+    with progress_bar("scoring", data.count) as report:
+        for batch in data.labelled():
+            found = {name: run(batch.arrays, batch.size) for name, run in predictors.items()}
+            seconds = {name: run.seconds[-1] for name, run in predictors.items()}
+            scores.add(found, batch.size, batch.labels, seconds)
+            if report is not None:
+                report(scores.examples)
+    return scores
+
+
+def _there(client: Any, net: Net, int8: Optional[QuantizedModel], data: Data, common: Common) -> Scores:
+    """Return scores as the workers of a cluster find them."""
+    from mxquant.analysis.scores import Scores
+    from mxquant.distributed import score as scored
+
+    found = dataset_of(data)
+    end = len(found) if data.end is None else min(data.end, len(found))
+    if data.begin >= end:
+        return Scores()
+    return scored(
+        client, net.symbol, found, **net.params, int8=int8, begin=data.begin, end=end, progress=common.progress
+    )
+
+
+def _result(found: Scores, batch_size: int, required: List[Requirement], drop: Optional[float]) -> Result:
+    examples, faithful = found.examples, found.faithful
     scores: Dict[str, Dict[str, Optional[float]]] = {
-        name: {"top1": tallies[name].top1, "top5": tallies[name].top5, "per_second": predictors[name].per_second}
-        for name in predictors
+        name: {"top1": tally.top1, "top5": tally.top5, "per_second": found.per_second(name)}
+        for name, tally in found.tallies.items()
     }
     judged = scores.get("int8", scores["fp32"])
     measured = {**judged, "sqnr": faithful.sqnr, "agreement": faithful.agreement}

@@ -27,7 +27,7 @@ from mxquant.stats.collectors import Collector, HistogramCollector
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["reported_names", "run", "run_monitored"]
+__all__ = ["Runner", "reported_names", "run", "run_monitored"]
 
 Shapes = Tuple[Tuple[str, Tuple[int, ...]], ...]
 
@@ -74,8 +74,11 @@ def run(
     InputError
         If a batch does not fit the network, or there is none.
     """
-    session = _Session(network, collector, context(ctx), tensors, take_params=take_params)
-    return _feed(session, batches, progress)
+    runner = Runner(network, ctx, tensors, take_params)
+    try:
+        return runner.run(batches, collector, progress)
+    finally:
+        runner.close()
 
 
 def run_monitored(network: Network, batches: Iterable[Batch], callback: Callable[[Any, Any], None]) -> None:
@@ -97,20 +100,60 @@ def run_monitored(network: Network, batches: Iterable[Batch], callback: Callable
     InputError
         If a batch does not fit the network, or there is none.
     """
-    _feed(_Session(network, HistogramCollector(), mx.cpu(), frozenset(), callback=callback), batches, None)
-
-
-def _feed(session: _Session, batches: Iterable[Batch], progress: Optional[Callable[[int], None]]) -> Tuple[int, int]:
-    examples = count = 0
+    session = _Session(network, HistogramCollector(), mx.cpu(), frozenset(), callback=callback)
     try:
-        for batch in batches:
-            session.forward(batch, count)
-            examples, count = examples + batch.size, count + 1
-            if progress is not None:
-                progress(examples)
+        _feed(session, batches)
     finally:
-        # Their callbacks lead back to the session, which would keep all its memory until Python looks for cycles.
         session.executors.clear()
+
+
+class Runner:
+    """A network that runs on data as often as wanted, each time for another collector; bound once for a shape.
+
+    Parameters
+    ----------
+    network, ctx, tensors, take_params
+        As for :func:`run`.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        ctx: Any = None,
+        tensors: Optional[Container[str]] = None,
+        take_params: bool = False,
+    ) -> None:
+        self._session = _Session(network, HistogramCollector(), context(ctx), tensors, take_params=take_params)
+
+    def run(
+        self,
+        batches: Iterable[Batch],
+        collector: Collector,
+        progress: Optional[Callable[[int], None]] = None,
+        first: int = 0,
+    ) -> Tuple[int, int]:
+        """Run every batch, as :func:`run` does; the first one has the number `first` in messages."""
+        self._session.collector, self._session.failure = collector, None
+        return _feed(self._session, batches, progress, first)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        # Their callbacks lead back to the session, which would keep all its memory until Python looks for cycles.
+        self._session.executors.clear()
+
+
+def _feed(
+    session: _Session,
+    batches: Iterable[Batch],
+    progress: Optional[Callable[[int], None]] = None,
+    first: int = 0,
+) -> Tuple[int, int]:
+    examples = count = 0
+    for batch in batches:
+        session.forward(batch, first + count)
+        examples, count = examples + batch.size, count + 1
+        if progress is not None:
+            progress(examples)
     if not count:
         raise InputError("the calibration data are empty; pass at least one batch")
     return examples, count

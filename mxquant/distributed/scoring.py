@@ -1,0 +1,120 @@
+"""Scores of an fp32 network, and of an int8 network beside it, on the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Iterable, Mapping, Optional, Tuple
+
+from mxquant import model as models
+from mxquant.analysis.predictor import Predictor
+from mxquant.analysis.scores import Scores
+from mxquant.data import batches
+from mxquant.distributed.dispatch import Dispatch, workers_of
+from mxquant.distributed.environment import common_environment
+from mxquant.distributed.parcel import Parcel, pack, pack_symbol
+from mxquant.distributed.shards import Shard, sharded
+from mxquant.distributed.worker import Loaded, Task
+from mxquant.errors import InputError
+from mxquant.progress import Progress, progress_bar, reporting
+
+__all__ = ["ScoreTask", "score"]
+
+
+def score(
+    client: Any,
+    net: Any,
+    data: Any,
+    *,
+    arg_params: Optional[Mapping[str, Any]] = None,
+    aux_params: Optional[Mapping[str, Any]] = None,
+    int8: Any = None,
+    begin: int = 0,
+    end: Optional[int] = None,
+    progress: Progress = False,
+    shard_size: Optional[int] = None,
+) -> Scores:
+    """Score networks on labelled examples, on the workers of a cluster.
+
+    Parameters
+    ----------
+    client : dask.distributed.Client
+        Of the cluster; as for :func:`calibrate`.
+    net, arg_params, aux_params
+        The fp32 network, as for :func:`mxquant.calibrate`.
+    data : Dataset or dask.array.Array
+        As for :func:`calibrate`. Without labels nothing is tallied.
+    int8 : QuantizedModel, optional
+        For oneDNN, and of this network; it is run beside it.
+    begin, end : int
+        The first example that is used, and the one after the last; default: all.
+    progress : bool or callable
+        As for :func:`mxquant.calibrate`.
+    shard_size : int, optional
+        As for :func:`calibrate`.
+
+    Returns
+    -------
+    Scores
+        The same numbers for any number of workers, times aside.
+
+    Raises
+    ------
+    InputError
+        If the networks or the data cannot be read, or do not fit each other.
+    ClusterError
+        If workers, or their scheduler, cannot do it.
+    """
+    if getattr(client, "asynchronous", False):
+        raise InputError("client is asynchronous; pass one of a program that is not, Client(address)")
+    if end is not None and begin >= end:
+        raise InputError(f"begin is {begin} and end is {end}, expected at least one example")
+    source = models.read(net, arg_params, aux_params)
+    packed = None if int8 is None else pack_symbol(int8.symbol, int8.arg_params, int8.aux_params)
+    parts = sharded(data, len(workers_of(client)), shard_size, end, begin)
+    if parts.total is None:
+        raise InputError("data are a dask.bag, expected a data set of mxquant.datasets or a dask.array")
+    if not parts.shards:
+        raise InputError(f"begin is {begin}, but there are {parts.total} examples")
+    task = ScoreTask(common_environment(client), parts.batch_size, min(parts.batch_size, parts.total))
+    found = Scores()
+    with reporting(progress), progress_bar("scoring", parts.total - begin) as report:
+
+        def told(examples: int, shards: int) -> None:
+            if report is not None:
+                report(examples, f"shard {shards} of {len(parts.shards)}")
+
+        for _, _, scores in Dispatch(client, Parcel(pack(source), packed), task, parts.shards, told).results():
+            found = found + scores
+    return found
+
+
+@dataclass(frozen=True)
+class ScoreTask(Task):
+    """Run networks in turns, in batches that are filled up to `rows` examples."""
+
+    rows: int
+
+    def load(self, parcel: Parcel) -> Loaded:
+        """Return the networks, bound with the first batch."""
+        predictors = {"fp32": Predictor(*parcel.fp32.symbol(), fused=True, rows=self.rows)}
+        if parcel.int8 is not None:
+            predictors["int8"] = Predictor(*parcel.int8.symbol(), rows=self.rows)
+        return _Scorer(parcel.fp32.inputs, predictors)
+
+
+@dataclass
+class _Scorer(Loaded):
+    inputs: Tuple[str, ...]
+    predictors: Dict[str, Predictor]
+
+    def run(self, shard: Shard, batches_of_shard: Iterable[Any]) -> Scores:
+        scores = Scores.of(self.predictors)
+        for item in batches_of_shard:
+            (batch,) = batches([item], self.inputs)
+            found = {name: run(batch.arrays, batch.size) for name, run in self.predictors.items()}
+            seconds = {name: run.seconds[-1] for name, run in self.predictors.items()}
+            scores.add(found, batch.size, item[-1] if len(item) > len(self.inputs) else None, seconds)
+        return scores
+
+    def close(self) -> None:
+        self.predictors.clear()

@@ -1,0 +1,126 @@
+"""What runs on workers: a shard, and the merging of what comes of several.
+
+One shard is run at a time in a process, since MXNet uses all threads that it has for one forward pass. The network is
+loaded and bound with the first one, and kept for the next.
+"""
+
+from __future__ import annotations
+
+import atexit
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from threading import Lock
+from typing import Any, Dict, Iterable, Iterator, Tuple
+
+from mxquant.distributed.environment import Environment, environment
+from mxquant.distributed.failures import ShardFailure
+from mxquant.distributed.parcel import Parcel
+from mxquant.distributed.shards import Shard, batches_in
+from mxquant.errors import CalibrationError, ClusterError, InputError, MXQuantError
+
+__all__ = ["Loaded", "Task", "forget", "merged", "run_shard"]
+
+_one_at_a_time = Lock()
+_kept: Dict[Tuple[str, Task], Loaded] = {}
+
+
+class Loaded(ABC):
+    """Networks that are ready to run."""
+
+    @abstractmethod
+    def run(self, shard: Shard, batches: Iterable[Any]) -> Any:
+        """Return what comes of a shard: something that merges by ``+``."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the memory back."""
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """What is done with every shard.
+
+    Parameters
+    ----------
+    environment : Environment
+        What the worker has to have.
+    batch_size : int
+        Examples in a batch, for data that have no batches of their own.
+    """
+
+    environment: Environment
+    batch_size: int
+
+    @abstractmethod
+    def load(self, parcel: Parcel) -> Loaded:
+        """Return the networks of a parcel, ready to run."""
+
+
+def run_shard(parcel: Parcel, task: Task, shard: Shard, data: Any) -> Any:
+    """Run one shard on this worker.
+
+    Parameters
+    ----------
+    parcel : Parcel
+        The networks.
+    task : Task
+        What to do.
+    shard : Shard
+        Which part of the data it is.
+    data : Dataset, numpy.ndarray or list
+        The part.
+
+    Returns
+    -------
+    object
+        What comes of it; merges by ``+``.
+
+    A :class:`~mxquant.distributed.failures.ShardFailure` tells what goes wrong.
+    """
+    from distributed import get_worker
+
+    address = str(get_worker().address)
+    difference = task.environment.difference(environment())
+    if difference is not None:
+        raise ShardFailure(address, ClusterError(f"worker {address} {difference}"), False)
+    with _one_at_a_time:
+        try:
+            return _loaded(parcel, task).run(shard, _reading(address, batches_in(data, task.batch_size)))
+        except MXQuantError as error:
+            raise ShardFailure(address, error, False) from error
+
+
+def _loaded(parcel: Parcel, task: Task) -> Loaded:
+    key = parcel.digest, task
+    if key not in _kept:
+        forget()
+        _kept[key] = task.load(parcel)
+    return _kept[key]
+
+
+def forget() -> None:
+    """Let go of the networks that are loaded."""
+    for loaded in _kept.values():
+        loaded.close()
+    _kept.clear()
+
+
+# Else MXNet may be gone before its executors, and the process would not end.
+atexit.register(forget)
+
+
+def _reading(worker: str, batches: Iterator[Any]) -> Iterator[Any]:
+    """Yield batches; tell what goes wrong with reading from what goes wrong with running."""
+    try:
+        yield from batches
+    except InputError as error:
+        raise ShardFailure(worker, error, True) from error
+    except Exception as error:  # whatever the user's dask.bag holds, or reading raises
+        raise ShardFailure(worker, CalibrationError(f"{type(error).__name__}: {error}"), True) from error
+
+
+def merged(*parts: Any) -> Any:
+    """Return the sum of what comes of several shards."""
+    return reduce(add, parts)

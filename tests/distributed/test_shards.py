@@ -1,0 +1,149 @@
+"""Shards are whole batches that together are all examples; what has come in is joined; workers are compared."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mxquant
+from mxquant._compat import mx
+from mxquant.datasets import ImageFiles, Preprocessing
+from mxquant.distributed.calibration import _Before, _Counted
+from mxquant.distributed.environment import Environment, Facts, common_environment
+from mxquant.distributed.failures import ShardFailure, named
+from mxquant.distributed.parcel import pack, pack_symbol
+from mxquant.distributed.shards import batches_in, sharded
+from mxquant.errors import CalibrationError, ClusterError, InputError, NonFiniteError
+from mxquant.model import read
+from tests.networks import forward, images, network_of, zoo
+
+
+@given(
+    count=st.integers(1, 300),
+    first=st.integers(0, 40),
+    batch=st.integers(1, 33),
+    workers=st.integers(1, 9),
+    size=st.none() | st.integers(1, 90),
+    data=st.data(),
+)
+def test_shards_are_all_examples_in_the_batches_of_the_whole(
+    count: int, first: int, batch: int, workers: int, size: Optional[int], data: Any
+) -> None:
+    files = [(f"{number}.jpg", None) for number in range(first + count)]
+    whole = ImageFiles(files, Preprocessing(), batch).part(first, first + count)
+    taken = data.draw(st.none() | st.integers(1, count))
+    done = data.draw(st.integers(0, taken or count))
+    parts = sharded(whole, workers, size, taken, done)
+    assert parts.total == (taken or count)
+    assert [file for _, part in parts.shards for file in part.files] == list(whole.files)[done : parts.total]
+    assert all(len(part) == shard.size == sum(part.sizes) for shard, part in parts.shards)
+    # All begin where a batch does, but where a run goes on in the middle of one.
+    assert all(part.first % batch == 0 and shard.batch == part.first // batch for shard, part in parts.shards[1:])
+    assert all(len(part) <= max(512, size or 0) + batch for _, part in parts.shards)
+
+
+@settings(max_examples=30)
+@given(order=st.permutations(range(12)), broken=st.integers(0, 11))
+def test_what_comes_in_any_order_is_joined_and_only_its_beginning_is_kept(order: Any, broken: int) -> None:
+    path = Path("unused.npz")
+    parts = [
+        mxquant.Statistics({"x": mxquant.Histogram.of(np.float32([number]))}, "d", 1, 1, "1", "1")
+        for number in range(12)
+    ]
+    counted, kept = _Counted(_Before()), []
+    object.__setattr__(counted.before, "path", path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mxquant.Statistics, "save", lambda self, to: kept.append(self.num_examples))
+        for number in order[:broken]:
+            counted.add(number, number + 1, parts[number])
+        counted.save()
+        beginning = next((n for n in range(12) if n not in order[:broken]), 12)
+        assert kept == ([beginning] if beginning else [])
+        for number in order[broken:]:
+            counted.add(number, number + 1, parts[number])
+    assert counted.all.histograms == sum(parts).histograms and counted.all.num_examples == 12
+
+
+def test_elements_of_a_bag_become_batches() -> None:
+    values = list(images(5, 2, 3))
+    assert [batch[0].shape for batch in batches_in(values, 2)] == [(2, 2, 3), (2, 2, 3), (1, 2, 3)]
+    pairs = list(batches_in([(value, number) for number, value in enumerate(values)], 4))
+    assert [batch[1].tolist() for batch in pairs] == [[0, 1, 2, 3], [4]]
+    with pytest.raises(InputError, match=r"elements of a dask.bag have shapes \[\(2,\), \(3,\)\], expected one"):
+        list(batches_in([np.zeros(2), np.zeros(3)], 4))
+
+
+class Answers:
+    """Stands for a client whose workers answer so."""
+
+    def __init__(self, answers: Dict[str, Any]) -> None:
+        self.answers = answers
+
+    def run(self, function: Any, on_error: str) -> Dict[str, Any]:
+        return self.answers
+
+
+def facts(cpu: str = "avx2", host: str = "a", cores: int = 2, **changes: Any) -> Facts:
+    versions = {"mxquant": mxquant.__version__, "mxnet": mx.__version__, "threads": 1, **changes}
+    return Facts(Environment(**versions), cpu, host, cores)
+
+
+@pytest.mark.parametrize(
+    "answers, sentence",
+    [
+        ({}, "the cluster has no workers"),
+        (
+            {"w": facts(), "v": facts(mxnet="1.8.0")},
+            "worker v has mxnet 1.8.0, expected 1.9.1; pip install 'mxnet==1.9.1'",
+        ),
+        ({"w": facts(), "v": facts(mxquant="9")}, "worker v has mxquant 9, expected"),
+        ({"w": facts(threads=4), "v": facts(), "u": facts()}, "worker w runs MXNet with 4 threads, others with 1"),
+        (
+            {"w": facts(), "v": ModuleNotFoundError("No module named 'mxquant'")},
+            "worker v cannot use mxquant: ModuleNot",
+        ),
+    ],
+)
+def test_workers_that_do_not_fit_are_refused(answers: Dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ClusterError) as raised:
+        common_environment(Answers(answers))
+    assert str(raised.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    "answers, sentence",
+    [
+        ({"w": facts(), "v": facts("vnni")}, "workers have CPUs of levels avx2, vnni"),
+        ({"w": facts(threads=2), "v": facts(threads=2)}, "2 workers with 2 threads each share the 2 cores of 'a'"),
+        ({"w": facts(threads=2), "v": facts(threads=2, host="b")}, ""),
+        ({"w": facts(threads=4)}, ""),
+    ],
+)
+def test_workers_that_may_differ_or_share_cores_are_told(answers: Any, sentence: str, caplog: Any) -> None:
+    assert common_environment(Answers(answers)) == answers["w"].environment
+    assert sentence in caplog.text and bool(caplog.text) == bool(sentence)
+
+
+def test_a_network_arrives_as_it_was() -> None:
+    symbol, args, aux, data = zoo("mobilenetv2_0.25")
+    packed = pickle.loads(pickle.dumps(pack(read(symbol, args, aux))))
+    assert packed.source().model().digest == network_of(symbol, args, aux).digest()
+    again = pickle.loads(pickle.dumps(pack_symbol(symbol, args, aux))).symbol()
+    assert np.array_equal(forward(*again, data=data)[0], forward(symbol, args, aux, data=data)[0])
+    packed.params[next(iter(args))][:] = 0
+    with pytest.raises(ClusterError, match="on its way to a worker"):
+        packed.source()
+
+
+def test_errors_travel_and_name_their_shard() -> None:
+    found = pickle.loads(pickle.dumps(ShardFailure("w", NonFiniteError("t", 1, 2, " in batch 3"), False)))
+    error = named("shard 2 of 3", found.error)
+    assert isinstance(error, NonFiniteError) and str(error).startswith("tensor 't' in batch 3 of shard 2 of 3: 1 of 2")
+    assert str(named("shard 2 of 3", InputError("gone"), "; again")) == "shard 2 of 3: gone; again"
+    assert isinstance(named("s", ZeroDivisionError("x")), CalibrationError)
