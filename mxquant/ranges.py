@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Ranges"]
 
+_ADDITION = "_contrib_quantized_elemwise_add"
+
 
 class Ranges:
     """Thresholds of the tensors around the int8 nodes of a draft."""
@@ -108,7 +110,9 @@ class Ranges:
             summand = self.plans[node.inputs[operator.sum_input]]
             if summand.dtype == "int8":
                 return self._seven_bits(tensor, summand)
-        return self._chosen(tensor, dtype, f"the result of int8 {node.layers[0]}")
+        plan = self._chosen(tensor, dtype, f"the result of int8 {node.layers[0]}")
+        mixed = operator.op == _ADDITION and len({each.dtype for each in inputs}) > 1
+        return self._wide(plan, inputs) if mixed else plan
 
     def _joined(self, tensor: Tensor, dtype: str, inputs: Sequence[TensorPlan]) -> TensorPlan:
         reason = "has the largest range of its inputs"
@@ -116,6 +120,14 @@ class Ranges:
             return TensorPlan(tensor.name, dtype, None, "runtime", reason)
         threshold, codes = joined_range(inputs, dtype)
         return TensorPlan(tensor.name, dtype, threshold, "inherited", reason, codes=codes)
+
+    def _wide(self, plan: TensorPlan, summands: Sequence[TensorPlan]) -> TensorPlan:
+        """Plan a sum of uint8 and int8: MXNet first makes the uint8 operand int8, in the range of the sum."""
+        widest = max((each.threshold or 0.0, each.name) for each in summands if each.dtype == "uint8")
+        if plan.threshold is None or plan.threshold >= widest[0]:
+            return plan
+        reason = f"{plan.reason}; has the range of '{widest[1]}', which MXNet would clip before it adds"
+        return replace(plan, threshold=widest[0], reason=reason)
 
     def _seven_bits(self, tensor: Tensor, summand: TensorPlan) -> TensorPlan:
         """Plan a uint8 result that MXNet adds up in the int8 memory of its summand: codes end at 127."""
@@ -203,7 +215,7 @@ class Ranges:
         return operator is not None and operator.bound is not None
 
     def _members(self, concat: Node) -> List[Tensor]:
-        """Return the tensors with a range of their own that reach `concat` through int8 poolings and Concats alone."""
+        """Return the tensors with a range of their own that reach `concat` through such int8 nodes alone."""
         draft, inside = self.draft, {concat}
         readers = self._reader_nodes(concat.output)
         pending = [concat]
@@ -229,9 +241,11 @@ class Ranges:
         return list(dict.fromkeys(self.readers.get(tensor, ())))
 
     def _passes(self, node: Node) -> bool:
-        """Whether an int8 node hands the range of its inputs on, as pooling and Concat do."""
+        """Whether an int8 node hands the range of its inputs on, as pooling, Concat and what moves values do."""
         operator = self.draft.operators.get(node) if node in self.draft.int8 else None
-        return operator is not None and (operator.output == "joined" or operator.op.endswith("_pooling"))
+        if operator is None:
+            return False
+        return operator.output == "joined" or operator.moves or operator.op.endswith("_pooling")
 
     def _has_own_range(self, tensor: Tensor) -> bool:
         if tensor.node not in self.draft.int8:

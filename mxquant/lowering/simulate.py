@@ -11,8 +11,7 @@ operations in float32 in the same order, since a code that falls to the other si
 
 FullyConnected, elemwise_mul, BatchNorm and Embedding are computed on real values, which may differ from oneDNN's in
 the last digits. Not simulated: a grouped convolution that needs a requantize node of MXNet's gets 0.4 to 0.6 % too
-large there; a sum of uint8 and int8 tensors apart from a convolution may differ by one code; saturation of sums, where
-a plan for 'vnni' is run on a CPU without.
+large there; saturation of sums, where a plan for 'vnni' is run on a CPU without.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from mxquant.errors import PlanError
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_tuple
 from mxquant.lowering.cudnn import CuDNN, bias_on_gpu, weight_on_gpu
+from mxquant.lowering.moves import MOVES
 from mxquant.lowering.onednn import OneDNN
 from mxquant.lowering.onnx_qdq import OnnxQDQ
 from mxquant.lowering.pairs import limited
@@ -311,13 +311,13 @@ class _Simulation:
             self._linear(node, layer)
         elif not main:
             self._fused(node, layer)
-        elif node.op in ("Pooling", "Flatten", "flatten", "Activation"):
+        elif node.op in ("Pooling", "Flatten", "flatten", "Activation") or node.op in MOVES:
             self._inherited(node)
         elif node.op == "elemwise_add" and len(layer.contains) > 1:
             self._sum(node, layer)
         elif node.op in ("Concat", "concat", "elemwise_add"):
             plan = self.plan.tensors[node.output.name]
-            node.inputs = [self._in_codes_of(tensor, plan) for tensor in node.inputs]
+            node.inputs = [self._summand(node, tensor, plan) for tensor in node.inputs]
             self.nodes.append(node)
             self.codes[node.output] = self._rounded(node.output, plan, node.output.name)
         else:
@@ -418,6 +418,17 @@ class _Simulation:
             return codes
         name = f"{tensor.name}_in_codes_of_{plan.name}"
         return self._op("_mul_scalar", name, [codes], scalar=np.float32(self._scale(tensor) / plan.scale))
+
+    def _summand(self, node: Node, tensor: Tensor, plan: TensorPlan) -> Tensor:
+        """Return a part of a Concat or addition in units of the result's codes.
+
+        oneDNN adds uint8 to int8 after it has made it int8, in the range of the result.
+        """
+        source = self._in_codes_of(tensor, plan)
+        mixed = len({self.plan.tensors[each.name].dtype for each in node.inputs}) > 1
+        if node.op != "elemwise_add" or not mixed or self.plan.tensors[tensor.name].dtype != "uint8":
+            return source
+        return self._rounded(source, plan, f"{node.name}_{tensor.name}_int8")
 
     def _inherited(self, node: Node) -> None:
         node.inputs = [self._coded(tensor) for tensor in node.inputs]

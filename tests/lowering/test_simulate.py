@@ -360,3 +360,18 @@ def test_weights_are_rounded_to_whole_steps_no_further_than_half_a_step(op: str,
     step = largest / (127.5 if granularity == "channel-wise" else 127)
     np.testing.assert_allclose(found / step, np.rint(found / step), atol=1e-4)
     assert (np.abs(found - weight) <= 0.5001 * step).all()
+
+
+def test_a_sum_of_uint8_and_int8_is_as_wide_as_its_uint8_operand() -> None:
+    # MXNet makes uint8 values int8 in the range of the sum before it adds: they must not be clipped there.
+    x = mx.sym.Pooling(relu(conv(mx.sym.var("data"), "c1")), kernel=(2, 2), stride=(2, 2), pool_type="max", name="p")
+    symbol = conv(mx.sym.elemwise_add(x, x * -0.6, name="sum"), "c2")
+    args, aux = random_params(symbol, data=(4, 8, 8, 8))
+    data, params = images(4, 8, 8, 8), {"arg_params": args, "aux_params": aux}
+    model = mxquant.quantize(symbol, data, accuracy="fast", **params)
+    tensors = model.plan.tensors
+    assert {tensors[name].dtype for name in ("p_output", "_mulscalar0_output") if name in tensors} <= {"uint8", "int8"}
+    assert tensors["sum_output"].threshold == tensors["p_output"].threshold
+    assert "which MXNet would clip before it adds" in tensors["sum_output"].reason
+    found = mxquant.compare(symbol, model, data, **params).outputs[0]
+    assert found.int8_sqnr > 25 and found.int8_simulated == float("inf")
