@@ -32,6 +32,7 @@ from typing import (
 
 import numpy as np
 
+from mxquant.around_decisions import kept_in_float32
 from mxquant.code_limits import CodeLimits, Reader
 from mxquant.errors import InputError
 from mxquant.graph import Network, Node, Tensor
@@ -263,13 +264,16 @@ class Draft:
                     node, answer, self._smallest_scale(node.inputs[0])
                 ):
                     self.refused[node] = "its bias may be too large for int32 in the unit of data times weights"
+        kept = kept_in_float32(self.network, self.operators)
+        self.refused = {**kept, **self.refused}
         self.settle_types()
 
     def settle_types(self) -> None:
         """Decide which of the nodes that can run in int8 do so, and the types of their tensors."""
         while True:
             candidates = [node for node in self.operators if node not in self.refused]
-            self.int8 = set(candidates) if self.options.mode == "full" else self._between(candidates)
+            wanted = [node for node in candidates if self._is_wanted(node)]
+            self.int8 = self._between(candidates, wanted)
             clashes = self._assign_dtypes() or self._not_worthwhile()
             if not clashes:
                 return
@@ -295,7 +299,7 @@ class Draft:
     def _unknown_tensor(self, node: Node, operator: Int8Operator) -> Optional[str]:
         if not self.calibrated:
             return None
-        tensors = [node.inputs[slot] for slot in operator.data]
+        tensors = [] if operator.moves else [node.inputs[slot] for slot in operator.data]
         if operator.output == "own" and not operator.float_output:
             tensors.append(node.output)
         for tensor in tensors:
@@ -303,10 +307,14 @@ class Draft:
                 return f"calibration has no statistics of '{tensor.name}': it is not float32, or not part of the table"
         return None
 
-    def _between(self, candidates: Sequence[Node]) -> Set[Node]:
+    def _is_wanted(self, node: Node) -> bool:
+        """Whether a node that can be int8 is to be so whatever its neighbours are."""
+        operator = self.operators[node]
+        return operator.must or (self.options.mode == "full" and not operator.moves)
+
+    def _between(self, candidates: Sequence[Node], must: Sequence[Node]) -> Set[Node]:
         """Return the nodes that must be int8, and those that may be and lie on a path of such nodes between two."""
-        may = {node for node in candidates if not self.operators[node].must}
-        must = [node for node in candidates if self.operators[node].must]
+        may = set(candidates) - set(must)
         sources: Dict[Node, List[Node]] = {node: [t.node for t in node.inputs] for node in self.network.graph.nodes}
         readers: Dict[Node, List[Node]] = {}
         for node, inputs in sources.items():

@@ -18,6 +18,12 @@ REMEDIES: Tuple[Tuple[str, str], ...] = (
         r"gets codes with which it cannot saturate",
         "On a CPU with VNNI it runs in int8: plan with isa='vnni' if the network is deployed on one.",
     ),
+    (
+        r"it prepares what .* decides by|it works on what .* has decided",
+        "Nothing is lost: there is little to compute, and an error of half a code could change what is found.",
+    ),
+    (r"takes longer for int8 than for float32", "Nothing is lost: values are only moved."),
+    (r"computed from constants alone", "Nothing is lost: it is the same for all data."),
     (r"would saturate, or its weights lose", "On a CPU with VNNI it runs in int8: plan with isa='vnni'."),
     (r"float32 is faster on this CPU", "Leave out never_slower to run it in int8 all the same."),
     (

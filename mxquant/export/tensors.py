@@ -76,6 +76,14 @@ def _split(call: Call) -> None:
     call.writer.emit("Split", [call.inputs[0], sizes], call.node.name, call.outputs, axis=axis)
 
 
+def _depth_to_space(call: Call) -> None:
+    call.emit("DepthToSpace", call.inputs, blocksize=read_int(call.node, "block_size", 1), mode="DCR")
+
+
+def _space_to_depth(call: Call) -> None:
+    call.emit("SpaceToDepth", call.inputs, blocksize=read_int(call.node, "block_size", 1))
+
+
 def _slice_axis(call: Call) -> None:
     axis = call.axis(read_int(call.node, "axis", 0))
     _emit_slice(call, {axis: (read_int(call.node, "begin", 0), read_int(call.node, "end", 2**31 - 1), 1)})
@@ -171,6 +179,8 @@ TENSORS: Dict[str, Callable[[Call], Any]] = {
     "expand_dims": _expand_dims,
     "squeeze": _squeeze,
     "SliceChannel": _split,
+    "depth_to_space": _depth_to_space,
+    "space_to_depth": _space_to_depth,
     "slice_axis": _slice_axis,
     "slice": _slice,
     "Embedding": _embedding,

@@ -13,6 +13,7 @@ from typing import FrozenSet, List, Mapping, Sequence, Tuple
 from mxquant.errors import GraphError
 from mxquant.graph.network import Network
 from mxquant.graph.rewriter import Pass, Refusal, Rewriter
+from mxquant.graph.rules.deconvolution_as_convolution import DeconvolutionAsConvolution
 from mxquant.graph.rules.drop_dropout import DropDropout
 from mxquant.graph.rules.drop_identity import DropIdentity
 from mxquant.graph.rules.explicit_gamma import ExplicitGamma
@@ -25,7 +26,8 @@ from mxquant.graph.rules.unique_names import UniqueNames
 __all__ = ["CANONICAL", "Canonical", "apply", "canonicalize"]
 
 # Names are made unique before anything relies on them; what stands between a convolution and its BatchNorm goes before
-# the two are folded, as what weights are computed from does; gamma is made explicit for the BatchNorms that are left.
+# the two are folded, as what weights are computed from does, and a Deconvolution's before it becomes a convolution;
+# gamma is made explicit for the BatchNorms that are left.
 CANONICAL: Tuple[Pass, ...] = (
     InlineFused(),
     UniqueNames(),
@@ -34,6 +36,7 @@ CANONICAL: Tuple[Pass, ...] = (
     FoldConstants(),
     FoldBatchNorm(),
     FoldPad(),
+    DeconvolutionAsConvolution(),
     ExplicitGamma(),
 )
 

@@ -23,6 +23,7 @@ from mxquant.lowering.onednn_operators import describe
 from mxquant.lowering.pairs import PairExcess, limited
 from mxquant.lowering.planned import data_plan, is_calibrated, planned, result_plan
 from mxquant.lowering.quantized_params import joined_range, quantize_int8, range_end
+from mxquant.lowering.spread import add_spread, spread_channels
 from mxquant.lowering.stored_weights import stored_weights, weight_sums
 from mxquant.lowering.target import Int8Operator, Target
 from mxquant.lowering.zero_points import bias_shift
@@ -75,7 +76,8 @@ class OneDNN(Target):
             operator = self.describe(fused, node, True)
             if isinstance(operator, str):
                 continue
-            names.update(node.inputs[slot].name for slot in operator.data)
+            if not operator.moves:
+                names.update(node.inputs[slot].name for slot in operator.data)
             # What returns float32 has a range only for the int8 operators that read it.
             if operator.output == "own" and not operator.float_output:
                 names.add(node.output.name)
@@ -143,8 +145,15 @@ class _Emitter:
             if node in int8:
                 self._quantized(node, *int8[node])
             else:
-                self.graph.add_copy(node)
+                self._copied(node)
         return self.graph.network(self.network)
+
+    def _copied(self, node: Node) -> None:
+        channels = spread_channels(node) if node.op == "depth_to_space" else None
+        if channels is None:
+            self.graph.add_copy(node)
+        else:
+            add_spread(self.graph, node, channels)
 
     def _int8(self, tensor: Tensor, operator: Int8Operator, layer: LayerPlan) -> Codes:
         """Return `tensor` as codes in the new graph, in the type and range of the plan."""
@@ -167,7 +176,16 @@ class _Emitter:
             self.offline[name, codes] = Codes(*map(self.graph.add_parameter, names, values))
         return self.offline[name, codes]
 
+    def _moved(self, node: Node, operator: Int8Operator, layer: LayerPlan) -> None:
+        codes = self._int8(node.inputs[0], operator, layer)
+        self._check_inherited(node, operator, result_plan(self.plan, node, layer))
+        moved = self.graph.add(node.op, f"quantized_{node.name}", node.attrs, [codes.data])
+        self.graph.codes[node.output] = codes._replace(data=moved.output)
+
     def _quantized(self, node: Node, operator: Int8Operator, layer: LayerPlan) -> None:
+        if operator.moves:
+            self._moved(node, operator, layer)
+            return
         per_channel = layer.granularity == "channel-wise"
         if per_channel and not operator.channel_wise:
             raise PlanError(f"layers['{layer.name}'].granularity is 'channel-wise', which it cannot be here")

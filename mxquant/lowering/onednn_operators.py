@@ -11,6 +11,7 @@ from typing import Callable, Dict, Optional, Union
 
 from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_bool, read_int, read_tuple
+from mxquant.lowering.moves import MOVES, SLOW_MOVES
 from mxquant.lowering.refusals import parameter_refusal
 from mxquant.lowering.target import Int8Operator
 
@@ -36,6 +37,10 @@ def describe(network: Network, node: Node, calibrated: bool) -> Answer:
     Int8Operator or str
         The int8 form, or the reason for there being none.
     """
+    if node.op in MOVES:
+        return Int8Operator(node.op, must=False, data=(0,), output="inherited", result="like-input", moves=True)
+    if node.op in SLOW_MOVES:
+        return f"MXNet's {node.op} takes longer for int8 than for float32, conversions included"
     function = OPERATORS.get(node.op)
     if function is None:
         return f"MXNet has no int8 {node.op} on the CPU"

@@ -56,6 +56,9 @@ class Int8Operator:
         Whether the data may be int8 with a zero point, and whether the result can be.
     int32_bias : bool
         Whether the bias is added as int32, in the unit of data times weights.
+    moves : bool
+        Whether the operator is the fp32 one, which moves codes without looking at them. It is int8 between int8
+        operators only, in 'full' mode too.
     note : str
         What the user should know about how this node is computed; becomes part of the plan's reason.
     """
@@ -75,6 +78,7 @@ class Int8Operator:
     reads_zero_point: bool = False
     returns_zero_point: bool = False
     int32_bias: bool = False
+    moves: bool = False
     note: str = ""
 
 

@@ -39,12 +39,9 @@ def returned(path: Path) -> List[str]:
 
 def refused() -> List[str]:
     """Return the sentences that the planner gives."""
-    source = (ROOT / "planner.py").read_text(encoding="utf-8")
-    return [
-        text
-        for text in re.findall(r'f?"([^"\n]{20,})"', source)
-        if re.search(r"float32, so|would saturate|gains nothing|excluded by|bias may", text)
-    ]
+    source = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("planner.py", "around_decisions.py"))
+    telling = r"float32, so|would saturate|gains nothing|excluded by|bias may|it prepares|has decided|constants alone"
+    return [text for text in re.findall(r'f?"([^"\n]{20,})"', source) if re.search(telling, text)]
 
 
 @pytest.mark.parametrize("reason", [*(text for file in FILES for text in returned(ROOT / file)), *refused()])

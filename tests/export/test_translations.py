@@ -56,6 +56,10 @@ CASES: Dict[str, Tuple[Tuple[int, ...], Build]] = {
         IMAGE,
         lambda x: sym.Deconvolution(x, num_filter=6, kernel=(3, 3), stride=(2, 2), pad=(1, 1), adj=(1, 0)),
     ),
+    "Deconvolution of many channels": (
+        (2, 128, 3, 4),
+        lambda x: sym.Deconvolution(x, num_filter=6, kernel=(4, 4), stride=(2, 2), pad=(1, 1)),
+    ),
     "Deconvolution grouped, with bias": (
         IMAGE,
         lambda x: sym.Deconvolution(x, num_filter=6, kernel=(4, 4), stride=(2, 2), num_group=2, no_bias=False),
@@ -154,6 +158,8 @@ CASES: Dict[str, Tuple[Tuple[int, ...], Build]] = {
     "expand_dims": (IMAGE, lambda x: sym.expand_dims(x, axis=-1)),
     "squeeze": (IMAGE, lambda x: sym.squeeze(sym.mean(x, axis=1, keepdims=True), axis=1)),
     "SliceChannel": (IMAGE, lambda x: sym.Group(list(sym.SliceChannel(x, num_outputs=2)))),
+    "depth_to_space": ((2, 12, 3, 5), lambda x: sym.depth_to_space(x, block_size=2)),
+    "space_to_depth": ((2, 3, 4, 6), lambda x: sym.space_to_depth(x, block_size=2)),
     "slice_axis": (IMAGE, lambda x: sym.slice_axis(x, axis=-1, begin=2, end=-1)),
     "slice_axis to the end": (IMAGE, lambda x: sym.slice_axis(x, axis=2, begin=2, end=None)),
     "slice": (IMAGE, lambda x: sym.slice(x, begin=(None, 1, 0, 1), end=(None, 3, -1, None), step=(1, 1, 2, 3))),

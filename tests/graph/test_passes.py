@@ -31,6 +31,7 @@ def test_the_order_is_one_tuple() -> None:
         "fold_constants",
         "fold_batch_norm",
         "fold_pad",
+        "deconvolution_as_convolution",
         "explicit_gamma",
     ]
 

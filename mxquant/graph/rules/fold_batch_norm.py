@@ -1,4 +1,4 @@
-"""Fold a BatchNorm into the Convolution or FullyConnected before it.
+"""Fold a BatchNorm into the Convolution, Deconvolution or FullyConnected before it.
 
 At inference a BatchNorm is affine in each channel c, and so is what stands before it::
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["FoldBatchNorm"]
 
 _BATCH_NORMS: FrozenSet[str] = frozenset({"BatchNorm", "BatchNorm_v1", "_contrib_SyncBatchNorm"})
-_PRODUCERS: FrozenSet[str] = frozenset({"Convolution", "FullyConnected"})
+_PRODUCERS: FrozenSet[str] = frozenset({"Convolution", "Deconvolution", "FullyConnected"})
 _EPS = 1e-3
 _WEIGHT, _BIAS = 1, 2
 
@@ -39,7 +39,7 @@ class FoldBatchNorm(Rule):
     name: ClassVar[str] = "fold_batch_norm"
 
     def matches(self, rewriter: Rewriter, node: Node) -> bool:
-        """Whether `node` is a BatchNorm right after a Convolution or FullyConnected."""
+        """Whether `node` is a BatchNorm right after a layer with weights."""
         return node.op in _BATCH_NORMS and node.inputs[0].node.op in _PRODUCERS
 
     def check(self, rewriter: Rewriter, node: Node) -> Optional[str]:
@@ -55,10 +55,10 @@ class FoldBatchNorm(Rule):
         scale = gamma / np.sqrt(variance + read_float(node, "eps", _EPS))
         weight = rewriter.constant(producer.inputs[_WEIGHT])
         assert weight is not None
-        has_bias = not read_bool(producer, "no_bias", False)
+        has_bias = _has_bias(producer)
         bias = _value(rewriter, producer.inputs[_BIAS]) if has_bias else np.zeros_like(mean)
         folded = np.empty_like(weight)
-        column = scale.reshape((-1,) + (1,) * (weight.ndim - 1))
+        column = _per_channel(producer, scale, weight.ndim)
         np.multiply(weight, column, out=folded, dtype=np.float64, casting="same_kind")
         _set(rewriter, producer, _WEIGHT, folded, "weight")
         producer.attrs["no_bias"] = "False"
@@ -83,7 +83,7 @@ def _refuse_axis(node: Node) -> Optional[str]:
     producer = node.inputs[0].node
     axis = read_int(node, "axis", 1)
     layout = producer.attrs.get("layout", "None")
-    if producer.op == "Convolution":
+    if producer.op != "FullyConnected":
         if layout not in ("None", "NCW", "NCHW", "NCDHW"):
             return f"'{producer.name}' has layout {layout}; only channel-first convolutions are folded"
         allowed = [1]
@@ -96,11 +96,14 @@ def _refuse_axis(node: Node) -> Optional[str]:
 
 def _refuse_values(rewriter: Rewriter, node: Node) -> Optional[str]:
     producer = node.inputs[0].node
-    has_bias = not read_bool(producer, "no_bias", False)
+    if producer.op == "Deconvolution" and read_int(producer, "num_group", 1) != 1:
+        return f"'{producer.name}' has groups"
+    has_bias = _has_bias(producer)
     own = producer.inputs[_WEIGHT : _BIAS + 1 if has_bias else _BIAS]
     tensors: List[Tensor] = [*own, *node.inputs[1:5]]
     weight = rewriter.constant(own[0])
-    rows = 0 if weight is None else len(weight)
+    channel = 1 if producer.op == "Deconvolution" else 0
+    rows = 0 if weight is None else weight.shape[channel]
     for tensor in tensors:
         value = rewriter.constant(tensor)
         if value is None:
@@ -115,6 +118,17 @@ def _refuse_values(rewriter: Rewriter, node: Node) -> Optional[str]:
     if (variance + read_float(node, "eps", _EPS) <= 0).any():
         return f"its variance '{node.inputs[4].name}' plus eps is not positive"
     return None
+
+
+def _has_bias(producer: Node) -> bool:
+    return not read_bool(producer, "no_bias", producer.op == "Deconvolution")
+
+
+def _per_channel(producer: Node, scale: NDArray[np.float64], rank: int) -> NDArray[np.float64]:
+    """Return a number per output channel in a shape that multiplies the weight."""
+    # A Deconvolution's weight has its inputs first, and its outputs second.
+    first = (1, -1) if producer.op == "Deconvolution" else (-1,)
+    return scale.reshape(first + (1,) * (rank - len(first)))
 
 
 def _value(rewriter: Rewriter, tensor: Tensor) -> NDArray[Any]:

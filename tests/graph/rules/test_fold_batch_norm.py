@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mxquant._compat import mx
+from mxquant.accuracy.judge import outputs
 from mxquant.graph.passes import Canonical, apply
 from mxquant.graph.rules.fold_batch_norm import FoldBatchNorm
 from mxquant.mxnet_bridge import split_params, symbol_of
@@ -153,3 +154,17 @@ def test_other_layers_before_a_batch_norm_are_none_of_its_business() -> None:
 def test_any_setting(rank: int, groups: int, no_bias: bool, fix_gamma: bool, eps: float) -> None:
     symbol = mx.sym.Convolution(data, kernel=(2,) * rank, num_filter=4, num_group=groups, no_bias=no_bias, name="c")
     assert_folds(norm(symbol, fix_gamma=fix_gamma, eps=eps), (1, 4) + (5,) * rank)
+
+
+def test_it_is_folded_into_a_deconvolution_but_not_into_one_of_groups() -> None:
+    for groups, expected in ((1, ["Deconvolution"]), (2, ["Deconvolution", "BatchNorm"])):
+        up = mx.sym.Deconvolution(
+            mx.sym.var("data"), kernel=(4, 4), stride=(2, 2), num_filter=6, num_group=groups, name="up"
+        )
+        symbol = mx.sym.BatchNorm(up, fix_gamma=False, name="bn")
+        args, aux = random_params(symbol, data=(2, 4, 5, 5))
+        result = apply(network_of(symbol, args, aux), (FoldBatchNorm(),))
+        assert [node.op for node in result.network.graph.operators] == expected
+        data = images(2, 4, 5, 5)
+        found = outputs(result.network, {"data": data})[0]
+        np.testing.assert_allclose(found, forward(symbol, args, aux, data=data)[0], rtol=1e-4, atol=1e-5)
