@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple
 
 import numpy as np
 
 from mxquant._compat import mx
-from mxquant.graph import Network
+from mxquant.graph import Graph, Network
+from mxquant.graph.heads import Heads
 from mxquant.lowering.simulate import simulate
 from mxquant.mxnet_bridge import environment, split_params, symbol_of
 from mxquant.plan import QuantPlan
@@ -15,7 +16,7 @@ from mxquant.plan import QuantPlan
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Judge", "outputs", "sqnr", "with_labels"]
+__all__ = ["Judge", "at_heads", "outputs", "sqnr", "with_labels"]
 
 
 def sqnr(reference: NDArray[Any], value: NDArray[Any]) -> float:
@@ -63,8 +64,37 @@ def with_labels(network: Network, inputs: Mapping[str, NDArray[Any]]) -> Dict[st
     return {**inputs, **{name: np.zeros(shapes[name], np.float32) for name in labels}}
 
 
+def at_heads(
+    network: Network, heads: Heads, inputs: Mapping[str, NDArray[Any]]
+) -> Tuple[List[NDArray[Any]], Dict[str, NDArray[Any]]]:
+    """Return what the fp32 network computes at its heads, and its inputs together with what it decides.
+
+    Parameters
+    ----------
+    network : Network
+        The canonical fp32 network.
+    heads : Heads
+        Its heads.
+    inputs : mapping of str to numpy.ndarray
+        Data by name.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        In the order of the heads.
+    dict of str to numpy.ndarray
+        What the network of :meth:`~mxquant.graph.heads.Heads.judged` reads, by name.
+    """
+    graph = Graph(network.graph.nodes, [*heads.tensors, *heads.decisions], dict(network.graph.attrs)).copy()
+    graph.prune()
+    found = outputs(Network(graph, network.params), inputs)
+    count = len(heads.tensors)
+    decided = {tensor.name: value for tensor, value in zip(heads.decisions, found[count:])}
+    return found[:count], {**inputs, **decided}
+
+
 class Judge:
-    """The fp32 network's outputs on some examples, to which int8 networks are compared.
+    """What the fp32 network computes on some examples, to which int8 networks are compared.
 
     Parameters
     ----------
@@ -75,10 +105,17 @@ class Judge:
     """
 
     def __init__(self, network: Network, inputs: Mapping[str, NDArray[Any]]) -> None:
-        self.inputs = inputs
-        self.expected = outputs(network, inputs)
+        self.heads = Heads.of(network)
+        self.expected, self.inputs = at_heads(network, self.heads, inputs)
 
-    def level(self, network: Network, plan: QuantPlan) -> float:
-        """Return the SQNR in dB of a network under a plan: the lowest of its outputs."""
-        found = outputs(simulate(network, plan), self.inputs)
+    def level(self, network: Network, plan: QuantPlan, exact_weights: bool = False) -> float:
+        """Return the SQNR in dB of a network under a plan: the lowest of its heads; see :func:`simulate`."""
+        return self._lowest(simulate(self.heads.judged(network), plan, exact_weights))
+
+    def level_of(self, network: Network) -> float:
+        """Return the SQNR in dB of a network with the operators of the fp32 network: the lowest of its heads."""
+        return self._lowest(self.heads.judged(network))
+
+    def _lowest(self, network: Network) -> float:
+        found = outputs(network, self.inputs)
         return min(sqnr(expected, value) for expected, value in zip(self.expected, found))

@@ -21,11 +21,13 @@ import numpy as np
 
 from mxquant._compat import mx
 from mxquant.accuracy.bias_correction import channel_axis, mean_result
+from mxquant.accuracy.judge import at_heads
 from mxquant.accuracy.patches import rows_of
 from mxquant.accuracy.rounding import Rounding
 from mxquant.accuracy.walk import Walk
 from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_int, read_tuple
+from mxquant.graph.heads import Heads
 from mxquant.lowering.isa import saturates
 from mxquant.lowering.pairs import limited
 from mxquant.lowering.saturation import neighbours
@@ -72,10 +74,13 @@ def reconstruct(
     Network
         The same graph with other weights and biases; the plan fits it too.
     """
-    layers = _layers(network, plan)
-    simulation, linear = simulate_layers(network, plan)
-    start = limited(network, plan).params
-    work = _Reconstruction(Walk(network, inputs), Walk(simulation, inputs), linear, plan, start, rounding, bias)
+    heads = Heads.of(network)
+    judged = heads.judged(network)
+    given = at_heads(network, heads, inputs)[1] if heads.decisions else inputs
+    layers = _layers(judged, plan)
+    simulation, linear = simulate_layers(judged, plan)
+    start = limited(judged, plan).params
+    work = _Reconstruction(Walk(judged, given), Walk(simulation, given), linear, plan, start, rounding, bias)
     for done, (node, layer) in enumerate(layers, start=1):
         work.layer(node, layer)
         if progress is not None:

@@ -6,6 +6,9 @@ Two networks run side by side on the same examples: the fp32 network, and the in
 * ŷ of the simulation, which holds the errors of all layers before it too;
 * ŷ of the layer alone, simulated on the fp32 data: what the layer loses by itself.
 
+Where the network decides by what it computes, as detectors do, layers behind it read what fp32 has decided, and the
+networks are compared at its heads (:mod:`mxquant.graph.heads`).
+
 An int8 network may have other weights than the fp32 network, found by :mod:`mxquant.accuracy`. They are read from its
 parameters. What it returns on this CPU is compared with fp32 and with the simulation: where a sum of products saturates
 in int16, the two differ.
@@ -17,13 +20,14 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, 
 
 import numpy as np
 
-from mxquant.accuracy.judge import outputs, sqnr, with_labels
+from mxquant.accuracy.judge import at_heads, outputs, sqnr, with_labels
 from mxquant.accuracy.walk import Walk
 from mxquant.analysis.comparison import Comparison, LayerComparison, OutputComparison
 from mxquant.analysis.int8_weights import nodes_of, weights_of
 from mxquant.analysis.macs import layer_macs
 from mxquant.analysis.saturation_warnings import difference_warnings, saturation_warnings
 from mxquant.graph import Graph, Network, Node, Tensor
+from mxquant.graph.heads import Heads
 from mxquant.lowering.isa import detect
 from mxquant.lowering.simulate import simulate
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
@@ -73,12 +77,15 @@ def compare_networks(
         If `int8` was not made of this network.
     """
     weights = network if int8 is None else weights_of(network, plan, int8)
-    rows = _compare_layers(network, weights, plan, with_labels(network, inputs), progress)
-    exact, simulated = outputs(network, inputs), outputs(simulate(weights, plan), inputs)
-    found = outputs(int8, inputs) if int8 is not None else None
+    heads = Heads.of(network)
+    exact, given = at_heads(network, heads, inputs)
+    pair = heads.undecided(network), heads.undecided(weights)
+    rows = _compare_layers(*pair, plan, with_labels(network, given), progress)
+    simulated = outputs(simulate(heads.judged(weights), plan), given)
+    found = outputs(heads.judged(int8), given) if int8 is not None else None
     results = tuple(
         _compare_output(tensor.name, exact[i], simulated[i], None if found is None else found[i])
-        for i, tensor in enumerate(network.graph.outputs)
+        for i, tensor in enumerate(heads.tensors)
     )
     macs = layer_macs(network, inputs)
     in_int8 = {name for layer in plan.layers.values() if layer.precision == "int8" for name in layer.contains}

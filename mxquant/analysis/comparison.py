@@ -45,12 +45,12 @@ class LayerComparison:
 
 @dataclass(frozen=True)
 class OutputComparison:
-    """What int8 does to one output of the network.
+    """What int8 does to one output of the network, or to one of its heads where it decides by them.
 
     Parameters
     ----------
     name : str
-        Name of the output.
+        Name of the tensor.
     sqnr : float
         SQNR in dB of the simulation against fp32.
     top1 : float or None

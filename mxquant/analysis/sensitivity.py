@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Callable, FrozenSet, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, FrozenSet, List, Mapping, Optional, Tuple
 
-from mxquant.accuracy.judge import Judge, outputs, sqnr
+from mxquant.accuracy.judge import Judge
 from mxquant.graph import Network
 from mxquant.lowering.pairs import limited
-from mxquant.lowering.simulate import simulate
 from mxquant.lowering.stored_weights import int8_weight
 from mxquant.plan import LayerPlan, QuantPlan
 
@@ -123,13 +122,9 @@ def measure(
         if parts and layer.granularity is not None and nodes[name].op in ("Convolution", "FullyConnected"):
             variable = nodes[name].inputs[1].node.name
             rounded = int8_weight(nodes[name].op, weights_of[variable], layer).astype("float32")
-            weights = _lowest(judge, outputs(Network(network.graph, {**network.params, variable: rounded}), inputs))
-            activations = _lowest(judge, outputs(simulate(network, alone, exact_weights=True), inputs))
+            weights = judge.level_of(Network(network.graph, {**network.params, variable: rounded}))
+            activations = judge.level(network, alone, exact_weights=True)
         rows.append(LayerSensitivity(name, layer.op, judge.level(network, alone), weights, activations))
         if progress is not None:
             progress(len(rows))
     return Sensitivity(tuple(sorted(rows, key=lambda row: row.both)), judge.level(network, plan))
-
-
-def _lowest(judge: Judge, found: Sequence[NDArray[Any]]) -> float:
-    return min(sqnr(expected, value) for expected, value in zip(judge.expected, found))

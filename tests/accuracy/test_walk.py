@@ -127,3 +127,11 @@ def test_an_operator_without_inputs_gets_the_lengths_that_follow_from_the_data()
     assert walk.step().shape == SHAPE
     walk.step()
     np.testing.assert_allclose(walk.step().asnumpy(), values[-1], rtol=1e-6)
+
+
+def test_an_operator_without_inputs_is_computed() -> None:
+    # GluonCV's SSD counts its classes so.
+    numbered = mx.sym.broadcast_add(mx.sym.expand_dims(mx.sym.var("data"), axis=1), mx.sym.arange(3, name="numbers"))
+    walk = Walk(network_of(numbered, {}, {}), {"data": np.ones(2, np.float32)})
+    walk.stop_before(numbered.name)
+    np.testing.assert_array_equal(walk.step().asnumpy(), [[1, 2, 3], [1, 2, 3]])

@@ -1,0 +1,113 @@
+"""Networks of GluonCV that are more than classifiers, with random weights under which activations keep their size."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from mxquant._compat import mx
+from mxquant.accuracy.walk import Walk
+from mxquant.graph import Network
+from mxquant.model import read
+from mxquant.mxnet_bridge import split_params
+from tests.networks import Params, images
+
+__all__ = ["FAMILIES", "Entry", "loaded"]
+
+
+class Entry(NamedTuple):
+    """A network of a family: GluonCV's name for it, and the shape of its data."""
+
+    family: str
+    name: str
+    shape: Tuple[int, ...]
+    detects: bool = False
+
+
+FAMILIES: Dict[str, Entry] = {
+    entry.name: entry
+    for entry in (
+        Entry("detection", "ssd_300_vgg16_atrous_voc", (2, 3, 300, 300), True),
+        Entry("detection", "ssd_512_mobilenet1.0_voc", (2, 3, 512, 512), True),
+        Entry("detection", "yolo3_darknet53_voc", (2, 3, 320, 320), True),
+        Entry("detection", "yolo3_mobilenet1.0_voc", (2, 3, 320, 320), True),
+        Entry("detection", "faster_rcnn_resnet50_v1b_voc", (1, 3, 320, 320), True),
+        Entry("detection", "faster_rcnn_fpn_resnet50_v1b_coco", (1, 3, 320, 320), True),
+        Entry("detection", "center_net_resnet18_v1b_voc", (2, 3, 256, 256), True),
+        Entry("segmentation", "fcn_resnet50_voc", (1, 3, 240, 240)),
+        Entry("segmentation", "deeplab_resnet50_citys", (1, 3, 240, 240)),
+        Entry("segmentation", "psp_resnet50_ade", (1, 3, 240, 240)),
+        Entry("pose", "simple_pose_resnet18_v1b", (4, 3, 256, 192)),
+        Entry("pose", "mobile_pose_mobilenet1.0", (4, 3, 256, 192)),
+        Entry("pose", "hrnet_w18_small_v1_c", (4, 3, 224, 224)),
+        Entry("video", "i3d_resnet50_v1_kinetics400", (1, 3, 16, 112, 112)),
+        Entry("video", "r2plus1d_resnet18_kinetics400", (1, 3, 16, 112, 112)),
+        Entry("mobile", "mobilenetv3_large", (8, 3, 224, 224)),
+        Entry("mobile", "mobilenetv3_small", (8, 3, 224, 224)),
+        Entry("mobile", "shufflenet_v1", (8, 3, 224, 224)),
+        Entry("mobile", "shufflenet_v2", (8, 3, 224, 224)),
+        Entry("attention", "resnest50", (4, 3, 224, 224)),
+        Entry("attention", "se_resnext50_32x4d", (4, 3, 224, 224)),
+    )
+}
+# Aliases of Python's types that NumPy dropped, and GluonCV reads.
+_DROPPED = {"float": float, "int": int, "object": object}
+
+
+def loaded(name: str, shape: Optional[Tuple[int, ...]] = None) -> Tuple[Any, Params, Params, np.ndarray]:
+    """Return a network of GluonCV with random weights, and data of a normal distribution.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`FAMILIES`.
+    shape : tuple of int, optional
+        Of the data; default: the entry's.
+    """
+    for alias, kind in _DROPPED.items():
+        if alias not in np.__dict__:
+            setattr(np, alias, kind)
+    from gluoncv import model_zoo
+
+    entry = FAMILIES[name]
+    size = shape or entry.shape
+    mx.random.seed(0)
+    options = {} if entry.family in ("mobile", "attention") or name.startswith("hrnet") else {"pretrained_base": False}
+    if entry.family == "segmentation":
+        options.update(crop_size=size[-1], height=size[-2], width=size[-1])
+    if entry.family == "video":
+        options.update(nclass=400, num_segments=1)
+    net = model_zoo.get_model(name, pretrained=False, **options)
+    for key, parameter in net.collect_params().items():
+        if parameter._data is None and not parameter._deferred_init:
+            parameter.initialize(default_init=_initializer(key))
+    data = images(*size, seed=3)
+    source = read(net, example=[data])
+    symbol, args, aux = warmed(source.network, data)
+    return symbol, args, aux, data
+
+
+def _initializer(name: str) -> Any:
+    if name.endswith("weight"):
+        return mx.init.Xavier(rnd_type="gaussian", factor_type="in", magnitude=2)
+    return mx.init.One() if name.endswith(("gamma", "var")) else mx.init.Zero()
+
+
+def warmed(network: Network, data: np.ndarray) -> Tuple[Any, Params, Params]:
+    """Return a network whose BatchNorms have the mean and variance of what they read."""
+    from mxquant.mxnet_bridge import symbol_of
+
+    walk = Walk(network, {"data": data})
+    params: Dict[str, Any] = dict(network.params)
+    pending: List[Any] = walk.pending
+    while pending:
+        node = pending[-1]
+        if node.op == "BatchNorm":
+            value = walk.value(node.inputs[0]).asnumpy()
+            axes = tuple(axis for axis in range(value.ndim) if axis != 1)
+            for tensor, found in zip(node.inputs[3:5], (value.mean(axes), value.var(axes) + 1e-3)):
+                params[tensor.node.name] = walk.params[tensor.node.name] = found.astype(np.float32)
+        walk.step()
+    symbol = symbol_of(network.graph)
+    return (symbol, *split_params(Network(network.graph, params), symbol))
