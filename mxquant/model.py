@@ -234,7 +234,9 @@ def _trace(
         try:
             if example and _uninitialized(block):
                 _initialize_by_running(block, example[: len(inputs)])
-            output = block(*[mx.sym.var(name) for name in inputs])
+            # Under npx.set_np() a block takes the symbols of mx.np alone.
+            variables = [mx.sym.var(name) for name in inputs]
+            output = block(*([each.as_np_ndarray() for each in variables] if mx.util.is_np_array() else variables))
         except (TypeError, ValueError, AttributeError, mx.MXNetError) as error:
             failure = failure or error
             continue
@@ -247,12 +249,14 @@ def _trace(
         flat: List[Any] = []
         structure = _flatten(output, flat)
         symbol = flat[0] if len(flat) == 1 else mx.sym.Group(flat)
-        params = {name: value.data().as_in_context(mx.cpu()) for name, value in block.collect_params().items()}
+        params = {
+            name: value.data().as_nd_ndarray().as_in_context(mx.cpu()) for name, value in block.collect_params().items()
+        }
         return symbol, params, inputs, structure
     assert failure is not None
     raise InputError(
         f"network '{block.name}' cannot be traced with {' or '.join(map(str, arities))} inputs: {first_line(failure)}; "
-        "give data_names, and check that the block is a HybridBlock throughout"
+        "give data_names, and check that the block is a HybridBlock throughout; one of mx.np needs npx.set_np() before"
     ) from failure
 
 
@@ -263,7 +267,8 @@ def _uninitialized(block: Any) -> List[str]:
 def _initialize_by_running(block: Any, example: Sequence[Any]) -> None:
     try:
         with mx.autograd.pause(train_mode=False):
-            block(*[mx.nd.array(value) for value in example])
+            array = mx.np.array if mx.util.is_np_array() else mx.nd.array
+            block(*[array(value) for value in example])
     except RuntimeError as error:
         raise InputError(
             f"network '{block.name}': {first_line(error)}; call its initialize() or load parameters"
@@ -282,7 +287,7 @@ def _flatten(output: Any, flat: List[Any]) -> Any:
         return [_flatten(item, flat) for item in output]
     if not isinstance(output, mx.sym.Symbol):
         raise InputError(f"network: an output is {type(output).__name__}, expected a Symbol")
-    flat.append(output)
+    flat.append(output.as_nd_ndarray())
     return len(flat) - 1
 
 

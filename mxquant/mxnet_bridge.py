@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    *("backend_symbol", "context", "environment", "graph_of", "numpy_params", "split_params", "symbol_of"),
-    "tensor_shapes",
+    *("backend_symbol", "context", "environment", "graph_of", "numpy_params", "semantics", "split_params"),
+    *("symbol_of", "tensor_shapes"),
 ]
 
 _ENVIRONMENT = threading.RLock()
@@ -108,7 +108,8 @@ def tensor_shapes(network: Network, inputs: Mapping[str, Tuple[int, ...]]) -> Op
     internals = symbol_of(network.graph).get_internals()
     known = {name: value.shape for name, value in network.params.items()}
     given = {name: shape for name, shape in {**known, **inputs}.items() if name in internals.list_inputs()}
-    _, shapes, _ = internals.infer_shape(**given)
+    with semantics(network.graph):
+        _, shapes, _ = internals.infer_shape(**given)
     if shapes is None:
         return None
     nodes = {node.name: node for node in network.graph.nodes}
@@ -209,6 +210,14 @@ def first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if any(each in line for each in _TELLING)]
     return (telling or lines or [repr(error)])[0]
+
+
+@contextmanager
+def semantics(graph: Graph) -> Iterator[None]:
+    """Let MXNet take shapes as a graph means them: among operators of ``mx.np`` the shape () is that of one number."""
+    numpy = any(node.op.startswith("_np") for node in graph.nodes)
+    with mx.util.np_array(False), mx.util.np_shape(numpy):
+        yield
 
 
 @contextmanager

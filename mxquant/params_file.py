@@ -63,7 +63,7 @@ def read_params_file(path: Union[str, Path]) -> Dict[str, NDArray[Any]]:
         raise InputError(f"cannot read the parameters '{path}': {reason}") from None
 
 
-def write_params_file(path: Union[str, Path], arrays: Mapping[str, Any]) -> None:
+def write_params_file(path: Union[str, Path], arrays: Mapping[str, Any], numpy: bool = False) -> None:
     """Write arrays to a file that ``mxnet.nd.load`` reads.
 
     Parameters
@@ -72,6 +72,8 @@ def write_params_file(path: Union[str, Path], arrays: Mapping[str, Any]) -> None
         The file.
     arrays : mapping of str to NDArray or numpy.ndarray
         By name, with the prefixes 'arg:' and 'aux:' for a checkpoint.
+    numpy : bool
+        Whether as ``mxnet.nd.save`` does under ``npx.set_np()``, which is how ``mxnet.nd.load`` reads such a file.
 
     Raises
     ------
@@ -82,7 +84,8 @@ def write_params_file(path: Union[str, Path], arrays: Mapping[str, Any]) -> None
         file.write(struct.pack("<QQQ", _MAGIC, 0, len(arrays)))
         for value in arrays.values():
             array = np.ascontiguousarray(value if isinstance(value, np.ndarray) else value.asnumpy())
-            file.write(struct.pack(f"<Iii{array.ndim}q", _PLAIN, 0, array.ndim, *array.shape))
+            form = _NUMPY if numpy else _PLAIN
+            file.write(struct.pack(f"<Iii{array.ndim}q", form, 0, array.ndim, *array.shape))
             file.write(struct.pack("<iii", 1, 0, _NUMBERS[array.dtype]))
             file.write(array.data)
         file.write(struct.pack("<Q", len(arrays)))

@@ -85,7 +85,7 @@ class QuantizedModel:
         # Without a symbol nothing is loaded, so it is the last.
         paths = (f"{prefix}-{epoch:04d}.params", f"{prefix}-plan.json", f"{prefix}-symbol.json")
         with replacing_together(paths) as (params, plan, symbol):
-            write_params_file(params, arrays)
+            write_params_file(params, arrays, mx.util.is_np_shape())
             symbol.write_text(self.symbol.tojson(), encoding="utf-8")
             plan.write_text(self.plan.to_json({"params": digest_of(params), "symbol": digest_of(symbol)}), "utf-8")
 
@@ -100,7 +100,8 @@ class QuantizedModel:
         Returns
         -------
         mxnet.gluon.SymbolBlock
-            It takes the same inputs as the fp32 network and nests its outputs in the same way.
+            It takes the same inputs as the fp32 network and nests its outputs in the same way. Under ``npx.set_np()``
+            these are arrays of ``mx.np``.
 
         Warns
         -----
@@ -123,7 +124,10 @@ class QuantizedModel:
         ctx = ctx if ctx is not None else mx.gpu() if for_gpu else mx.cpu()
         outputs = _nest(self.structure, list(self.symbol)) if self.structure is not None else self.symbol
         # The type spares a warning of Gluon's; what the network takes is stated in the network.
-        block = mx.gluon.SymbolBlock(outputs, [mx.sym.var(name, dtype="float32") for name in self.inputs])
+        inputs = [mx.sym.var(name, dtype="float32") for name in self.inputs]
+        if mx.util.is_np_array():
+            outputs, inputs = _of_numpy(outputs), _of_numpy(inputs)
+        block = mx.gluon.SymbolBlock(outputs, inputs)
         values = {**self.arg_params, **self.aux_params}
         block.collect_params().load_dict(values, ctx=ctx, cast_dtype=True, dtype_source="saved")
         return block
@@ -191,3 +195,10 @@ def _nest(structure: Any, symbols: Any) -> Any:
     if isinstance(structure, list):
         return [_nest(item, symbols) for item in structure]
     return symbols[structure]
+
+
+def _of_numpy(symbols: Any) -> Any:
+    """Return symbols, nested or not, as those of ``mx.np``."""
+    if isinstance(symbols, list):
+        return [_of_numpy(each) for each in symbols]
+    return symbols.as_np_ndarray()

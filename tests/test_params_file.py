@@ -32,6 +32,14 @@ def test_the_bytes_are_those_of_mxnet(tmp_path: Path) -> None:
     assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
 
 
+def test_under_set_np_the_bytes_are_those_of_mxnet_too(tmp_path: Path) -> None:
+    with mx.util.np_shape(True):
+        save_as_mxnet(tmp_path / "theirs")
+    write_params_file(tmp_path / "ours", arrays(), numpy=True)
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+    assert list(read_params_file(tmp_path / "ours")) == list(arrays())
+
+
 def test_what_mxnet_has_written_is_read(tmp_path: Path) -> None:
     save_as_mxnet(tmp_path / "file")
     found = read_params_file(tmp_path / "file")

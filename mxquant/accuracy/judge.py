@@ -10,7 +10,7 @@ from mxquant._compat import mx
 from mxquant.graph import Graph, Network
 from mxquant.graph.heads import Heads
 from mxquant.lowering.simulate import simulate
-from mxquant.mxnet_bridge import environment, split_params, symbol_of
+from mxquant.mxnet_bridge import environment, semantics, split_params, symbol_of
 from mxquant.plan import QuantPlan
 
 if TYPE_CHECKING:
@@ -44,12 +44,13 @@ def outputs(network: Network, inputs: Mapping[str, NDArray[Any]]) -> List[NDArra
         In the order of its outputs.
     """
     symbol = symbol_of(network.graph)
-    args, aux = split_params(network, symbol)
     values = with_labels(network, inputs)
-    data = {name: mx.nd.array(value, dtype=value.dtype) for name, value in values.items()}
-    with environment(MXNET_SUBGRAPH_BACKEND="default", MXNET_SUBGRAPH_VERBOSE="0"):
-        executor = symbol.bind(mx.cpu(), {**args, **data}, aux_states=aux, grad_req="null")
-    return [output.asnumpy() for output in executor.forward(is_train=False)]
+    with semantics(network.graph):
+        args, aux = split_params(network, symbol)
+        data = {name: mx.nd.array(value, dtype=value.dtype) for name, value in values.items()}
+        with environment(MXNET_SUBGRAPH_BACKEND="default", MXNET_SUBGRAPH_VERBOSE="0"):
+            executor = symbol.bind(mx.cpu(), {**args, **data}, aux_states=aux, grad_req="null")
+        return [output.asnumpy() for output in executor.forward(is_train=False)]
 
 
 def with_labels(network: Network, inputs: Mapping[str, NDArray[Any]]) -> Dict[str, NDArray[Any]]:
@@ -60,7 +61,8 @@ def with_labels(network: Network, inputs: Mapping[str, NDArray[Any]]) -> Dict[st
     symbol = symbol_of(network.graph)
     values = {**network.params, **inputs}
     names = symbol.list_arguments()
-    shapes = dict(zip(names, symbol.infer_shape(**{n: values[n].shape for n in names if n in values})[0]))
+    with semantics(network.graph):
+        shapes = dict(zip(names, symbol.infer_shape(**{n: values[n].shape for n in names if n in values})[0]))
     return {**inputs, **{name: np.zeros(shapes[name], np.float32) for name in labels}}
 
 

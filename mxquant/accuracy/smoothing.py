@@ -46,7 +46,10 @@ _SUFFIX = "_smoothed"
 
 
 # Operators that leave channels where they are, the last axis, and those that may do so just before a layer.
-_KEEP, _RESHAPE = ("SequenceMask", "transpose", "slice_axis"), ("Reshape", "reshape", "expand_dims", "squeeze")
+_KEEP, _RESHAPE = (
+    ("SequenceMask", "transpose", "_np_transpose", "slice_axis"),
+    ("Reshape", "reshape", "expand_dims", "squeeze"),
+)
 
 
 class _Group(NamedTuple):
@@ -171,7 +174,7 @@ def _readers(
 
 def _keeps_channels(node: Node) -> bool:
     """Whether channels stay the last axis, in their order, and 0 stays 0."""
-    if node.op == "transpose":
+    if node.op in ("transpose", "_np_transpose"):
         axes = read_tuple(node, "axes")
         return bool(axes) and axes[-1] in (len(axes) - 1, -1)
     return node.op in _KEEP and read_float(node, "value", 0.0) == 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Dict, FrozenSet, List, Mapping, Tuple
 
 from mxquant._compat import mx
 from mxquant.graph import Graph, Network, Node, Tensor
-from mxquant.mxnet_bridge import symbol_of, tensor_shapes
+from mxquant.mxnet_bridge import semantics, symbol_of, tensor_shapes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +37,7 @@ class Walk:
         self.inputs = inputs
         self.pending: List[Node] = network.graph.operators[::-1]
         self.values: Dict[Tensor, Any] = {}
-        self.attrs = network.graph.attrs
+        self.graph = network.graph
         self.uses = Counter(tensor for node in self.pending for tensor in node.inputs)
         self.shapes: Mapping[str, Tuple[int, ...]] = {}
         if any(not node.inputs for node in self.pending):
@@ -64,14 +64,16 @@ class Walk:
 
     def compute(self, node: Node, *data: Any) -> Any:
         """Return the first output of the next operator, with other values for its first inputs, and stay before it."""
-        inputs = [*data, *(self.value(tensor) for tensor in node.inputs[len(data) :])]
-        return self._operator(node, [0])(*inputs)
+        with semantics(self.graph):
+            inputs = [*data, *(self.value(tensor) for tensor in node.inputs[len(data) :])]
+            return self._operator(node, [0])(*inputs)
 
     def step(self) -> Any:
         """Compute the next operator; return its first output."""
         node = self.pending.pop()
         indices = [i for i in range(node.num_outputs) if i == 0 or self.uses[Tensor(node, i)]]
-        results = self._operator(node, indices)(*[self.value(tensor) for tensor in node.inputs])
+        with semantics(self.graph):
+            results = self._operator(node, indices)(*[self.value(tensor) for tensor in node.inputs])
         results = results if isinstance(results, (list, tuple)) else [results]
         self.values.update((Tensor(node, index), result) for index, result in zip(indices, results))
         for tensor in node.inputs:
@@ -87,7 +89,7 @@ class Walk:
         variables = [Node("null", f"input{i}") for i in range(len(node.inputs))]
         inputs = [variable.output for variable in variables]
         alone = Node(node.op, "op", dict(node.attrs), inputs, node.num_outputs, node.subgraphs)
-        graph = Graph([*variables, alone], [Tensor(alone, i) for i in indices], dict(self.attrs))
+        graph = Graph([*variables, alone], [Tensor(alone, i) for i in indices], dict(self.graph.attrs))
         return mx.nd.CachedOp(symbol_of(graph))
 
     def _without_inputs(self, node: Node, indices: List[int]) -> Any:
@@ -95,5 +97,5 @@ class Walk:
         if "shape" in attrs and node.output.name in self.shapes:
             attrs["shape"] = str(self.shapes[node.output.name])
         alone = Node(node.op, "op", attrs, [], node.num_outputs)
-        graph = Graph([alone], [Tensor(alone, i) for i in indices], dict(self.attrs))
+        graph = Graph([alone], [Tensor(alone, i) for i in indices], dict(self.graph.attrs))
         return symbol_of(graph).bind(mx.cpu(), {}).forward(is_train=False)

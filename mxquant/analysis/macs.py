@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Tuple
 
 from mxquant.graph import Graph, Network, Node
 from mxquant.graph.attributes import read_bool, read_int
-from mxquant.mxnet_bridge import symbol_of
+from mxquant.mxnet_bridge import semantics, symbol_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +41,8 @@ def layer_macs(network: Network, inputs: Mapping[str, NDArray[Any]]) -> Dict[str
     symbol = symbol_of(graph)
     values = {**network.params, **inputs}
     known = {name: values[name].shape for name in symbol.list_arguments() if name in values}
-    shapes = iter(symbol.infer_shape(**known)[1])
+    with semantics(network.graph):
+        shapes = iter(symbol.infer_shape(**known)[1])
     counts: Dict[str, int] = {}
     for node in nodes:
         result, *read = [next(shapes) for _ in (node.output, *node.inputs)]

@@ -72,6 +72,7 @@ REMEDIES: Tuple[Tuple[str, str], ...] = (
         r"no int8 (Reshape|transpose|SwapAxis|expand_dims|squeeze|slice|slice_axis|SliceChannel|stack|SequenceMask) ",
         "Nothing is lost: it moves values, and layers with weights around it run in int8 all the same.",
     ),
+    (r"no int8 _np", "Of the operators of mx.np those with weights run in int8; this one takes little of the time."),
     (
         r"no int8 ",
         "There is no int8 kernel for it; where it costs much, replace it by convolutions or ReLU.",

@@ -146,6 +146,8 @@ _SAME = {
     **dict.fromkeys(("broadcast_minimum", "_minimum"), "Min"),
     **dict.fromkeys(("identity", "_copy", "BlockGrad", "Dropout"), "Identity"),
     **{"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "softsign": "Softsign", "erf": "Erf"},
+    **{"_npi_add": "Add", "_npi_subtract": "Sub", "_npi_multiply": "Mul", "_npi_true_divide": "Div"},
+    **{"_npi_matmul": "MatMul", "_npi_exp": "Exp", "_npi_sqrt": "Sqrt", "_npi_tanh": "Tanh", "_npi_absolute": "Abs"},
     **{"exp": "Exp", "log": "Log", "sqrt": "Sqrt", "abs": "Abs", "negative": "Neg", "floor": "Floor", "ceil": "Ceil"},
 }
 _SCALARS: Dict[str, Tuple[str, bool]] = {
@@ -158,8 +160,18 @@ _SCALARS: Dict[str, Tuple[str, bool]] = {
     "_power_scalar": ("Pow", False),
     "_maximum_scalar": ("Max", False),
     "_minimum_scalar": ("Min", False),
+    "_npi_add_scalar": ("Add", False),
+    "_npi_subtract_scalar": ("Sub", False),
+    "_npi_rsubtract_scalar": ("Sub", True),
+    "_npi_multiply_scalar": ("Mul", False),
+    "_npi_true_divide_scalar": ("Div", False),
+    "_npi_rtrue_divide_scalar": ("Div", True),
+    "_npi_power_scalar": ("Pow", False),
 }
-_REDUCTIONS = {"mean": "ReduceMean", "sum": "ReduceSum", "max": "ReduceMax", "min": "ReduceMin"}
+_REDUCTIONS = {
+    **{"mean": "ReduceMean", "sum": "ReduceSum", "max": "ReduceMax", "min": "ReduceMin"},
+    **{"_npi_mean": "ReduceMean", "_np_sum": "ReduceSum", "_np_max": "ReduceMax", "_np_min": "ReduceMin"},
+}
 
 TENSORS: Dict[str, Callable[[Call], Any]] = {
     **{name: partial(_same, op=op) for name, op in _SAME.items()},
@@ -175,9 +187,14 @@ TENSORS: Dict[str, Callable[[Call], Any]] = {
     "Reshape": _reshape,
     "reshape": _reshape,
     "transpose": _transpose,
+    "_np_transpose": _transpose,
     "SwapAxis": _swap_axes,
     "expand_dims": _expand_dims,
     "squeeze": _squeeze,
+    "_np_squeeze": _squeeze,
+    "_np_reshape": _reshape,
+    "_npx_reshape": _reshape,
+    "_npi_square": _square,
     "SliceChannel": _split,
     "depth_to_space": _depth_to_space,
     "space_to_depth": _space_to_depth,

@@ -13,6 +13,7 @@ from typing import FrozenSet, List, Mapping, Sequence, Tuple
 from mxquant.errors import GraphError
 from mxquant.graph.network import Network
 from mxquant.graph.rewriter import Pass, Refusal, Rewriter
+from mxquant.graph.rules.classic_operators import ClassicOperators
 from mxquant.graph.rules.deconvolution_as_convolution import DeconvolutionAsConvolution
 from mxquant.graph.rules.drop_dropout import DropDropout
 from mxquant.graph.rules.drop_identity import DropIdentity
@@ -31,6 +32,7 @@ __all__ = ["CANONICAL", "Canonical", "apply", "canonicalize"]
 CANONICAL: Tuple[Pass, ...] = (
     InlineFused(),
     UniqueNames(),
+    ClassicOperators(),
     DropIdentity(),
     DropDropout(),
     FoldConstants(),

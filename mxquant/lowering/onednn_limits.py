@@ -124,5 +124,6 @@ def weight_codes(network: Network, node: Node, dtype: str, granularity: str, isa
         return HALVED if isa != "avx2" or _has_kernel(node, weight.shape) else 127
     if granularity == "channel-wise":
         return 127 if saturation.safe_code_of_weights(weight) >= 255 else 63
-    safe = (codes for codes in range(127, 63, -1) if saturation.weights_safe_at(quantize_int8(weight, codes)[0], 255))
+    first = saturation.most_codes(weight)
+    safe = (codes for codes in range(first, 63, -1) if saturation.weights_safe_at(quantize_int8(weight, codes)[0], 255))
     return next(safe, 63)

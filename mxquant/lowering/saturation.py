@@ -35,6 +35,7 @@ __all__ = [
     "halved_weight_codes",
     "in_pairs",
     "largest_safe_code",
+    "most_codes",
     "neighbours",
     "pair_sums",
     "safe_code_of_weights",
@@ -136,6 +137,30 @@ def _safe(positive: int, negative: int) -> int:
 def weights_safe_at(codes: NDArray[Any], data_code: int, groups: int = 1) -> bool:
     """Whether no pair of weights saturates on data up to `data_code`."""
     return largest_safe_code(codes, groups) >= data_code
+
+
+def most_codes(values: NDArray[Any]) -> int:
+    """Return a code of a FullyConnected's largest weight, beyond which some pair saturates on data of the code 255.
+
+    Rounding takes at most half a code from each of two weights: where weights end at m, and a pair adds up to p, it has
+    at least c · p / m - 1 codes for the code c of m.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        float32, shape (output channels, input channels).
+
+    Returns
+    -------
+    int
+        From 1 to 127; codes up to it may saturate too.
+    """
+    pairs = in_pairs(values)[:, : values.shape[1] // 2 * 2].reshape(len(values), -1, 2)
+    positive = float(np.maximum(pairs, 0).sum(axis=2).max(initial=0))
+    negative = float(np.minimum(pairs, 0).sum(axis=2).min(initial=0))
+    sums, largest = max(positive, -negative), float(np.abs(values).max(initial=0))
+    limit = -_SMALLEST // 255 + 1
+    return 127 if sums * 127 <= limit * largest else max(1, int(limit * largest / sums) + 1)
 
 
 def in_pairs(values: NDArray[Any], groups: int = 1) -> NDArray[np.float32]:

@@ -21,7 +21,16 @@ from mxquant._compat import mx
 from mxquant.data import Batch
 from mxquant.errors import CalibrationError, InputError, NonFiniteError
 from mxquant.graph import Graph, Network, Tensor
-from mxquant.mxnet_bridge import backend_symbol, context, environment, first_line, graph_of, split_params, symbol_of
+from mxquant.mxnet_bridge import (
+    backend_symbol,
+    context,
+    environment,
+    first_line,
+    graph_of,
+    semantics,
+    split_params,
+    symbol_of,
+)
 from mxquant.stats.collectors import Collector, HistogramCollector
 
 if TYPE_CHECKING:
@@ -204,6 +213,10 @@ class _Session:
             self.symbol, self.names = fused, names
 
     def forward(self, batch: Batch, number: int) -> None:
+        with semantics(self.network.graph):
+            self._forward(batch, number)
+
+    def _forward(self, batch: Batch, number: int) -> None:
         inputs = {name: mx.nd.array(value, ctx=self.ctx, dtype=value.dtype) for name, value in batch.arrays.items()}
         executor = self._bind(inputs)
         try:

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mxquant.lowering import isa
+from mxquant.lowering.quantized_params import quantize_int8
 from mxquant.lowering.saturation import (
     halved_weight_codes,
     largest_safe_code,
+    most_codes,
     neighbours,
     pair_sums,
     weight_codes,
@@ -275,3 +277,18 @@ def test_neighbours_are_mutual(shape, groups):
 def test_a_channel_of_denormal_weights_is_a_channel_of_zeros() -> None:
     weight = np.float32([[1e-39, 0, -1e-40], [1, -0.5, 0]])
     np.testing.assert_array_equal(weight_codes(weight), [[0, 0, 0], [127, -64, 0]])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 2), (4, 7), (16, 64)])
+@pytest.mark.parametrize("kind", ["normal", "uniform", "one large", "positive", "zeros"])
+def test_codes_that_may_be_safe_are_all_that_are_worth_a_look(shape, kind):
+    rng = np.random.RandomState(3)
+    values = {
+        "normal": rng.randn(*shape),
+        "uniform": rng.uniform(-1, 1, shape),
+        "one large": rng.uniform(-0.01, 0.01, shape) + 5 * (np.arange(shape[1]) == 0),
+        "positive": rng.rand(*shape),
+        "zeros": np.zeros(shape),
+    }[kind].astype(np.float32)
+    safe = [codes for codes in range(1, 128) if weights_safe_at(quantize_int8(values, codes)[0], 255)]
+    assert safe[-1] <= most_codes(values) <= min(127, safe[-1] + 3)
