@@ -99,6 +99,10 @@ def _problem(node: Node) -> Optional[str]:
     return None if len(found) == len(inputs) else f"expected {len(found)}"
 
 
+# How many inputs the fusions of attention have.
+_ATTENTION = {"_sg_mkldnn_selfatt_qk": 1, "_sg_mkldnn_selfatt_valatt": 2}
+
+
 def _fused_problem(node: Node) -> Optional[str]:
     """Do the same for a fusion, whose inputs are those of its subgraph, and the ends of ranges behind them."""
     inner = node.subgraphs[0]
@@ -107,7 +111,7 @@ def _fused_problem(node: Node) -> Optional[str]:
     main = next((each for each in inner.operators if each.op == INSIDE[node.op]), None)
     if main is None:
         return f"its subgraph returns nothing of a {INSIDE[node.op]}"
-    own = 3 - read_bool(main, "no_bias", False)
+    own = _ATTENTION.get(node.op, 3 - read_bool(main, "no_bias", False))
     if convolution:
         own += 4 * read_bool(node, "with_bn", False) + read_bool(node, "with_sum", False)
     if within != own:
@@ -116,6 +120,8 @@ def _fused_problem(node: Node) -> Optional[str]:
     if read_bool(node, "quantized", False):
         if convolution:
             expected += 2 + 2 * read_bool(node, "with_sum", False)
+        elif node.op in _ATTENTION:
+            expected = 3 * own
         else:
             expected = own + 2 if read_bool(node, "channel_wise_quantize", False) else 3 * own
     return None if len(node.inputs) == expected else f"expected {expected}"

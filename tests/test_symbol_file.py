@@ -11,6 +11,7 @@ import pytest
 import mxquant
 from mxquant._compat import mx
 from mxquant.errors import GraphError
+from mxquant.mxnet_bridge import backend_symbol
 from mxquant.symbol_file import read_symbol
 from tests.networks import conv, dense, images, random_params, relu
 
@@ -50,6 +51,24 @@ def test_names_in_any_language_stay(tmp_path: Path) -> None:
     symbol = relu(mx.sym.var("входные"), "ありがとう")
     path = saved(tmp_path, lambda document, nodes: None, symbol)
     assert read_symbol(path).list_inputs() == ["входные"]
+
+
+def fused_attention() -> Any:
+    data = mx.sym.var("data")
+    scores = mx.sym.contrib.interleaved_matmul_selfatt_qk(data, heads=2, name="qk")
+    weights = mx.sym.softmax(scores, name="weights")
+    attended = mx.sym.contrib.interleaved_matmul_selfatt_valatt(data, weights, heads=2, name="attended")
+    return backend_symbol(attended, "MKLDNN_QUANTIZE")
+
+
+def test_fused_attention_is_read_and_refused_without_its_inside(tmp_path: Path) -> None:
+    path = saved(tmp_path, lambda document, nodes: None, fused_attention())
+    assert read_symbol(path).tojson() == fused_attention().tojson()
+    name = "sg_mkldnn_selfatt_qk_0"
+    with pytest.raises(GraphError, match=rf"'{name}' .* expected 1 subgraphs"):
+        read_symbol(saved(tmp_path, setting(name, subgraphs=[]), fused_attention()))
+    with pytest.raises(GraphError, match="malformed|inputs"):
+        read_symbol(saved(tmp_path, without_input("sg_mkldnn_selfatt_valatt_1"), fused_attention()))
 
 
 def setting(name: str, **fields: Any) -> Callable[[Document, Document], None]:

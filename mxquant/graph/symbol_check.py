@@ -23,10 +23,15 @@ from mxquant.errors import GraphError
 __all__ = ["INSIDE", "check_document"]
 
 _POINTERS = ("_Native", "_NDArray", "_CustomFunction", "_CachedOp", "_CachedOpThreadSafe", "_NoGradient", "_TensorRT")
-# How many subgraphs an operator has.
-_SUBGRAPHS = {"_foreach": 1, "_while_loop": 2, "_cond": 3, "_sg_mkldnn_conv": 1, "_sg_mkldnn_fully_connected": 1}
 # What a fusion has inside, once; MXNet takes its parameters unset where it has not.
-INSIDE = {"_sg_mkldnn_conv": "Convolution", "_sg_mkldnn_fully_connected": "FullyConnected"}
+INSIDE = {
+    "_sg_mkldnn_conv": "Convolution",
+    "_sg_mkldnn_fully_connected": "FullyConnected",
+    "_sg_mkldnn_selfatt_qk": "_contrib_interleaved_matmul_selfatt_qk",
+    "_sg_mkldnn_selfatt_valatt": "_contrib_interleaved_matmul_selfatt_valatt",
+}
+# How many subgraphs an operator has.
+_SUBGRAPHS = {"_foreach": 1, "_while_loop": 2, "_cond": 3, **dict.fromkeys(INSIDE, 1)}
 _MOST_NESTED = 8
 _MOST_NODES = 1_000_000
 
