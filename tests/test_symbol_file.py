@@ -80,7 +80,7 @@ def without_input(name: str) -> Callable[[Document, Document], Any]:
 
 
 def with_attribute(name: str, **attrs: str) -> Callable[[Document, Document], Any]:
-    return lambda document, nodes: nodes[name]["attrs"].update(attrs)
+    return lambda document, nodes: nodes[name].setdefault("attrs", {}).update(attrs)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +113,8 @@ def with_attribute(name: str, **attrs: str) -> Callable[[Document, Document], An
         (setting("relu", inputs=[[0, 0, 0], [0, 0, 0]]), r"node 'relu' \(Activation\) has 2 inputs"),
         (setting("relu", inputs=[[0, 7, 0]]), "output-range: 'relu' reads output 7 of 'data'"),
         (with_attribute("parts", num_outputs="2000000"), "more than 1000000 outputs"),
+        (with_attribute("parts", num_outputs="2147483647"), "'parts' has num_outputs=2147483647"),
+        (with_attribute("sum", num_args="2147483647"), "'sum' has num_args=2147483647"),
     ],
 )
 def test_what_would_harm_is_refused(change: Any, message: str, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ a fusion has its    the process dies: MXNet reads the first one of none
 subgraphs
 no pointers         ``_Native``, ``_NDArray`` and ``_CustomFunction`` have addresses as attributes, which MXNet calls
 no gradients        operators that MXNet makes itself, and believes to be right
+no huge numbers of  the process dies: MXNet makes a name for each of them
+inputs or outputs
 ==================  ============================================================================================
 
 Everything else that a document has to be is said by type.
@@ -34,6 +36,8 @@ INSIDE = {
 _SUBGRAPHS = {"_foreach": 1, "_while_loop": 2, "_cond": 3, **dict.fromkeys(INSIDE, 1)}
 _MOST_NESTED = 8
 _MOST_NODES = 1_000_000
+# Attributes that say how many inputs or outputs an operator has: MXNet makes a name for each.
+_COUNTS = ("num_args", "num_outputs", "num_weights", "num_arrays", "num_tensors", "num_data", "num_out_data")
 
 
 def check_document(document: Any, nested: int = 0) -> None:
@@ -82,6 +86,7 @@ def _check_node(entry: Any, position: int, nested: int) -> None:
         attrs = entry.get(key, {})
         if not isinstance(attrs, dict) or not all(isinstance(value, str) for value in attrs.values()):
             raise GraphError(f"text-attributes: {where} has {key} that are not text")
+        _check_counts(attrs, where)
     _check_controls(entry.get("control_deps", []), position, where)
     subgraphs = entry.get("subgraphs", [])
     if not isinstance(subgraphs, list) or len(subgraphs) != _SUBGRAPHS.get(op, 0):
@@ -89,6 +94,13 @@ def _check_node(entry: Any, position: int, nested: int) -> None:
     for inner in subgraphs:
         check_document(inner, nested + 1)
     _check_fusion(op, subgraphs, where)
+
+
+def _check_counts(attrs: Mapping[str, str], where: str) -> None:
+    for key in _COUNTS:
+        text = attrs.get(key, "1").strip()
+        if text.lstrip("-+").isdigit() and len(text) > len(str(_MOST_NODES)):
+            raise GraphError(f"{where} has {key}={text[:40]}, expected at most {_MOST_NODES}")
 
 
 def _check_fusion(op: str, subgraphs: Sequence[Mapping[str, Any]], where: str) -> None:

@@ -99,9 +99,10 @@ def write_table(
     counts = np.concatenate([np.zeros(0, np.int64), *[row.counts for row in rows]])
     narrow = np.min_scalar_type(counts.max()) if counts.size else np.dtype(np.uint8)
     sums = [channel_sums.get(name) for name in names]
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    # A zip file that cannot be finished complains from its destructor, where nobody can catch it.
+    with replacing(path) as temporary, io.BytesIO() as content:
         np.savez_compressed(
-            file,
+            content,
             header=np.frombuffer(json.dumps(header, sort_keys=True).encode(), np.uint8),
             bins=_matrix([(row.exponent or 0, row.first_bin, row.counts.size) for row in rows], 3, np.int64),
             range=_matrix([(row.minimum, row.maximum) for row in rows], 2, np.float64),
@@ -110,6 +111,7 @@ def write_table(
             means=_matrix([(each.count, len(each.parts)) if each else (0, 0) for each in sums], 2, np.int64),
             sums=np.concatenate([np.zeros((0, 2), np.int64), *[each.parts for each in sums if each]]),
         )
+        temporary.write_bytes(content.getbuffer())
 
 
 def _matrix(rows: Any, columns: int, dtype: Any) -> NDArray[Any]:

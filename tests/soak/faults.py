@@ -275,19 +275,22 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=60, help="how many processes are killed, of each kind")
     parser.add_argument("--seconds", type=float, default=30.0, help="how long two processes write to one place")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", help="one of the steps, such as full_disks")
     parser.add_argument("--json", type=Path, help="where the figures go")
     arguments = parser.parse_args()
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     faults = Faults(arguments.seed)
     begin = time.monotonic()
-    steps: List[Callable[[Path], None]] = [
-        lambda folder: faults.kill_saves(arguments.kills, folder),
-        lambda folder: faults.two_writers(arguments.seconds, folder),
-        lambda folder: faults.kill_calibrations(arguments.kills, folder),
-        lambda folder: faults.kill_quantizations(arguments.kills, folder),
-        faults.full_disks,
-    ]
-    for step in steps:
+    steps: Dict[str, Callable[[Path], None]] = {
+        "kill_saves": lambda folder: faults.kill_saves(arguments.kills, folder),
+        "two_writers": lambda folder: faults.two_writers(arguments.seconds, folder),
+        "kill_calibrations": lambda folder: faults.kill_calibrations(arguments.kills, folder),
+        "kill_quantizations": lambda folder: faults.kill_quantizations(arguments.kills, folder),
+        "full_disks": faults.full_disks,
+    }
+    for name, step in steps.items():
+        if arguments.only not in (None, name):
+            continue
         folder = Path(tempfile.mkdtemp())
         try:
             step(folder)
