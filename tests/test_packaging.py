@@ -61,6 +61,16 @@ def test_what_it_needs():
     assert set(needed) == {"mxnet", "numba", "numpy", "rich", "typer"}
 
 
+def test_every_requirement_has_a_lower_bound_and_an_upper_one():
+    # Versions that are years have none at which something is known to change.
+    years = {"dask", "distributed", "openvino"}
+    for line in importlib.metadata.requires("mxquant"):
+        wanted = line.partition(";")[0].replace(" ", "")
+        name = re.match(r"[\w.-]+", wanted).group()
+        assert ">=" in wanted or "==" in wanted, line
+        assert "<" in wanted or "==" in wanted or name in years, line
+
+
 def test_on_which_python_it_runs():
     assert set(importlib.metadata.metadata("mxquant")["Requires-Python"].split(",")) == {">=3.8", "<3.12"}
 

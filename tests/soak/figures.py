@@ -1,0 +1,49 @@
+"""The figures of all long runs in one table: ``python -m tests.soak.figures FOLDER``, of what they wrote there."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Dict, Iterator, Tuple
+
+Row = Tuple[str, object]
+
+
+def rows(found: Dict[str, Dict[str, Any]]) -> Iterator[Row]:
+    """Yield what was tried, and what came of it."""
+    files = found.get("hostile_files")
+    if files:
+        yield f"damaged files, of {files['formats']} kinds", files["files"]
+        yield "refused with an error of mxquant's", files["refused"]
+        yield "read, up to a forward pass", files["read"]
+        yield "processes that died, or hung", f"{files['died']}, {files['hung']}"
+        yield "anything else", len(files["wrong"]) - files["died"] - files["hung"]
+    faults = found.get("faults")
+    if faults:
+        yield from ((f"faults: {kind}", count) for kind, count in faults["faults"].items())
+        yield "files that load wrong after a fault", len(faults["lost"])
+    long = found.get("long_run")
+    if long:
+        for kind, count in (("calibration", "batches"), ("inference", "inferences"), ("quantization", "quantizations")):
+            part = long[kind]
+            yield f"{part[count]} {count} in one process: megabytes grown", round(part["grown"] / 1e6, 2)
+        yield f"{long['threads']['threads']} threads at once: other bytes", len(long["threads"]["different"])
+    random = found.get("random_networks")
+    if random:
+        yield "random networks", random["networks"]
+        yield from ((f"random networks: {verdict}", count) for verdict, count in random["verdicts"].items())
+        yield "largest SQNR below the bound, dB", random["largest excess over the bound, dB"]
+        yield "processes that died of a random network", random["deaths"]
+        yield "random networks that failed", random["failed"]
+
+
+def main() -> None:
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in Path(sys.argv[1]).glob("*.json")}
+    print("| | |\n|---|---|")
+    for name, value in rows(found):
+        print(f"| {name} | {value} |")
+
+
+if __name__ == "__main__":
+    main()
