@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-import numpy as np
-
 from mxquant._compat import mx
 from mxquant.compact import COMPACT, expand
 from mxquant.errors import InputError
-from mxquant.graph import Graph, Network, Node
-from mxquant.graph.attributes import read_int, read_tuple
+from mxquant.graph import Graph, Network
 from mxquant.graph.passes import Canonical, canonicalize
+from mxquant.layer_checks import check_layers
 from mxquant.mxnet_bridge import first_line, graph_of, numpy_params
 from mxquant.params_file import read_params_file
 from mxquant.symbol_file import read_symbol
@@ -143,7 +141,7 @@ def read(
     inputs, labels = inputs_of(graph, params, data_names, label_names)
     used = {node.name for node in graph.variables}
     network = Network(graph, {name: value for name, value in params.items() if name in used})
-    _check_params(network, params)
+    check_layers(network, params)
     return Source(network, inputs, labels, structure)
 
 
@@ -345,54 +343,3 @@ def _missing(names: Sequence[str]) -> str:
 
 def _looks_like_parameter(name: str) -> bool:
     return name.endswith(("_weight", "_bias", "_gamma", "_beta", "_mean", "_var", "_parameters"))
-
-
-# Which attribute tells how many rows the weight and the bias of a layer have.
-_ROWS = {"Convolution": "num_filter", "FullyConnected": "num_hidden"}
-_BATCH_NORMS = ("BatchNorm", "BatchNorm_v1", "_contrib_SyncBatchNorm")
-
-
-def _check_params(network: Network, given: Mapping[str, Any]) -> None:
-    """Compare the parameters with the layers that have them, as far as that is possible without an input's shape."""
-    if given and not network.params:
-        raise InputError(f"none of the parameters belongs to the network, for example '{next(iter(given))}'")
-    for node in network.graph.operators:
-        rows = read_int(node, _ROWS[node.op], 0) if node.op in _ROWS else 0
-        for role, tensor in zip(("weight", "bias"), node.inputs[1:] if rows else ()):
-            value = network.params.get(tensor.node.name)
-            if value is not None and value.dtype in (np.float16, np.float64):
-                raise InputError(
-                    f"layer '{node.name}' ({node.op}): its {role} '{tensor.name}' is {value.dtype}, expected float32; "
-                    "cast the network to float32 first"
-                )
-            if value is not None and not _fits(node, role, value.shape, rows):
-                raise InputError(
-                    f"layer '{node.name}' ({node.op}): its {role} '{tensor.name}' has shape {value.shape}, expected "
-                    f"{rows} rows{_kernel_of(node) if role == 'weight' else ''}; are these the network's parameters?"
-                )
-        if node.op in _BATCH_NORMS:
-            _check_batch_norm(node, network.params)
-
-
-def _fits(node: Node, role: str, shape: Tuple[int, ...], rows: int) -> bool:
-    """Whether a weight or bias can be a layer's, whatever its input is."""
-    if not shape or shape[0] != rows:
-        return False
-    if role == "bias" or node.op == "FullyConnected":
-        return len(shape) == (1 if role == "bias" else 2)
-    kernel = read_tuple(node, "kernel")
-    return len(shape) == len(kernel) + 2 and kernel in (shape[2:], shape[1:-1])
-
-
-def _kernel_of(node: Node) -> str:
-    return f" and kernel {read_tuple(node, 'kernel')}" if node.op == "Convolution" else ""
-
-
-def _check_batch_norm(node: Node, params: Mapping[str, Any]) -> None:
-    values = {tensor.name: params[tensor.name] for tensor in node.inputs[1:] if tensor.name in params}
-    shapes = {name: value.shape for name, value in values.items()}
-    if len({*shapes.values()}) > 1 or any(len(shape) != 1 for shape in shapes.values()):
-        raise InputError(
-            f"layer '{node.name}' ({node.op}): its parameters have shapes {shapes}, expected one number a channel; "
-            "are these the network's parameters?"
-        )

@@ -552,7 +552,10 @@ class Draft:
         slots = (1, 2) if self._has_int32_bias(node, operator) else operator.weights
         if len(slots) < 2 or scale is None:
             return False
-        weight, bias = (np.abs(self.network.params[node.inputs[slot].node.name]).max() for slot in slots)
+        names = [node.inputs[slot].node.name for slot in slots]
+        if any(name not in self.network.params for name in names):
+            return False
+        weight, bias = (np.abs(self.network.params[name]).max() for name in names)
         return bool(float(bias) * 127 > 0.999 * (2**31 - 1) / 2 * scale * float(weight))
 
 

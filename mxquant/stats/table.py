@@ -111,7 +111,7 @@ def write_table(
             means=_matrix([(each.count, len(each.parts)) if each else (0, 0) for each in sums], 2, np.int64),
             sums=np.concatenate([np.zeros((0, 2), np.int64), *[each.parts for each in sums if each]]),
         )
-        temporary.write_bytes(content.getbuffer())
+        temporary.write_bytes(content.getvalue())
 
 
 def _matrix(rows: Any, columns: int, dtype: Any) -> NDArray[Any]:
@@ -148,7 +148,7 @@ def read_table(path: Union[str, Path]) -> Tuple[Dict[str, Any], Dict[str, Histog
     except StatisticsError as error:
         raise StatisticsError(f"the calibration table '{path}' contradicts itself: {error}") from error
     except _DAMAGE as error:
-        raise StatisticsError(f"the calibration table '{path}' is damaged: {error}") from error
+        raise StatisticsError(f"the calibration table '{path}' is damaged: {_first_line(error)}") from error
 
 
 def _open(path: Union[str, Path], content: bytes) -> Tuple[Dict[str, Any], zipfile.ZipFile]:
@@ -159,7 +159,7 @@ def _open(path: Union[str, Path], content: bytes) -> Tuple[Dict[str, Any], zipfi
         header = parse_json(_member(archive, "header", _MOST_HEADER).tobytes().decode()) if is_table else None
     except _DAMAGE as error:
         begins = "begins like one but is damaged" if content[:2] == b"PK" else "is none"
-        raise StatisticsError(f"expected a calibration table; '{path}' {begins}: {error}") from error
+        raise StatisticsError(f"expected a calibration table; '{path}' {begins}: {_first_line(error)}") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise StatisticsError(f"'{path}' is no calibration table: it has no header that says '{FORMAT}'")
     version = header.get("version")
@@ -171,6 +171,10 @@ def _open(path: Union[str, Path], content: bytes) -> Tuple[Dict[str, Any], zipfi
             f"{header.get('mxquant_version')}; this mxquant reads up to version {VERSION}: upgrade it"
         )
     return header, archive
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [repr(error)])[0]
 
 
 def _member(archive: zipfile.ZipFile, name: str, most: int) -> NDArray[Any]:
