@@ -81,8 +81,9 @@ def _read_in_one_process(seed: int, numbers: List[int]) -> Iterator[Tuple[int, s
         # A process may get some hundred thousand numbers, more than fit on a command line.
         words = [str(number) for number in numbers[:5000]]
         child = subprocess.Popen([*command, *words], bufsize=0, stdout=subprocess.PIPE, stderr=errors, env=environment)
+        _line(child, 10 * SECONDS)  # imports and the sound files
         for number in numbers[:5000]:
-            line = _line(child)
+            line = _line(child, SECONDS)
             if line is None:
                 child.kill()
                 yield number, "?", "hung"
@@ -95,11 +96,10 @@ def _read_in_one_process(seed: int, numbers: List[int]) -> Iterator[Tuple[int, s
         child.wait()
 
 
-def _line(child: subprocess.Popen[bytes]) -> bytes | None:
+def _line(child: subprocess.Popen[bytes], seconds: float) -> bytes | None:
     """Return the next line, b'' at the end, or None after too long a time."""
     assert child.stdout is not None
-    # The first line has to wait for imports and the sound files.
-    ready, _, _ = select.select([child.stdout], [], [], SECONDS)
+    ready, _, _ = select.select([child.stdout], [], [], seconds)
     return child.stdout.readline() if ready else None
 
 
@@ -117,6 +117,7 @@ def _child(seed: int, numbers: List[int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         trials = Trials(seed, Path(folder))
         limit_memory()
+        print("ready", file=answers, flush=True)
         for number in numbers:
             print(json.dumps(trials.run(number)), file=answers, flush=True)
         trials.close()

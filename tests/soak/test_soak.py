@@ -29,10 +29,10 @@ def soak(module: str, *words: str) -> Dict[str, Any]:
 
 
 def test_damaged_files_are_refused_or_read_and_nothing_dies() -> None:
-    found = soak("hostile_files", "--count", "230", "--seed", "11", "--processes", "1")
+    found = soak("hostile_files", "--count", "138", "--seed", "11", "--processes", "1")
     assert found["wrong"] == []
-    assert found["refused"] + found["read"] == found["files"] == 230
-    assert found["refused"] > 100 and found["read"] > 10
+    assert found["refused"] + found["read"] == found["files"] == 138
+    assert found["refused"] > 60 and found["read"] > 5
 
 
 def test_full_disks_leave_what_was_there() -> None:
