@@ -1,0 +1,173 @@
+"""Networks that are more than classifiers, in int8 beside fp32: a table of what runs in int8, how near it is, how fast.
+
+::
+
+    pip install '.[examples-cv]'
+    python -m tests.benchmark.families [--networks NET ...] [--out FILE]
+
+Random weights, BatchNorm statistics of the data, calibration on the data that are scored: this measures the arithmetic
+and the rewrite, not how well a threshold generalizes. SQNR at the heads (:mod:`mxquant.graph.heads`), as the CPU
+computes them. Both networks take turns; fp32 runs with MXNet's own fusions. Each network has a process of its own, with
+one thread unless OMP_NUM_THREADS says something else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from statistics import median
+from typing import Any, Dict, List, Mapping, Sequence
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
+
+import mxquant
+from mxquant.accuracy.judge import at_heads, outputs
+from mxquant.analysis.macs import layer_macs
+from mxquant.analysis.turns import bound
+from mxquant.graph import Network
+from mxquant.graph.heads import Heads
+from mxquant.graph.passes import canonicalize
+from mxquant.plan import QuantPlan
+from tests.benchmark.machine import described, machine
+from tests.benchmark.turns import in_turns
+from tests.families.zoo import FAMILIES, loaded
+from tests.networks import network_of, sqnr
+
+HERE = Path(__file__).parent
+HEAD = ("family", "network, data", "int8 MACs", "heads: SQNR min / median", "fp32 / int8, ms", "times as fast")
+ROUNDS = 5
+# What plans say of layers in float32, and what the table says.
+SHORT = {
+    "no int8": "no int8 form in MXNet",
+    "has no statistics": "integers",
+    "takes longer for int8": "moves values, faster in float32",
+    "prepares what": "before a decision",
+    "works on what": "after a decision",
+    "constants alone": "constants",
+    "gains nothing": "not between int8 layers",
+    "positive axis": "Concat of the last axis",
+}
+
+
+def measured(name: str) -> Dict[str, Any]:
+    """Return a row of the table, and what stays float32 in a network.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`tests.families.zoo.FAMILIES`.
+    """
+    symbol, args, aux, data = loaded(name)
+    model = mxquant.quantize(symbol, data, arg_params=args, aux_params=aux, accuracy="fast")
+    fp32, int8 = network_of(symbol, args, aux), network_of(model.symbol, model.arg_params, model.aux_params)
+    executors = {"fp32": bound(fp32, {"data": data}), "int8": bound(int8, {"data": data})}
+    seconds = in_turns({side: lambda each=each: _run(each) for side, each in executors.items()}, ROUNDS)
+    return {
+        "family": FAMILIES[name].family,
+        "network": name,
+        "shape": list(data.shape),
+        "macs": _share(canonicalize(fp32).network, model.plan, data),
+        "heads": levels(canonicalize(fp32).network, int8, {"data": data}),
+        "milliseconds": {side: 1e3 * median(found) for side, found in seconds.items()},
+        "ratio": median([one / other for one, other in zip(seconds["fp32"], seconds["int8"])]),
+        "float32": reasons(model.plan),
+    }
+
+
+def _run(executor: Any) -> None:
+    for output in executor.forward(is_train=False):
+        output.wait_to_read()
+
+
+def levels(fp32: Network, int8: Network, inputs: Mapping[str, Any]) -> Dict[str, float]:
+    """Return the SQNR in dB of each head of the canonical fp32 network in the int8 network, by name."""
+    heads = Heads.of(fp32)
+    expected, given = at_heads(fp32, heads, inputs)
+    found = outputs(heads.judged(int8), given)
+    return {tensor.name: sqnr(one, other) for tensor, one, other in zip(heads.tensors, expected, found)}
+
+
+def _share(network: Network, plan: QuantPlan, data: Any) -> float:
+    macs = layer_macs(network, {"data": data})
+    int8 = {name for layer in plan.layers.values() if layer.precision == "int8" for name in layer.contains}
+    return sum(count for name, count in macs.items() if name in int8) / sum(macs.values())
+
+
+def reasons(plan: QuantPlan) -> Dict[str, Dict[str, int]]:
+    """Return how many operators of each kind stay float32, by what the plan says why."""
+    found: Dict[str, Counter[str]] = {}
+    for layer in plan.layers.values():
+        if layer.precision == "float32":
+            why = next((short for text, short in SHORT.items() if text in layer.reason), layer.reason)
+            found.setdefault(why, Counter())[layer.op.lower().replace("_contrib_", "").lstrip("_")] += 1
+    return {why: dict(counter.most_common()) for why, counter in sorted(found.items())}
+
+
+def table(rows: Sequence[Mapping[str, Any]], on: Mapping[str, Any]) -> str:
+    """Return what was measured as Markdown."""
+    lines: List[Sequence[str]] = [HEAD, ("---",) * len(HEAD)]
+    for row in rows:
+        values, speed = list(row["heads"].values()), row["milliseconds"]
+        shape = "x".join(map(str, row["shape"]))
+        lines.append(
+            (
+                row["family"],
+                f"{row['network']}, {shape}",
+                f"{100 * row['macs']:.1f} %",
+                f"{len(values)}: {min(values):.1f} / {median(values):.1f} dB",
+                f"{speed['fp32']:.1f} / {speed['int8']:.1f}",
+                f"{row['ratio']:.2f}",
+            )
+        )
+    text = [
+        f"{described(on)} {on['threads']} OpenMP threads.",
+        "",
+        *(f"| {' | '.join(line)} |" for line in lines),
+        "",
+        "What stays float32, and why:",
+        "",
+    ]
+    text += ["| network | operators |", "| --- | --- |"]
+    for row in rows:
+        parts = [f"{why}: {_counted(found)}" for why, found in row["float32"].items()]
+        text.append(f"| {row['network']} | {'; '.join(parts) or 'nothing'} |")
+    return "\n".join([*text, ""])
+
+
+def _counted(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {op}" if count > 1 else op for op, count in found.items())
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure each network in a process of its own, and write the table."""
+    parser = argparse.ArgumentParser(description="Measure networks that are more than classifiers.")
+    parser.add_argument("--networks", nargs="*", default=list(FAMILIES), choices=list(FAMILIES), metavar="NET")
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "families.md", metavar="FILE")
+    parser.add_argument("--one", metavar="NET", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    logging.disable(logging.WARNING)
+    if options.one:
+        print(json.dumps(measured(options.one)))
+        return
+    rows = []
+    for name in options.networks:
+        command = [sys.executable, "-W", "ignore", "-m", "tests.benchmark.families", "--one", name]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"{name}: {done.stderr[-2000:]}")
+        rows.append(json.loads(done.stdout.splitlines()[-1]))
+        print(f"{name}: {rows[-1]['ratio']:.2f} times as fast", file=sys.stderr, flush=True)
+    on = {**machine(), "threads": os.environ["OMP_NUM_THREADS"]}
+    options.out.write_text(table(rows, on), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
