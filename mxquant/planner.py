@@ -221,6 +221,7 @@ def _check_operators(names: Sequence[str], known: FrozenSet[str]) -> None:
             raise InputError(f"exclude: the network has no operator '{name}'; it has {', '.join(sorted(known))}")
 
 
+_PRODUCT = "_contrib_quantized_elemwise_mul"
 _FUSED_OPERATORS = frozenset({"_sg_mkldnn_conv", "_sg_mkldnn_fully_connected"})
 
 
@@ -274,10 +275,22 @@ class Draft:
             candidates = [node for node in self.operators if node not in self.refused]
             wanted = [node for node in candidates if self._is_wanted(node)]
             self.int8 = self._between(candidates, wanted)
-            clashes = self._assign_dtypes() or self._not_worthwhile()
+            clashes = self._assign_dtypes() or self._products_of_floats() or self._not_worthwhile()
             if not clashes:
                 return
             self.refused.update(clashes)
+
+    def _products_of_floats(self) -> Dict[Node, str]:
+        """Return products with a float32 operand, as in swish: int8 has no fewer conversions, and rounds twice."""
+        if self.options.mode == "full":
+            return {}
+        why = "one of its operands is float32, and would have to be quantized for it"
+        known = self.int8 | {node for node in self.network.graph.variables if node.name in self.network.params}
+        return {
+            node: why
+            for node in self.int8
+            if self.operators[node].op == _PRODUCT and any(tensor.node not in known for tensor in node.inputs)
+        }
 
     def _not_worthwhile(self) -> Dict[Node, str]:
         """Return nodes that the target had better compute in float32; in 'full' mode there are none."""

@@ -54,6 +54,7 @@ SHORT = {
     "constants alone": "constants",
     "gains nothing": "not between int8 layers",
     "positive axis": "Concat of the last axis",
+    "operands is float32": "product with float32",
 }
 
 

@@ -129,3 +129,13 @@ def test_the_sensitivity_of_a_detectors_layers_is_that_of_its_heads() -> None:
     symbol, args, aux, data = built("YOLOv3")
     found = mxquant.sensitivity(symbol, data, arg_params=args, aux_params=aux)
     assert len(found.layers) > 8 and all(RIGHT_DB < row.both < 200 for row in found.layers)
+
+
+@pytest.mark.parametrize("name", ["MobileNetV3", "EfficientNet"])
+def test_products_with_what_is_computed_in_float32_stay_float32(name: str, cache: Any) -> None:
+    symbol, params, data, model = quantized(name, cache)
+    products = [layer for layer in model.plan.layers.values() if layer.op == "elemwise_mul"]
+    assert products and all(layer.reason.startswith("one of its operands is float32") for layer in products)
+    full = mxquant.quantize(symbol, data, accuracy="fast", mode="full", **params)
+    levels = [mxquant.compare(symbol, each, data, **params).outputs[0].sqnr for each in (model, full)]
+    assert levels[0] > levels[1] + 1
