@@ -155,9 +155,10 @@ def most_codes(values: NDArray[Any]) -> int:
     int
         From 1 to 127; codes up to it may saturate too.
     """
-    pairs = in_pairs(values)[:, : values.shape[1] // 2 * 2].reshape(len(values), -1, 2)
-    positive = float(np.maximum(pairs, 0).sum(axis=2).max(initial=0))
-    negative = float(np.minimum(pairs, 0).sum(axis=2).min(initial=0))
+    paired = values[:, : values.shape[1] // 2 * 2]
+    first, second = paired[:, ::2], paired[:, 1::2]
+    positive = float((np.maximum(first, 0) + np.maximum(second, 0)).max(initial=0))
+    negative = float((np.minimum(first, 0) + np.minimum(second, 0)).min(initial=0))
     sums, largest = max(positive, -negative), float(np.abs(values).max(initial=0))
     limit = -_SMALLEST // 255 + 1
     return 127 if sums * 127 <= limit * largest else max(1, int(limit * largest / sums) + 1)
