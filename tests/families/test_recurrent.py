@@ -25,9 +25,14 @@ def level(net: Any, model: Any, ids: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize(
-    "kind, layers, both", [("LSTM", 1, False), ("LSTM", 2, True), ("GRU", 1, False), ("RNN", 1, True)]
+    "kind, layers, both, accuracy",
+    [
+        ("LSTM", 1, False, "fast"),
+        ("LSTM", 2, True, "balanced"),
+        ("GRU", 1, False, "balanced"),
+        ("RNN", 1, True, "fast"),
+    ],
 )
-@pytest.mark.parametrize("accuracy", ["fast", "balanced"])
 def test_a_recurrent_layer_stays_float32_and_what_is_around_it_runs_in_int8(
     kind: str, layers: int, both: bool, accuracy: str
 ) -> None:
@@ -43,8 +48,9 @@ def test_a_recurrent_layer_stays_float32_and_what_is_around_it_runs_in_int8(
     assert level(net, model, OTHERS[:3]) >= 30
 
 
-@pytest.mark.parametrize("kind", ["LSTMCell", "GRUCell", "RNNCell"])
-@pytest.mark.parametrize("accuracy", ["fast", "balanced"])
+@pytest.mark.parametrize(
+    "kind, accuracy", [("LSTMCell", "fast"), ("GRUCell", "fast"), ("RNNCell", "fast"), ("RNNCell", "balanced")]
+)
 def test_the_layers_of_unrolled_cells_run_in_int8(kind: str, accuracy: str) -> None:
     net = initialized(Unrolled(kind, prefix="net_"))
     model = mxquant.quantize(net, IDS, accuracy=accuracy)
