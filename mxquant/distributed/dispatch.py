@@ -20,6 +20,7 @@ from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from mxquant.distributed.environment import common_environment
@@ -162,13 +163,13 @@ class Dispatch:
         if difference is not None:
             raise ClusterError(f"a worker {difference}")
         self._events: queue.Queue[Tuple[str, Any]] = queue.Queue()
-        self._name = uuid.uuid4().hex[:8]
+        self._name, self._numbers = uuid.uuid4().hex[:8], count()
         self._running: Dict[str, _Leaf] = {}
         self._waiting: Deque[_Leaf] = deque()
         self._heard = time.monotonic()
         for number, group in self.groups.items():
             self._begin(number, group)
-        self._parcel = self.client.scatter([self.parcel], broadcast=True, hash=False)[0]
+        self._parcel = self._ask("scatter", [self.parcel], broadcast=True, hash=False)[0]
         try:
             yield
         finally:
@@ -212,6 +213,14 @@ class Dispatch:
             each.release()
         yield group.shards[0][0].begin, group.shards[-1][0].end, found
 
+    def _ask(self, what: str, *arguments: Any, **options: Any) -> Any:
+        """Call a method of the client."""
+        try:
+            return getattr(self.client, what)(*arguments, **options)
+        except Exception as error:  # of the connection, which has many kinds of them
+            message = f"the cluster at {_address(self.client)} does not answer: {type(error).__name__}: {error}"
+            raise _Lost(message) from error
+
     def _known_workers(self) -> List[str]:
         if time.monotonic() - self._asked > _POLL:
             with suppress(Exception):  # _look tells what is wrong with the connection
@@ -224,9 +233,10 @@ class Dispatch:
         others = [worker for worker in self._known_workers() if worker not in leaf.failed] if leaf.failed else None
         data = leaf.data
         if hasattr(data, "__dask_graph__"):
-            data = self.client.compute(data, workers=others or None, retries=_ATTEMPTS - 1)
-        key = f"mxquant-{self._name}-shard{leaf.shard.number}-{len(leaf.failed)}"
-        leaf.future = self.client.submit(
+            data = self._ask("compute", data, workers=others or None, retries=_ATTEMPTS - 1)
+        key = f"mxquant-{self._name}-{next(self._numbers)}-shard-{leaf.shard.number}"
+        leaf.future = self._ask(
+            "submit",
             run_shard,
             self._parcel,
             self.task,
@@ -262,9 +272,9 @@ class Dispatch:
         parts = [group.done[shard.number] for shard, _ in group.shards]
         while len(parts) > 1:
             cuts = range(0, len(parts), _FAN_IN)
-            parts = [self.client.submit(merged, *parts[i : i + _FAN_IN], pure=False, priority=1) for i in cuts]
+            parts = [self._ask("submit", merged, *parts[i : i + _FAN_IN], pure=False, priority=1) for i in cuts]
         group.merging = parts[0]
-        key = f"mxquant-{self._name}-group-{number}"
+        key = f"mxquant-{self._name}-{next(self._numbers)}-group-{number}"
         group.merging.add_done_callback(partial(self._note, self._events, key))
 
     def _merging_failed(self, number: int, error: Exception, status: str) -> None:
@@ -310,7 +320,7 @@ class Dispatch:
             return
         self._heard = time.monotonic()
         workers_of(self.client)
-        if not any(self.client.who_has([self._parcel]).values()):
+        if not any(self._ask("who_has", [self._parcel]).values()):
             raise _Lost(f"the cluster at {_address(self.client)} has lost the network")
 
     def _reconnect(self) -> None:

@@ -83,7 +83,9 @@ def common_environment(client: Any) -> Environment:
         If there are no workers, one does not have mxquant, another version than this process has, or another number of
         threads than the others.
     """
-    found: Dict[str, Any] = client.run(facts, on_error="return")
+    answers: Dict[str, Any] = client.run(facts, on_error="return")
+    # Of one that has just died comes an error of the connection; what it does is done by others.
+    found = {worker: each for worker, each in answers.items() if not isinstance(each, OSError)}
     if not found:
         raise ClusterError("the cluster has no workers")
     here = environment()

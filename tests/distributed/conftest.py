@@ -36,7 +36,7 @@ def client() -> Iterator[Client]:
     """Connect to two workers, each a process with one thread."""
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
         # Dask's own way to be silent makes handlers of pytest silent too.
-        options = {"dashboard_address": None, "silence_logs": False}
+        options = {"dashboard_address": ":0", "silence_logs": False}
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
         with LocalCluster(n_workers=2, threads_per_worker=1, **options) as cluster, Client(cluster) as client:
             yield client

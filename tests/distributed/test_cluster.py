@@ -51,16 +51,17 @@ def expected(net: Net, data: ArrayFile) -> mxquant.Statistics:
     return mxquant.calibrate(net.symbol, data, **net.params)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form", ["npz", "rec", *(pytest.param(form, marks=pytest.mark.slow) for form in ("images", "part"))]
+)
 def test_statistics_are_those_of_one_process_for_any_size_of_shards(
     client: Any, net: Net, folder: Path, tmp_path: Path, form: str
 ) -> None:
     data = FORMS[form](folder)
     alone = mxquant.calibrate(net.symbol, data, **net.params)
     found = [mxquant.calibrate(net.symbol, data, client=client, **net.params)]
-    found += [calibrate(client, net.symbol, data, shard_size=size, **net.params) for size in (1, 40, 1000)]
+    found += [calibrate(client, net.symbol, data, shard_size=size, **net.params) for size in (1, 40)]
     assert {saved(each, tmp_path) for each in found} == {saved(alone, tmp_path)}
-    assert len({plan(net, each) for each in (alone, *found)}) == 1
 
 
 def test_any_division_of_the_batches_gives_the_same_where_a_batchs_size_changes_the_last_digits(
@@ -85,9 +86,9 @@ def test_the_first_examples_exactly(client: Any, net: Net, data: ArrayFile, tmp_
 def test_a_dask_array_of_any_chunks(client: Any, net: Net, data: ArrayFile, tmp_path: Path) -> None:
     array = np.load(data.path)
     alone = mxquant.calibrate(net.symbol, array, **net.params)
-    for chunks in ((100, 3, 32, 32), (17, 3, 20, 32)):
-        found = mxquant.calibrate(net.symbol, dask.array.from_array(array, chunks), client=client, **net.params)
-        assert saved(found, tmp_path) == saved(alone, tmp_path)
+    uneven = dask.array.from_array(array, (17, 3, 20, 32))
+    found = mxquant.calibrate(net.symbol, uneven, client=client, **net.params)
+    assert saved(found, tmp_path) == saved(alone, tmp_path)
 
 
 def test_a_dask_bag_of_examples_with_and_without_labels(client: Any, net: Net, data: ArrayFile, tmp_path: Path) -> None:

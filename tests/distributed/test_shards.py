@@ -21,7 +21,8 @@ from mxquant.distributed.parcel import pack, pack_symbol
 from mxquant.distributed.shards import batches_in, sharded
 from mxquant.errors import CalibrationError, ClusterError, InputError, NonFiniteError
 from mxquant.model import read
-from tests.networks import forward, images, network_of, zoo
+from tests.cli.conftest import tiny_network
+from tests.networks import forward, images, network_of
 
 
 @given(
@@ -98,6 +99,7 @@ def facts(cpu: str = "avx2", host: str = "a", cores: int = 2, **changes: Any) ->
     "answers, sentence",
     [
         ({}, "the cluster has no workers"),
+        ({"w": ConnectionError("gone")}, "the cluster has no workers"),
         (
             {"w": facts(), "v": facts(mxnet="1.8.0")},
             "worker v has mxnet 1.8.0, expected 1.9.1; pip install 'mxnet==1.9.1'",
@@ -123,6 +125,7 @@ def test_workers_that_do_not_fit_are_refused(answers: Dict[str, Any], sentence: 
         ({"w": facts(threads=2), "v": facts(threads=2)}, "2 workers with 2 threads each share the 2 cores of 'a'"),
         ({"w": facts(threads=2), "v": facts(threads=2, host="b")}, ""),
         ({"w": facts(threads=4)}, ""),
+        ({"w": facts(), "v": ConnectionError("it has just died")}, ""),
     ],
 )
 def test_workers_that_may_differ_or_share_cores_are_told(answers: Any, sentence: str, caplog: Any) -> None:
@@ -131,11 +134,13 @@ def test_workers_that_may_differ_or_share_cores_are_told(answers: Any, sentence:
 
 
 def test_a_network_arrives_as_it_was() -> None:
-    symbol, args, aux, data = zoo("mobilenetv2_0.25")
+    symbol, args, aux = tiny_network(softmax=True)
+    data = images(2, 3, 32, 32)
     packed = pickle.loads(pickle.dumps(pack(read(symbol, args, aux))))
     assert packed.source().model().digest == network_of(symbol, args, aux).digest()
     again = pickle.loads(pickle.dumps(pack_symbol(symbol, args, aux))).symbol()
-    assert np.array_equal(forward(*again, data=data)[0], forward(symbol, args, aux, data=data)[0])
+    inputs = {"data": data, "softmax_label": np.zeros(2, np.float32)}
+    assert np.array_equal(forward(*again, **inputs)[0], forward(symbol, args, aux, **inputs)[0])
     packed.params[next(iter(args))][:] = 0
     with pytest.raises(ClusterError, match="on its way to a worker"):
         packed.source()
