@@ -184,3 +184,37 @@ def test_weights_that_are_safe_with_one_scale_alone_get_one() -> None:
     assert (layer.granularity, layer.weight_codes) == ("tensor-wise", 127)
     assert "one weight scale" in layer.reason
     assert mxquant.make_plan(symbol, statistics, isa="vnni", **params).layers["fc"].granularity == "channel-wise"
+
+
+def test_operators_that_mxnet_would_compute_otherwise_stay_float32() -> None:
+    def around(layer: Any) -> Any:
+        return conv(layer(conv(mx.sym.var("data"), "first")), "last")
+
+    def pool(kind: str, kernel: int, stride: int) -> Any:
+        attrs = {"kernel": (kernel, kernel), "stride": (stride, stride), "pooling_convention": "full", "name": "layer"}
+        return around(lambda x: mx.sym.Pooling(x, pool_type=kind, **attrs))
+
+    def row(x: Any) -> Any:
+        return mx.sym.FullyConnected(x, num_hidden=4, flatten=False, name="layer")
+
+    for symbol, reason in (
+        (pool("avg", 3, 2), "another one where windows are cut off"),
+        (pool("max", 1, 2), "another one where windows are cut off"),
+        (around(row), "cannot read the order of values"),
+    ):
+        layer = plan(symbol, (4, 8, 9, 9)).layers["layer"]
+        assert layer.precision == "float32" and reason in layer.reason
+    assert plan(pool("max", 2, 2)).layers["layer"].precision == "int8"
+
+
+def test_the_reshaped_result_of_a_3d_layer_is_not_quantized() -> None:
+    deep = mx.sym.Convolution(mx.sym.var("data"), kernel=(1, 1, 1), num_filter=8, name="deep")
+    flat = mx.sym.Convolution(mx.sym.reshape(deep, shape=(-3, -2)), kernel=(2, 2), num_filter=8, name="flat")
+    result = plan(flat, (2, 3, 2, 5, 5))
+    assert precisions(result)["deep"] == "int8"
+    assert "reshaped result of a 3D layer" in result.layers["flat"].reason
+
+
+def test_a_clip_that_ends_at_0_is_no_part_of_a_convolution() -> None:
+    result = plan(mx.sym.clip(conv(mx.sym.var("data"), "conv"), a_min=0, a_max=0, name="clip"))
+    assert (result.layers["conv"].contains, result.layers["clip"].precision) == (("conv",), "float32")

@@ -186,7 +186,10 @@ def _scales(
         power = (squares / np.square(scales)).reshape(len(peaks), 1, -1).sum(axis=2) * places
         return float(data + (np.square(steps) * power).sum())
 
-    return scales if noise(scales) < _WORTH * noise(np.ones_like(scales)) else None
+    with np.errstate(over="ignore", invalid="ignore"):
+        # What is not finite is never lower.
+        worth = noise(scales) < _WORTH * noise(np.ones_like(scales))
+    return scales if worth else None
 
 
 def _apply(pair: _Pair, params: Dict[str, NDArray[Any]], scales: NDArray[np.float64]) -> None:

@@ -39,6 +39,8 @@ _UNLIMITED = 1 << 20
 _SWEEPS = 6
 # How many channels of a group the ridge is chosen by, at most.
 _JUDGED = 64
+# Sums of squares of what is larger may leave float32.
+_SQUARABLE = np.float32(1e15)
 
 
 class Moments(NamedTuple):
@@ -53,6 +55,10 @@ class Moments(NamedTuple):
     @classmethod
     def of(cls, rows: NDArray[np.float32], results: NDArray[np.float32]) -> Moments:
         """Return the covariances of data, shape (G, n, K), and targets, shape (G, n, O)."""
+        largest = max(np.abs(rows).max(initial=0), np.abs(results).max(initial=0))
+        if largest > _SQUARABLE:
+            # A factor of all values is one of all errors, and changes no code.
+            rows, results = rows / largest, results / largest
         rows = rows - rows.mean(axis=1, keepdims=True)
         results = results - results.mean(axis=1, keepdims=True)
         count = rows.shape[1]

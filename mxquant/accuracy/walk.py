@@ -40,7 +40,8 @@ class Walk:
         self.graph = network.graph
         self.uses = Counter(tensor for node in self.pending for tensor in node.inputs)
         self.shapes: Mapping[str, Tuple[int, ...]] = {}
-        if any(not node.inputs for node in self.pending):
+        self.labels = {node.name for node in network.graph.variables} - set(self.params) - set(inputs)
+        if self.labels or any(not node.inputs for node in self.pending):
             self.shapes = tensor_shapes(network, {name: value.shape for name, value in inputs.items()}) or {}
 
     @property
@@ -59,6 +60,8 @@ class Walk:
         if not tensor.node.is_variable:
             return self.values[tensor]
         name = tensor.node.name
+        if name in self.labels:
+            return mx.nd.zeros(self.shapes[name])
         value = self.params[name] if name in self.params else self.inputs[name]
         return mx.nd.array(value, dtype=value.dtype)
 

@@ -7,24 +7,27 @@ FullyConnected with its activation. Some of these fusions are computed wrongly i
 * LeakyReLU(leaky) after a FullyConnected is stored as uint8, which loses its negative part;
 * an addition whose two operands are the same tensor cannot be bound;
 * what a network returns from inside a fusion is lost, and something else returned in its place;
+* a clip that ends at 0 has no code to end at;
 * without calibration, clip and the curved activations are applied to raw sums;
 * an addition in place (`apart`, the planner's choice) needs both operands in one type.
 
-Such layers are kept apart by a barrier: a BlockGrad node, which no fusion crosses, put before them and taken away
-after. The backend also drops identities and Dropouts, even those that the network returns, and those that are meant for
+Such layers are kept apart by a barrier (:mod:`mxquant.graph.barriers`), as are those that MXNet fuses wrongly in fp32
+too. The backend also drops identities and Dropouts, even those that the network returns, and those that are meant for
 inference; they go through it as BlockGrad nodes.
 """
 
 from __future__ import annotations
 
-from typing import Dict, FrozenSet, Iterator, List, Tuple
+from typing import Dict, FrozenSet, Iterator, Tuple
 
 from mxquant.graph import Graph, Network, Node, Tensor
+from mxquant.graph.attributes import read_float
+from mxquant.graph.barriers import put_barriers, take_barriers, unfusable
+from mxquant.lowering.quantized_params import SMALLEST_THRESHOLD
 from mxquant.mxnet_bridge import backend_symbol, graph_of, symbol_of
 
 __all__ = ["fuse"]
 
-BARRIER = "mxquant_barrier"
 _DROPPED = ("_copy", "identity", "Dropout")
 _STARTS = ("Convolution", "FullyConnected")
 
@@ -47,10 +50,10 @@ def fuse(network: Network, calibrated: bool, apart: FrozenSet[str]) -> Network:
         A new graph over the same parameters.
     """
     graph = network.graph.copy()
-    _put_barriers(graph, list(_edges_to_cut(graph, calibrated, apart)))
+    put_barriers(graph, [*_edges_to_cut(graph, calibrated, apart), *unfusable(graph)])
     originals = _disguise(graph)
     fused = graph_of(backend_symbol(symbol_of(graph), "MKLDNN_QUANTIZE"))
-    _take_barriers(fused)
+    take_barriers(fused)
     _unmask(fused, originals)
     _inherit_names(fused, network.graph)
     return Network(fused, network.params)
@@ -76,30 +79,11 @@ def _is_wrong(node: Node, start: str, calibrated: bool) -> bool:
         return node.inputs[0] == node.inputs[1]
     if node.op == "LeakyReLU" and (act_type == "gelu" if start == "Convolution" else act_type == "leaky"):
         return True
+    if node.op == "clip" and read_float(node, "a_max", 0.0) < SMALLEST_THRESHOLD:
+        return True
     if calibrated:
         return False
     return node.op == "clip" or act_type not in ("", "relu", "leaky")
-
-
-def _put_barriers(graph: Graph, edges: List[Tuple[Node, int]]) -> None:
-    barriers: Dict[Tensor, Node] = {}
-    for reader, slot in edges:
-        tensor = reader.inputs[slot]
-        if tensor not in barriers:
-            barriers[tensor] = Node("BlockGrad", f"{BARRIER}{len(barriers)}", inputs=[tensor])
-        reader.inputs[slot] = barriers[tensor].output
-    position = {node: i for i, node in enumerate(graph.nodes)}
-    after: Dict[int, List[Node]] = {}
-    for tensor, barrier in barriers.items():
-        after.setdefault(position[tensor.node], []).append(barrier)
-    graph.nodes = [n for i, node in enumerate(graph.nodes) for n in (node, *after.get(i, ()))]
-
-
-def _take_barriers(graph: Graph) -> None:
-    for node in graph.operators:
-        if node.op == "BlockGrad" and node.name.startswith(BARRIER):
-            graph.redirect(node.output, node.inputs[0])
-    graph.prune()
 
 
 def _disguise(graph: Graph) -> Dict[str, Node]:

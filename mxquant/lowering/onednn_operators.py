@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Callable, Dict, Optional, Union
 
-from mxquant.graph import Network, Node
+from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_bool, read_int, read_tuple
 from mxquant.lowering.moves import MOVES, SLOW_MOVES
 from mxquant.lowering.refusals import parameter_refusal
@@ -18,6 +18,9 @@ from mxquant.lowering.target import Int8Operator
 __all__ = ["OPERATORS", "describe"]
 
 Answer = Union[Int8Operator, str]
+
+# What returns values in an order of oneDNN's own.
+_BLOCKED = ("_sg_mkldnn_conv", "Pooling", "BatchNorm")
 
 
 def describe(network: Network, node: Node, calibrated: bool) -> Answer:
@@ -44,7 +47,29 @@ def describe(network: Network, node: Node, calibrated: bool) -> Answer:
     function = OPERATORS.get(node.op)
     if function is None:
         return f"MXNet has no int8 {node.op} on the CPU"
-    return function(network, node, calibrated)
+    answer = function(network, node, calibrated)
+    if isinstance(answer, str) or node.op == "_sg_mkldnn_fully_connected":
+        return answer
+    if any(_is_reshaped_3d(node.inputs[slot]) for slot in answer.data):
+        return "its data are the reshaped result of a 3D layer, whose order of values MXNet cannot quantize"
+    return answer
+
+
+def _is_reshaped_3d(tensor: Tensor) -> bool:
+    """Whether a tensor may be in the memory of the result of a 3D convolution or pooling, in another shape."""
+    pending, seen = [(tensor.node, False)], set()
+    while pending:
+        node, reshaped = pending.pop()
+        if (node, reshaped) in seen or node.op in ("transpose", "_sg_mkldnn_fully_connected"):
+            continue
+        seen.add((node, reshaped))
+        layer = node.subgraphs[0].operators[0] if node.subgraphs else node
+        if "kernel" in layer.attrs:
+            if reshaped and len(read_tuple(layer, "kernel")) == 3:
+                return True
+            continue
+        pending += [(each.node, reshaped or node.op in ("Reshape", "reshape")) for each in node.inputs]
+    return False
 
 
 def _convolution(network: Network, node: Node, calibrated: bool) -> Answer:
@@ -86,6 +111,8 @@ def _convolution(network: Network, node: Node, calibrated: bool) -> Answer:
 
 def _fully_connected(network: Network, node: Node, calibrated: bool) -> Answer:
     inner = _inner(node, "FullyConnected")
+    if not read_bool(inner, "flatten", True) and node.inputs[0].node.op in _BLOCKED:
+        return "with flatten=False MXNet's int8 FullyConnected cannot read the order of values that oneDNN gives images"
     with_bias = not read_bool(inner, "no_bias", False)
     parameters = (1, 2) if with_bias else (1,)
     for slot in parameters:
@@ -125,9 +152,18 @@ def _pooling(network: Network, node: Node, calibrated: bool) -> Answer:
         return f"MXNet's int8 pooling has a 2D or 3D kernel, this one has {rank}D{remedy}"
     if node.attrs.get("pooling_convention", "valid") == "same":
         return "MXNet's int8 pooling knows no pooling_convention='same'"
+    if node.attrs.get("pooling_convention", "valid") == "full" and (kind == "avg" or _may_leave_the_data(node)):
+        return f"MXNet's int8 {kind} pooling with pooling_convention='full' is another one where windows are cut off"
     return _layout_refusal(node) or Int8Operator(
         op="_contrib_quantized_pooling", must=False, data=(0,), output="inherited", result="like-input"
     )
+
+
+def _may_leave_the_data(node: Node) -> bool:
+    """Whether the last window of a pooling may lie beyond the data as a whole."""
+    kernel, stride, pad = (read_tuple(node, key) for key in ("kernel", "stride", "pad"))
+    each = zip(kernel, stride or (1,) * len(kernel), pad or (0,) * len(kernel))
+    return any(step > length - edge for length, step, edge in each)
 
 
 def _flatten(network: Network, node: Node, calibrated: bool) -> Answer:

@@ -11,6 +11,7 @@ MXNet waits while a tensor is counted, so that all processors can help with it.
 
 from __future__ import annotations
 
+import copy
 import ctypes
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable, Container, Dict, Iterable, List, Mapping, Optional, Tuple
@@ -19,8 +20,9 @@ import numpy as np
 
 from mxquant._compat import mx
 from mxquant.data import Batch
-from mxquant.errors import CalibrationError, InputError, NonFiniteError
+from mxquant.errors import CalibrationError, GraphError, InputError, NonFiniteError
 from mxquant.graph import Graph, Network, Tensor
+from mxquant.graph.barriers import put_barriers, unfusable
 from mxquant.mxnet_bridge import (
     backend_symbol,
     context,
@@ -193,6 +195,7 @@ class _Session:
     executors: Dict[Shapes, Any] = field(default_factory=dict)
     failure: Optional[BaseException] = None
     buffer: Any = None
+    plain: Optional[Tuple[Any, Dict[str, str]]] = None
 
     def __post_init__(self) -> None:
         graph = self.network.graph
@@ -207,12 +210,40 @@ class _Session:
 
     def _fuse(self, tensors: Container[str]) -> None:
         """Let MXNet fuse operators as it does for inference, if the tensors to observe are all still there."""
-        fused = backend_symbol(self.symbol, "MKLDNN")
-        names = reported_names(self.network.graph, fused)
+        try:
+            apart = self.network.graph.copy()
+            put_barriers(apart, list(unfusable(apart)))
+            fused = backend_symbol(symbol_of(apart), "MKLDNN")
+            names = reported_names(self.network.graph, fused)
+        except (GraphError, mx.MXNetError):
+            return
         if {name for name in self.names.values() if name in tensors} <= set(names.values()):
+            self.plain = self.symbol, self.names
             self.symbol, self.names = fused, names
 
+    def _unfuse(self) -> bool:
+        """Go back to the network without MXNet's fusions; return whether there were any."""
+        if self.plain is None:
+            return False
+        (self.symbol, self.names), self.plain = self.plain, None
+        self.executors, self.failure = {}, None
+        return True
+
     def forward(self, batch: Batch, number: int) -> None:
+        """Run a batch; where the first one fails, MXNet's fusions may be what fails, so that it runs again without."""
+        kept = copy.deepcopy(vars(self.collector)) if self.plain is not None and number == 0 else None
+        try:
+            self._run(batch, number)
+        except NonFiniteError:
+            raise
+        except CalibrationError:
+            if kept is None or not self._unfuse():
+                raise
+            vars(self.collector).clear()
+            vars(self.collector).update(kept)
+            self._run(batch, number)
+
+    def _run(self, batch: Batch, number: int) -> None:
         with semantics(self.network.graph):
             self._forward(batch, number)
 
@@ -252,6 +283,8 @@ class _Session:
             try:
                 executor = self.symbol.bind(self.ctx, args, aux_states=self.aux, grad_req="null")
             except mx.MXNetError as error:
+                if self._unfuse():
+                    return self._bind(inputs)
                 raise InputError(f"the network cannot take these inputs {dict(shapes)}: {first_line(error)}") from error
         executor.set_monitor_callback(self.callback or self._observe, monitor_all=self.callback is not None)
         self.executors = {shapes: executor}

@@ -103,34 +103,34 @@ def _kind(detail: str) -> str:
     return re.sub(r"'[^']*'|\d+(\.\d+)?", "…", detail)[:90]
 
 
-def check_again(descriptions: Sequence[Description], workers: int) -> List[Entry]:
-    """Check described networks, each in a process of its own."""
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(workers) as pool:
-
-        def one(number: int) -> Entry:
-            path = Path(folder) / f"{number}.json"
-            path.write_text(descriptions[number].dumps() + "\n", encoding="utf-8")
+def check_again(descriptions: Sequence[Description]) -> List[Entry]:
+    """Check described networks in a process; where one kills it, the next in another."""
+    entries: List[Entry] = []
+    with tempfile.TemporaryDirectory() as folder:
+        while len(entries) < len(descriptions):
+            path = Path(folder) / f"{len(entries)}.json"
+            left = descriptions[len(entries) :]
+            path.write_text("".join(each.dumps() + "\n" for each in left), encoding="utf-8")
             found = run_worker(["--descriptions", str(path)], path.with_suffix(".jsonl"))
-            return found[0] if found else Entry(descriptions[number].dumps())
+            entries += found or [Entry(left[0].dumps())]
+    return entries
 
-        return list(pool.map(one, range(len(descriptions))))
 
-
-def reduce(entry: Entry, workers: int) -> Description:
+def reduce(entry: Entry) -> Description:
     """Return the smallest network found that fails as `entry` did."""
 
     def way(each: Entry) -> Optional[str]:
         return None if each.outcome is None else f"{each.outcome.verdict} {_kind(each.outcome.detail)[:30]}"
 
     def fails(descriptions: List[Description]) -> List[bool]:
-        return [way(each) == way(entry) for each in check_again(descriptions, workers)]
+        return [way(each) == way(entry) for each in check_again(descriptions)]
 
     return reduced(Description.loads(entry.description), fails)
 
 
-def _kept(entries: Sequence[Entry], folder: Path, workers: int, smaller: bool) -> Iterator[Path]:
+def _kept(entries: Sequence[Entry], folder: Path, smaller: bool) -> Iterator[Path]:
     for number, entry in enumerate(each for each in entries if each.is_finding):
-        found = reduce(entry, workers) if smaller else Description.loads(entry.description)
+        found = reduce(entry) if smaller else Description.loads(entry.description)
         path = folder / f"failed-{number}.json"
         path.write_text(found.dumps() + "\n", encoding="utf-8")
         yield path
@@ -149,12 +149,12 @@ def main(arguments: Sequence[str]) -> int:
     begin = time.monotonic()
     if chosen.again:
         described = [Description.loads(path.read_text(encoding="utf-8")) for path in chosen.again]
-        entries = check_again(described, chosen.workers)
+        entries = check_again(described)
     else:
         chosen.out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=str(chosen.out)) as folder:
             entries = soak(chosen.count, chosen.seed, Path(folder), chosen.workers)
-        for path in _kept(entries, chosen.out, chosen.workers, not chosen.no_reduction):
+        for path in _kept(entries, chosen.out, not chosen.no_reduction):
             print(f"failed: {path}", file=sys.stderr)
     findings = [{"stage": each.stage, "outcome": str(each.outcome)} for each in entries if each.is_finding]
     document = {**summary(entries), "seconds": round(time.monotonic() - begin), "findings": findings}

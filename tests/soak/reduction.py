@@ -26,7 +26,7 @@ def reduced(description: Description, fails: Callable[[List[Description]], List[
         One of which no single simplification fails any more, or `description`.
     """
     while True:
-        smaller = list(dict.fromkeys(_simpler(description)))
+        smaller = list({each.dumps(): each for each in _simpler(description)}.values())
         failing = [each for each, failed in zip(smaller, fails(smaller)) if failed]
         if not failing:
             return description
@@ -43,9 +43,8 @@ def _simpler(description: Description) -> Iterator[Description]:
     for place, layer in enumerate(description.layers):
         for source in dict.fromkeys(layer.reads):
             yield _used(_bypassed(description, number + place, source))
-    for kind in ("usual", "zeros"):
-        if description.parameters != kind:
-            yield replace(description, parameters=kind)
+    if description.parameters != "usual":
+        yield replace(description, parameters="usual")
     if any(each.values != "normal" for each in description.inputs):
         yield replace(description, inputs=tuple(replace(each, values="normal") for each in description.inputs))
     plain = {"method": "minmax", "mode": "smart", "dtype": "auto", "granularity": "channel-wise", "accuracy": "plain"}

@@ -1,0 +1,60 @@
+"""Barriers: BlockGrad nodes, which no fusion of MXNet crosses, put before layers and taken away after.
+
+MXNet fuses a convolution with the activation behind it even where another layer reads the convolution too, if that
+layer comes after the activation; it then reads the activation instead. It also takes any BatchNorm behind a convolution
+for one of its channels. Such layers need a barrier, whatever is fused.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, Iterable, Iterator, List, Tuple
+
+from mxquant.graph.attributes import read_int
+from mxquant.graph.ir import Graph, Node, Tensor
+
+__all__ = ["BARRIER", "put_barriers", "take_barriers", "unfusable"]
+
+BARRIER = "mxquant_barrier"
+# What MXNet fuses with what follows.
+_FUSED = ("Convolution", "FullyConnected", "elemwise_add")
+
+Edge = Tuple[Node, int]
+
+
+def unfusable(graph: Graph) -> Iterator[Edge]:
+    """Yield (reader, input slot) of every edge that no fusion may cross.
+
+    Those are edges to a layer from one that others read, or the network returns, too; and those to a BatchNorm of
+    another axis than that of channels.
+    """
+    for tensor, uses in graph.uses().items():
+        if tensor.node.op not in _FUSED:
+            continue
+        for node, slot in uses:
+            if node is not None and (len(uses) > 1 or (node.op == "BatchNorm" and read_int(node, "axis", 1) != 1)):
+                yield node, slot
+
+
+def put_barriers(graph: Graph, edges: Iterable[Edge]) -> None:
+    """Put a barrier on each of some edges, one for all edges from the same tensor."""
+    barriers: Dict[Tensor, Node] = {}
+    for reader, slot in edges:
+        tensor = reader.inputs[slot]
+        if tensor.node.name.startswith(BARRIER):
+            continue
+        if tensor not in barriers:
+            barriers[tensor] = Node("BlockGrad", f"{BARRIER}{len(barriers)}", inputs=[tensor])
+        reader.inputs[slot] = barriers[tensor].output
+    position = {node: i for i, node in enumerate(graph.nodes)}
+    after: Dict[int, List[Node]] = {}
+    for tensor, barrier in barriers.items():
+        after.setdefault(position[tensor.node], []).append(barrier)
+    graph.nodes = [n for i, node in enumerate(graph.nodes) for n in (node, *after.get(i, ()))]
+
+
+def take_barriers(graph: Graph) -> None:
+    """Take all barriers away."""
+    for node in graph.operators:
+        if node.op == "BlockGrad" and node.name.startswith(BARRIER):
+            graph.redirect(node.output, node.inputs[0])
+    graph.prune()

@@ -1,0 +1,82 @@
+"""What MXNet fuses wrongly whatever the target, and the barriers that keep it apart."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict
+
+import numpy as np
+import pytest
+
+import mxquant
+from mxquant._compat import mx
+from mxquant.graph.barriers import BARRIER, put_barriers, take_barriers, unfusable
+from mxquant.mxnet_bridge import backend_symbol, graph_of, symbol_of
+from tests.networks import conv, forward, images, random_params, relu, sqnr
+
+SHAPE = (4, 6, 6, 6)
+
+
+def fork(data: Any) -> Any:
+    x = conv(data, "c")
+    return x + mx.sym.square(relu(x))
+
+
+def fork_at_clip(data: Any) -> Any:
+    x = conv(data, "c")
+    return mx.sym.square(mx.sym.clip(x, a_min=0, a_max=0.5)) + x
+
+
+def fork_at_addition(data: Any) -> Any:
+    x = conv(data, "c", 6) + data
+    return mx.sym.square(relu(x)) + x
+
+
+def norm_of_rows(data: Any) -> Any:
+    return mx.sym.BatchNorm(conv(data, "c", 6), axis=3, fix_gamma=False, name="norm")
+
+
+CASES: Dict[str, Callable[[Any], Any]] = {
+    "fork before a ReLU": fork,
+    "fork before a clip": fork_at_clip,
+    "fork after an addition": fork_at_addition,
+    "BatchNorm of the last axis": norm_of_rows,
+    "a convolution added to itself": lambda data: (lambda x: relu(x + x))(conv(data, "c")),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_int8_is_that_of_the_network_as_it_is_written(name: str) -> None:
+    symbol = CASES[name](mx.sym.var("data"))
+    args, aux = random_params(symbol, data=SHAPE)
+    data, params = images(*SHAPE), {"arg_params": args, "aux_params": aux}
+    model = mxquant.quantize(symbol, data, accuracy="fast", **params)
+    assert model.plan.layers["c"].precision == "int8"
+    expected = forward(symbol, args, aux, data=data)[0]
+    assert sqnr(expected, forward(model.symbol, dict(model.arg_params), dict(model.aux_params), data=data)[0]) > 30
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_calibration_counts_the_tensors_of_the_network_as_it_is_written(name: str) -> None:
+    symbol = CASES[name](mx.sym.var("data"))
+    args, aux = random_params(symbol, data=SHAPE)
+    data = images(*SHAPE)
+    # What one target needs is counted with MXNet's fusions.
+    statistics = mxquant.calibrate(symbol, data, arg_params=args, aux_params=aux, target="onednn")
+    output = forward(symbol, args, aux, data=data)[0]
+    found = statistics[symbol.list_outputs()[0]]
+    np.testing.assert_allclose((found.minimum, found.maximum), (output.min(), output.max()), rtol=1e-4, atol=1e-5)
+
+
+def test_a_chain_without_forks_is_fused() -> None:
+    graph = graph_of(relu(conv(mx.sym.var("data"), "c")))
+    assert list(unfusable(graph)) == []
+    assert [node.op for node in graph_of(backend_symbol(symbol_of(graph), "MKLDNN")).operators] == ["_sg_mkldnn_conv"]
+
+
+def test_barriers_go_again() -> None:
+    graph = graph_of(fork(mx.sym.var("data")))
+    before = [(node.op, node.name) for node in graph.nodes]
+    put_barriers(graph, list(unfusable(graph)))
+    assert sum(node.name.startswith(BARRIER) for node in graph.nodes) == 1
+    take_barriers(graph)
+    assert sorted((node.op, node.name) for node in graph.nodes) == sorted(before)
