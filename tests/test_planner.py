@@ -211,8 +211,17 @@ def test_the_reshaped_result_of_a_3d_layer_is_not_quantized() -> None:
     deep = mx.sym.Convolution(mx.sym.var("data"), kernel=(1, 1, 1), num_filter=8, name="deep")
     flat = mx.sym.Convolution(mx.sym.reshape(deep, shape=(-3, -2)), kernel=(2, 2), num_filter=8, name="flat")
     result = plan(flat, (2, 3, 2, 5, 5))
-    assert precisions(result)["deep"] == "int8"
-    assert "reshaped result of a 3D layer" in result.layers["flat"].reason
+    assert all("reshaped result of a 3D layer" in result.layers[name].reason for name in ("deep", "flat"))
+    rows = dense(mx.sym.reshape(deep, shape=(0, -1)), "rows")
+    assert precisions(plan(rows, (2, 3, 2, 5, 5)))["deep"] == "int8"
+
+
+def test_without_calibration_a_tensor_is_not_added_to_itself_in_int8() -> None:
+    data = mx.sym.var("data")
+    assert (
+        "twice the range"
+        in plan(mx.sym.elemwise_add(data, data, name="sum"), method=None, mode="full").layers["sum"].reason
+    )
 
 
 def test_a_clip_that_ends_at_0_is_no_part_of_a_convolution() -> None:

@@ -19,6 +19,7 @@ __all__ = ["OPERATORS", "describe"]
 
 Answer = Union[Int8Operator, str]
 
+_STARTS = ("_sg_mkldnn_conv", "_sg_mkldnn_fully_connected")
 # What returns values in an order of oneDNN's own.
 _BLOCKED = ("_sg_mkldnn_conv", "Pooling", "BatchNorm")
 
@@ -75,6 +76,8 @@ def _is_reshaped_3d(tensor: Tensor) -> bool:
 def _convolution(network: Network, node: Node, calibrated: bool) -> Answer:
     inner = _inner(node, "Convolution")
     refusal = parameter_refusal(network, node.inputs[1]) or _layout_refusal(inner)
+    if not refusal and len(read_tuple(inner, "kernel")) == 3 and _is_reshaped(network, node):
+        refusal = "its result, the reshaped result of a 3D layer further on, has an order of values that MXNet mistakes"
     if refusal:
         return refusal
     with_bias = not read_bool(inner, "no_bias", False)
@@ -107,6 +110,21 @@ def _convolution(network: Network, node: Node, calibrated: bool) -> Answer:
         returns_zero_point=per_channel and with_bias and not with_sum and act in ("relu", "clip"),
         note=note,
     )
+
+
+def _is_reshaped(network: Network, node: Node) -> bool:
+    """Whether the result of a node reaches a Reshape whose result others than FullyConnected read."""
+    uses = network.graph.uses()
+    pending, seen = [node.output], {node.output}
+    while pending:
+        for reader in (use.node for use in uses.get(pending.pop(), ()) if use.node is not None):
+            if reader.op in ("Reshape", "reshape"):
+                if any(use.node is None or use.node.op != "_sg_mkldnn_fully_connected" for use in uses[reader.output]):
+                    return True
+            elif reader.output not in seen and reader.op not in (*_STARTS, "transpose"):
+                seen.add(reader.output)
+                pending.append(reader.output)
+    return False
 
 
 def _fully_connected(network: Network, node: Node, calibrated: bool) -> Answer:
@@ -209,6 +227,8 @@ def _concat(network: Network, node: Node, calibrated: bool) -> Answer:
 
 
 def _add(network: Network, node: Node, calibrated: bool) -> Answer:
+    if not calibrated and node.inputs[0] == node.inputs[1]:
+        return "without calibration MXNet's int8 addition of a tensor to itself has twice the range that it says"
     return Int8Operator(
         op="_contrib_quantized_elemwise_add",
         must=False,
