@@ -227,3 +227,12 @@ def test_without_calibration_a_tensor_is_not_added_to_itself_in_int8() -> None:
 def test_a_clip_that_ends_at_0_is_no_part_of_a_convolution() -> None:
     result = plan(mx.sym.clip(conv(mx.sym.var("data"), "conv"), a_min=0, a_max=0, name="clip"))
     assert (result.layers["conv"].contains, result.layers["clip"].precision) == (("conv",), "float32")
+
+
+def test_a_dense_layer_whose_reshaped_result_is_read_in_int8_is_calibrated_for_its_target() -> None:
+    x = mx.sym.reshape(dense(mx.sym.var("data"), "fc"), shape=(0, -1, 1, 1))
+    symbol = conv(x, "conv", kernel=1)
+    args, aux = random_params(symbol, data=SHAPE)
+    params = {"arg_params": args, "aux_params": aux}
+    statistics = mxquant.calibrate(symbol, images(*SHAPE), target="onednn", **params)
+    assert precisions(mxquant.make_plan(symbol, statistics, **params))["conv"] == "int8"

@@ -76,8 +76,9 @@ class OneDNN(Target):
             operator = self.describe(fused, node, True)
             if isinstance(operator, str):
                 continue
-            if not operator.moves:
-                names.update(node.inputs[slot].name for slot in operator.data)
+            data = [node.inputs[slot] for slot in operator.data]
+            # What is moved has the range of its data, which nothing else may need.
+            names.update(t.name for t in data if not operator.moves or self._returns_float32(fused, t.node))
             # What returns float32 has a range only for the int8 operators that read it.
             if operator.output == "own" and not operator.float_output:
                 names.add(node.output.name)
@@ -86,6 +87,11 @@ class OneDNN(Target):
             if apart or (operator.bound is not None and self._may_need_apart(fused, node)):
                 names.update(own_names[inner.name] for inner in node.subgraphs[0].operators)
         return frozenset(names)
+
+    def _returns_float32(self, fused: Network, node: Node) -> bool:
+        """Whether an int8 operator returns float32 unless an int8 operator reads it."""
+        operator = "" if node.is_variable else self.describe(fused, node, True)
+        return not isinstance(operator, str) and operator.float_output
 
     def _may_need_apart(self, fused: Network, node: Node) -> bool:
         """Whether a layer that reads the clipped `node` may saturate and cannot read a zero point instead."""

@@ -17,7 +17,7 @@ from tests.soak.networks import Description, Input, Layer
 from tests.soak.random_networks import main, soak, summary
 from tests.soak.reduction import reduced
 
-COUNT, SEED = 100, 20
+COUNT, SEED = 100, 21
 OPTIONS = {
     "target": "onednn",
     "method": "minmax",
