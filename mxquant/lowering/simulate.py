@@ -425,8 +425,10 @@ class _Simulation:
         oneDNN adds uint8 to int8 after it has made it int8, in the range of the result.
         """
         source = self._in_codes_of(tensor, plan)
+        if node.op != "elemwise_add" or self.plan.target != OneDNN.name:
+            return source
         mixed = len({self.plan.tensors[each.name].dtype for each in node.inputs}) > 1
-        if node.op != "elemwise_add" or not mixed or self.plan.tensors[tensor.name].dtype != "uint8":
+        if not mixed or self.plan.tensors[tensor.name].dtype != "uint8":
             return source
         return self._rounded(source, plan, f"{node.name}_{tensor.name}_int8")
 
