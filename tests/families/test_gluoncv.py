@@ -1,4 +1,4 @@
-"""Networks of GluonCV, and two others, in int8: heads near fp32, and outputs of the same shapes."""
+"""Networks of GluonCV, and two others, in int8: as near to fp32 as their plans say, and outputs of the same shapes."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import pytest
 
 import mxquant
 from mxquant.analysis.turns import bound
-from mxquant.graph.passes import canonicalize
-from tests.benchmark.families import levels, table
+from tests.benchmark.families import table
 from tests.families.zoo import FAMILIES, OWN, loaded
 from tests.networks import network_of
 
-# CPUs without VNNI take a bit from some weights, and random weights forget nothing that was lost.
-RIGHT_DB = 15.0
+# Random weights amplify whatever is added, the one code besides by which the CPU may differ from the simulation too.
+APART_DB = 3.0
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", FAMILIES)
-def test_heads_are_near_fp32_and_outputs_keep_their_shapes(name: str) -> None:
+def test_heads_are_as_near_as_in_the_simulation_and_outputs_keep_their_shapes(name: str) -> None:
     if name not in OWN and find_spec("gluoncv") is None:
         pytest.skip("GluonCV is missing: pip install '.[examples-cv]'")
     symbol, args, aux, data = loaded(name)
-    model = mxquant.quantize(symbol, data, arg_params=args, aux_params=aux, accuracy="fast")
+    params = {"arg_params": args, "aux_params": aux}
+    model = mxquant.quantize(symbol, data, **params, accuracy="fast")
+    for head in mxquant.compare(symbol, model, data, **params).outputs:
+        assert head.int8_sqnr > head.sqnr - APART_DB, head
     fp32, int8 = network_of(symbol, args, aux), network_of(model.symbol, model.arg_params, model.aux_params)
-    found = levels(canonicalize(fp32).network, int8, {"data": data})
-    assert min(found.values()) > RIGHT_DB, found
     shapes = [[out.shape for out in bound(each, {"data": data}).forward()] for each in (fp32, int8)]
     assert shapes[0] == shapes[1]
 
