@@ -33,7 +33,7 @@ from mxquant.lowering.simulate import SIMULATE, simulate
 from mxquant.mxnet_bridge import split_params, symbol_of
 from mxquant.onnx_model import OnnxModel, Shape, named_shapes, onnx_model
 from mxquant.plan import QuantPlan
-from mxquant.planner import PlanOptions
+from mxquant.plan_options import PlanOptions
 from mxquant.planner import make_plan as plan_network
 from mxquant.progress import Progress, progress_bar, reporting
 from mxquant.quantized_model import QuantizedModel
@@ -74,7 +74,7 @@ def make_plan(
     target : {'onednn', 'onnx_qdq'}
         What will run the network: MXNet on a CPU, or what reads ONNX.
     **options
-        Fields of :class:`~mxquant.planner.PlanOptions`: method, dtype, mode, granularity, exclude_layers,
+        Fields of :class:`~mxquant.plan_options.PlanOptions`: method, dtype, mode, granularity, exclude_layers,
         exclude_operators, percentile, isa, tensor_methods, float32_layers, largest_values.
 
     Returns

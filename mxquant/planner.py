@@ -13,7 +13,6 @@ In four steps, each with a reason for the reader:
 
 from __future__ import annotations
 
-import fnmatch
 from dataclasses import dataclass, field
 from typing import (
     TYPE_CHECKING,
@@ -35,104 +34,22 @@ import numpy as np
 from mxquant.around_decisions import kept_in_float32
 from mxquant.code_limits import CodeLimits, Reader
 from mxquant.errors import InputError
+from mxquant.exclusions import check_operators, excluded_layers, layers_of
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.passes import Canonical
-from mxquant.lowering.cudnn_cost import OPERATIONS_PER_BYTE
-from mxquant.lowering.isa import check
 from mxquant.lowering.quantized_params import INT8_RANGE, quantize_int8
 from mxquant.lowering.target import Int8Operator, Target
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
+from mxquant.plan_options import PlanOptions
 from mxquant.ranges import Ranges
 from mxquant.stats import Histogram
-from mxquant.thresholds import METHODS, choose_threshold
+from mxquant.thresholds import choose_threshold
 from mxquant.vanishing import vanishing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["PlanOptions", "make_plan"]
-
-
-@dataclass(frozen=True)
-class PlanOptions:
-    """The choices of the user.
-
-    Parameters
-    ----------
-    method : str or None
-        How thresholds are chosen: 'minmax', 'entropy', 'percentile' or 'mse'; None for no calibration: ranges are
-        found at run time.
-    tensor_methods : mapping of str to str
-        Other methods for single tensors, by the tensor's name.
-    dtype : {'int8', 'uint8', 'auto'}
-        Type of quantized tensors where it is free to choose. 'auto' and 'uint8' mean uint8 for tensors that calibration
-        has never seen negative, int8 for the rest.
-    mode : {'smart', 'full'}
-        Whether operators that gain nothing by themselves run in int8 only between others, or wherever they can.
-    granularity : {'tensor-wise', 'channel-wise'}
-        Whether the weights of FullyConnected layers have one scale or one per output. Convolutions have one per output
-        channel always.
-    exclude_layers : tuple of str
-        Layers that stay float32, by their name in the user's network; wildcards as in file names.
-    exclude_operators : tuple of str
-        Operators that stay float32.
-    percentile : float
-        For the method 'percentile': percentage of the values that are to be representable.
-    isa : str or None
-        The int8 instructions of the CPU that will run the network: 'avx2' (or older), 'avx512', 'vnni' or 'amx'.
-        None for those of this machine.
-    float32_layers : mapping of str to str
-        Layers that stay float32, by their name in the user's network, and why: what was measured.
-    gpu_operations_per_byte : float
-        For the target 'cudnn': how many float32 operations the GPU does while it moves one byte. The more, the more
-        products for each value a layer must have so that int8 is worthwhile; see :mod:`mxquant.lowering.cudnn_cost`.
-    largest_values : mapping of str to float
-        For single tensors, by name, what the last code is to stand for, instead of a threshold by a method; see
-        :mod:`mxquant.tables`. Names of other tensors are passed over, as tables have many.
-    """
-
-    method: Optional[str] = "mse"
-    dtype: str = "auto"
-    mode: str = "smart"
-    granularity: str = "channel-wise"
-    exclude_layers: Tuple[str, ...] = ()
-    exclude_operators: Tuple[str, ...] = ()
-    percentile: float = 99.99
-    isa: Optional[str] = None
-    tensor_methods: Mapping[str, str] = field(default_factory=dict)
-    float32_layers: Mapping[str, str] = field(default_factory=dict)
-    largest_values: Mapping[str, float] = field(default_factory=dict)
-    gpu_operations_per_byte: float = OPERATIONS_PER_BYTE
-
-    def __post_init__(self) -> None:
-        allowed: Mapping[str, Sequence[Optional[str]]] = {
-            "method": (*METHODS, None),
-            "dtype": ("int8", "uint8", "auto"),
-            "mode": ("smart", "full"),
-            "granularity": ("tensor-wise", "channel-wise"),
-        }
-        for name, values in allowed.items():
-            if getattr(self, name) not in values:
-                known = ", ".join(repr(value) for value in values)
-                raise InputError(f"{name} is {getattr(self, name)!r}, expected one of {known}")
-        for name, method in self.tensor_methods.items():
-            if method not in METHODS:
-                known = ", ".join(map(repr, METHODS))
-                raise InputError(f"tensor_methods['{name}'] is {method!r}, expected one of {known}")
-        for name, value in self.largest_values.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-                raise InputError(f"largest_values['{name}'] is {value!r}, expected a positive number")
-        ratio = self.gpu_operations_per_byte
-        if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 < ratio < float("inf"):
-            raise InputError(f"gpu_operations_per_byte is {ratio!r}, expected a positive number")
-        for name in ("exclude_layers", "exclude_operators"):
-            names = getattr(self, name) or ()
-            if isinstance(names, str) or not all(isinstance(each, str) for each in names):
-                raise InputError(f"{name} is {names!r}, expected a list of names")
-            object.__setattr__(self, name, tuple(names))
-        if not (isinstance(self.percentile, (int, float)) and 0 < self.percentile <= 100):
-            raise InputError(f"percentile is {self.percentile!r}, expected a number above 0 and up to 100")
-        object.__setattr__(self, "isa", check(self.isa))
+__all__ = ["make_plan"]
 
 
 def make_plan(
@@ -170,14 +87,14 @@ def make_plan(
     if options.method is not None and statistics is None:
         raise InputError(f"method '{options.method}' needs statistics; calibrate first, or use method=None")
     network = canonical.network
-    _check_operators(options.exclude_operators, canonical.operators)
+    check_operators(options.exclude_operators, canonical.operators)
     apart: FrozenSet[str] = frozenset()
     excluded: Optional[FrozenSet[str]] = None
     reasons = {refusal.layer: f"{refusal.rule} was not possible: {refusal.reason}" for refusal in canonical.refusals}
     while True:
         fused = target.prepare(network, options.method is not None, apart)
         if excluded is None:
-            excluded = _excluded_layers(options.exclude_layers, _layers(canonical, fused))
+            excluded = excluded_layers(options.exclude_layers, layers_of(canonical, fused))
         draft = Draft(fused, statistics or {}, target, options, excluded, reasons)
         draft.settle()
         if not target.has_uint8:
@@ -188,41 +105,7 @@ def make_plan(
         apart = apart | conflicts
 
 
-def _layers(canonical: Canonical, fused: Network) -> Dict[str, FrozenSet[str]]:
-    """Return the layers that a name stands for: one of the user's, or one that a fusion gave."""
-    names = {name: frozenset({name}) for name in canonical.dropped}
-    for node in fused.graph.operators:
-        names.update({layer: frozenset({layer}) for layer in node.layers})
-        names.setdefault(node.name, frozenset(node.layers))
-    names.update(canonical.aliases)
-    return names
-
-
-def _excluded_layers(patterns: Sequence[str], known: Mapping[str, FrozenSet[str]]) -> FrozenSet[str]:
-    excluded: Set[str] = set()
-    for pattern in patterns:
-        found = [pattern] if pattern in known else fnmatch.filter(known, pattern)
-        if not found:
-            raise InputError(f"exclude: no layer is called '{pattern}'{_similar(pattern, known)}")
-        excluded.update(*(known[name] for name in found))
-    return frozenset(excluded)
-
-
-def _similar(name: str, known: Iterable[str]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, known, n=3)
-    return f"; did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
-
-
-def _check_operators(names: Sequence[str], known: FrozenSet[str]) -> None:
-    for name in names:
-        if name not in known | _FUSED_OPERATORS:
-            raise InputError(f"exclude: the network has no operator '{name}'; it has {', '.join(sorted(known))}")
-
-
 _PRODUCT = "_contrib_quantized_elemwise_mul"
-_FUSED_OPERATORS = frozenset({"_sg_mkldnn_conv", "_sg_mkldnn_fully_connected"})
 
 
 @dataclass
