@@ -236,3 +236,9 @@ def test_a_dense_layer_whose_reshaped_result_is_read_in_int8_is_calibrated_for_i
     params = {"arg_params": args, "aux_params": aux}
     statistics = mxquant.calibrate(symbol, images(*SHAPE), target="onednn", **params)
     assert precisions(mxquant.make_plan(symbol, statistics, **params))["conv"] == "int8"
+
+
+def test_a_global_pooling_leaves_no_window_cut_off_whatever_its_convention() -> None:
+    x = relu(conv(mx.sym.var("data"), "before"))
+    pooled = mx.sym.Pooling(x, global_pool=True, kernel=(1, 1), pool_type="avg", pooling_convention="full", name="pool")
+    assert plan(conv(pooled, "after", kernel=1), isa="vnni").layers["pool"].precision == "int8"

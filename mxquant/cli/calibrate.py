@@ -24,7 +24,6 @@ __all__ = ["EXAMPLES", "CalibrateOptions", "calibrate"]
 EXAMPLES = (
     "mxquant calibrate -m net -d images --preset imagenet -o stats.npz",
     "mxquant calibrate -m net -d val.rec --mean 127 --std 128 -o stats.npz --resume",
-    "mxquant calibrate -m net -d val.rec --preset imagenet -n 50000 -o stats.npz --scheduler tcp://10.0.0.1:8786",
 )
 
 

@@ -170,7 +170,8 @@ def _pooling(network: Network, node: Node, calibrated: bool) -> Answer:
         return f"MXNet's int8 pooling has a 2D or 3D kernel, this one has {rank}D{remedy}"
     if node.attrs.get("pooling_convention", "valid") == "same":
         return "MXNet's int8 pooling knows no pooling_convention='same'"
-    if node.attrs.get("pooling_convention", "valid") == "full" and (kind == "avg" or _may_leave_the_data(node)):
+    cut = node.attrs.get("pooling_convention", "valid") == "full" and not read_bool(node, "global_pool", False)
+    if cut and (kind == "avg" or _may_leave_the_data(node)):
         return f"MXNet's int8 {kind} pooling with pooling_convention='full' is another one where windows are cut off"
     return _layout_refusal(node) or Int8Operator(
         op="_contrib_quantized_pooling", must=False, data=(0,), output="inherited", result="like-input"

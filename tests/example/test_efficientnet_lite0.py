@@ -40,7 +40,7 @@ def test_fp32_accuracy(lite0: Any, images: Any) -> None:
 
 # The stock tool converts arrays as NumPy 1.25 deprecated.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("calib_mode", ["naive", "entropy"])
+@pytest.mark.parametrize("calib_mode", ["naive", pytest.param("entropy", marks=pytest.mark.slow)])
 def test_int8_is_no_less_faithful_than_the_stock_tools(lite0: Any, images: Any, calib_mode: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -52,6 +52,7 @@ def own(checkpoint: Tuple[Path, Path]) -> Tuple[object, ...]:
     return ("--symbol-file", symbol, "--param-file", params, "--image-shape", "3,28,28", "--rgb-std", "58,57,57")
 
 
+@pytest.mark.slow
 def test_by_default_every_embedded_image_is_scored_once(tmp_path: Path) -> None:
     output = run("--calib-mode", "naive", "--save-prefix", tmp_path / "int8")
     assert "fp32: ('accuracy', 0.9)\nfp32: ('top_k_accuracy_5', 0.95)" in output
@@ -81,6 +82,7 @@ def test_a_folder(checkpoint: Any, tmp_path: Path) -> None:
     assert "\n8 images " in run(*own(checkpoint), "--dataset", path, *options, *skipping)
 
 
+@pytest.mark.slow
 def test_the_network_of_the_example_as_a_checkpoint(tmp_path: Path) -> None:
     block = efficientnet_lite0.load()
     block(mx.nd.zeros((1, 3, 224, 224)))

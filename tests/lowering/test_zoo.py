@@ -50,11 +50,19 @@ FLOORS = {
 }
 
 
+# One of each kind; the others on request.
+QUICK = (
+    *("resnet18_v1", "resnet50_v1", "resnet50_v2", "vgg11", "alexnet", "densenet121", "squeezenet1.1", "inceptionv3"),
+    *("mobilenet0.25", "mobilenetv2_1.0"),
+)
+NETWORKS = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ZOO]
+
+
 def test_every_network_has_a_floor() -> None:
     assert set(FLOORS) == set(ZOO)
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_as_faithful_as_measured_and_more_than_by_the_stock_tool(name: str) -> None:
     stock, ours = compare(name)
     assert ours >= FLOORS[name][saturates(detect())]
