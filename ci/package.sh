@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 readonly DIST=${1:-dist}
 readonly QUANTIZATION='
 import mxquant, mxnet as mx, numpy as np
-net = mx.gluon.model_zoo.vision.mobilenet0_25(); net.initialize()
+net = mx.gluon.model_zoo.vision.mobilenet0_25(); net.initialize(mx.init.MSRAPrelu())
 plan = mxquant.quantize(net, np.random.RandomState(0).randn(2, 3, 64, 64).astype("f"), accuracy="fast").plan
 int8 = [layer.name for layer in plan.layers.values() if layer.precision == "int8"]
 assert len(int8) > 20, plan; print(len(int8), "layers in int8")
