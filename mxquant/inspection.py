@@ -13,8 +13,7 @@ from mxquant.analysis.sensitivity import Sensitivity, measure
 from mxquant.calibration import collect
 from mxquant.data import Sample, batches, peek
 from mxquant.errors import InputError
-from mxquant.graph import Network
-from mxquant.mxnet_bridge import graph_of, numpy_params
+from mxquant.mxnet_bridge import network_of
 from mxquant.pipeline import AUTO_EXAMPLES, check_plan, check_weights, examples_of, plan_loaded
 from mxquant.plan import QuantPlan
 from mxquant.progress import Progress, progress_bar, reporting
@@ -125,7 +124,7 @@ def compare(
     sample.fill(batches(data, loaded.inputs))
     int8 = None
     if isinstance(model, QuantizedModel):
-        int8 = Network(graph_of(model.symbol), {**numpy_params(model.arg_params), **numpy_params(model.aux_params)})
+        int8 = network_of(model.symbol, model.arg_params, model.aux_params)
         loaded = smoothed_model(loaded, int8.params)
     else:
         check_weights(plan)

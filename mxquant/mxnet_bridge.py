@@ -22,8 +22,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    *("backend_symbol", "context", "environment", "graph_of", "numpy_params", "semantics", "split_params"),
-    *("symbol_of", "tensor_shapes"),
+    "backend_symbol",
+    "context",
+    "environment",
+    "graph_of",
+    "network_of",
+    "numpy_params",
+    "semantics",
+    "split_params",
+    "symbol_of",
+    "tensor_shapes",
 ]
 
 _ENVIRONMENT = threading.RLock()
@@ -58,6 +66,24 @@ def graph_of(symbol: Any) -> Graph:
 
 def _identity(node: Mapping[str, Any]) -> Tuple[str, str]:
     return node["op"], node["name"]
+
+
+def network_of(symbol: Any, arg_params: Mapping[str, Any], aux_params: Mapping[str, Any]) -> Network:
+    """Return a Symbol with its parameters as a network.
+
+    Parameters
+    ----------
+    symbol : mxnet.symbol.Symbol
+        The outputs.
+    arg_params, aux_params : mapping of str to NDArray
+        Its parameters.
+
+    Returns
+    -------
+    Network
+        Its graph, and its parameters as NumPy arrays.
+    """
+    return Network(graph_of(symbol), {**numpy_params(arg_params), **numpy_params(aux_params)})
 
 
 def symbol_of(graph: Graph) -> Any:

@@ -8,8 +8,8 @@ from typing import Any, Dict, List, Tuple
 import numpy as np
 
 from mxquant._compat import mx
-from mxquant.graph import Network
-from mxquant.mxnet_bridge import environment, graph_of, numpy_params
+from mxquant.mxnet_bridge import environment
+from mxquant.mxnet_bridge import network_of as network_of  # tests take it from here too
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -64,11 +64,6 @@ def random_params(symbol: Any, seed: int = 0, **shapes: Tuple[int, ...]) -> Tupl
 def images(*shape: int, seed: int = 1) -> np.ndarray:
     """Return float32 values of a normal distribution."""
     return np.random.RandomState(seed).randn(*shape).astype(np.float32)
-
-
-def network_of(symbol: Any, args: Params, aux: Params) -> Network:
-    """Return a Symbol with parameters as a Network."""
-    return Network(graph_of(symbol), {**numpy_params(args), **numpy_params(aux)})
 
 
 def forward(symbol: Any, args: Params, aux: Params, fused: bool = False, **inputs: np.ndarray) -> List[np.ndarray]:

@@ -132,12 +132,11 @@ def _simulation(net: Net, model: Any) -> Callable[[Labelled], Outputs]:
     """Return the integer simulation of a network for another CPU, with the weights that it was made from."""
     from mxquant.accuracy.judge import outputs
     from mxquant.analysis.int8_weights import weights_of
-    from mxquant.graph import Network
     from mxquant.lowering.simulate import simulate
     from mxquant.model import load
-    from mxquant.mxnet_bridge import graph_of, numpy_params
+    from mxquant.mxnet_bridge import network_of
 
-    int8 = Network(graph_of(model.symbol), {**numpy_params(model.arg_params), **numpy_params(model.aux_params)})
+    int8 = network_of(model.symbol, model.arg_params, model.aux_params)
     canonical = load(net.symbol, net.arg_params, net.aux_params).canonical.network
     simulated = simulate(weights_of(canonical, model.plan, int8), model.plan)
     return lambda batch: outputs(simulated, batch.arrays)

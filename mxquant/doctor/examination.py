@@ -29,7 +29,7 @@ from mxquant.graph import Network
 from mxquant.inspection import smoothed_model
 from mxquant.lowering.onednn import OneDNN
 from mxquant.lowering.simulate import simulate
-from mxquant.mxnet_bridge import graph_of, numpy_params
+from mxquant.mxnet_bridge import network_of, numpy_params
 from mxquant.onnx_model import OnnxModel
 from mxquant.pipeline import check_plan, plan_loaded, quantize, rounded_network
 from mxquant.plan import QuantPlan
@@ -136,7 +136,7 @@ def _examined(
     examples: Examples,
 ) -> Diagnosis:
     network = loaded.canonical.network
-    lowered = None if model is None else _network_of(model)
+    lowered = None if model is None else network_of(model.symbol, model.arg_params, model.aux_params)
     if lowered is None:
         weights = correct_biases(network, plan, statistics.channel_sums)
     else:
@@ -205,10 +205,6 @@ def _examined(
         layers=layers,
         changes=changes,
     )
-
-
-def _network_of(model: QuantizedModel) -> Network:
-    return Network(graph_of(model.symbol), {**numpy_params(model.arg_params), **numpy_params(model.aux_params)})
 
 
 def _parameters(made: Union[QuantizedModel, OnnxModel]) -> Mapping[str, Any]:

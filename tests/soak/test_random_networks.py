@@ -42,7 +42,7 @@ SMALL = Description(
 def test_random_networks_are_right_or_refused_with_reason(tmp_path: Path) -> None:
     entries = soak(COUNT, SEED, tmp_path, workers=1, share=COUNT)
     found = [(entry.stage, entry.outcome, entry.description) for entry in entries if entry.is_finding]
-    assert len(found) <= 0.02 * COUNT, found
+    assert not found, found
     counts = summary(entries)
     assert counts["networks"] == COUNT
     # Most networks run, and much of them in int8.
