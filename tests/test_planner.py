@@ -216,12 +216,16 @@ def test_the_reshaped_result_of_a_3d_layer_is_not_quantized() -> None:
     assert precisions(plan(rows, (2, 3, 2, 5, 5)))["deep"] == "int8"
 
 
-def test_without_calibration_a_tensor_is_not_added_to_itself_in_int8() -> None:
+def test_without_calibration_nothing_is_added_in_int8_since_mxnet_may_change_all_signs() -> None:
+    a, b = (mx.nd.contrib.quantize_v2(mx.nd.array([[-x, x / 2]]), out_type="int8") for x in (1, 2))
+    sums = mx.nd.contrib.quantized_elemwise_add(a[0], b[0], *a[1:], *b[1:])
+    stock = mx.nd.contrib.dequantize(*mx.nd.contrib.requantize(*sums)).asnumpy()
+    np.testing.assert_allclose(stock, [[3, -1.5]], atol=0.02)
+
     data = mx.sym.var("data")
-    assert (
-        "twice the range"
-        in plan(mx.sym.elemwise_add(data, data, name="sum"), method=None, mode="full").layers["sum"].reason
-    )
+    added = mx.sym.elemwise_add(data, data / 2, name="sum")
+    assert "change the sign" in plan(added, method=None, mode="full").layers["sum"].reason
+    assert plan(added, mode="full").layers["sum"].precision == "int8"
 
 
 def test_a_clip_that_ends_at_0_is_no_part_of_a_convolution() -> None:

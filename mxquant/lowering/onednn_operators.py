@@ -228,13 +228,13 @@ def _concat(network: Network, node: Node, calibrated: bool) -> Answer:
 
 
 def _add(network: Network, node: Node, calibrated: bool) -> Answer:
-    if not calibrated and node.inputs[0] == node.inputs[1]:
-        return "without calibration MXNet's int8 addition of a tensor to itself has twice the range that it says"
+    if not calibrated:
+        return "without calibration MXNet's int8 addition may change the sign of all sums, where two extremes meet"
     return Int8Operator(
         op="_contrib_quantized_elemwise_add",
         must=False,
         data=(0, 1),
-        accepts=frozenset({"int8", "uint8"}) if calibrated else frozenset({"int8"}),
+        accepts=frozenset({"int8", "uint8"}),
         result="like-input",
     )
 
