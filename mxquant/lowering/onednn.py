@@ -161,8 +161,15 @@ class _Emitter:
         else:
             add_spread(self.graph, node, channels)
 
-    def _int8(self, tensor: Tensor, operator: Int8Operator, layer: LayerPlan) -> Codes:
-        """Return `tensor` as codes in the new graph, in the type and range of the plan."""
+    def _data(self, node: Node, slot: int, operator: Int8Operator, layer: LayerPlan) -> Codes:
+        """Return an input of an int8 operator as codes in the new graph, in the type and range of the plan."""
+        codes = self._codes(node.inputs[slot], operator, layer)
+        if not operator.settled:
+            return codes
+        pooling = {"kernel": str((1,) * operator.settled), "pool_type": "max"}
+        return Codes.of(self.graph.add("_contrib_quantized_pooling", f"settled_{node.name}", pooling, codes, 3))
+
+    def _codes(self, tensor: Tensor, operator: Int8Operator, layer: LayerPlan) -> Codes:
         plan = data_plan(self.plan, tensor, operator, layer)
         if plan.zero_point and tensor not in self.graph.codes:
             raise PlanError(f"tensors['{plan.name}'].zero_point is not 0, but no int8 layer makes it")
@@ -183,7 +190,7 @@ class _Emitter:
         return self.offline[name, codes]
 
     def _moved(self, node: Node, operator: Int8Operator, layer: LayerPlan) -> None:
-        codes = self._int8(node.inputs[0], operator, layer)
+        codes = self._data(node, 0, operator, layer)
         self._check_inherited(node, operator, result_plan(self.plan, node, layer))
         moved = self.graph.add(node.op, f"quantized_{node.name}", node.attrs, [codes.data])
         self.graph.codes[node.output] = codes._replace(data=moved.output)
@@ -207,7 +214,7 @@ class _Emitter:
             if slot in stored:
                 codes = self._stored(tensor.node, (layer.weight_codes or 127) if slot == stored[0] else 127)
             else:
-                codes = self._int8(tensor, operator, layer)
+                codes = self._data(node, slot, operator, layer)
             inputs.append(codes.data)
             ranges += [codes.minimum, codes.maximum]
         attrs = dict(node.attrs)

@@ -7,6 +7,7 @@ wrongly.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Callable, Dict, Optional, Union
 
 from mxquant.graph import Network, Node, Tensor
@@ -42,7 +43,7 @@ def describe(network: Network, node: Node, calibrated: bool) -> Answer:
         The int8 form, or the reason for there being none.
     """
     if node.op in MOVES:
-        return Int8Operator(node.op, must=False, data=(0,), output="inherited", result="like-input", moves=True)
+        return replace(_rows(node, node.op), moves=True)
     if node.op in SLOW_MOVES:
         return f"MXNet's {node.op} takes longer for int8 than for float32, conversions included"
     function = OPERATORS.get(node.op)
@@ -152,7 +153,18 @@ def _fully_connected(network: Network, node: Node, calibrated: bool) -> Answer:
         weights=parameters,
         channel_wise=calibrated,
         float_output=calibrated,
+        settled=_convolved_axes(node.inputs[0].node),
     )
+
+
+def _convolved_axes(node: Node) -> int:
+    """Return the axes of the images that a convolution returns, 0 for other operators.
+
+    Convolutions of one channel, and those to one pixel, return their first batch in another order than all others, if
+    MXNet is to be believed. What reads it as rows has decided by the first batch whether it has to be brought in order,
+    and fails at the second.
+    """
+    return len(read_tuple(_inner(node, "Convolution"), "kernel")) if node.op == "_sg_mkldnn_conv" else 0
 
 
 def _plain_convolution(network: Network, node: Node, calibrated: bool) -> Answer:
@@ -186,7 +198,13 @@ def _may_leave_the_data(node: Node) -> bool:
 
 
 def _flatten(network: Network, node: Node, calibrated: bool) -> Answer:
-    return Int8Operator(op="_contrib_quantized_flatten", must=False, data=(0,), output="inherited", result="like-input")
+    return _rows(node, "_contrib_quantized_flatten")
+
+
+def _rows(node: Node, op: str) -> Int8Operator:
+    """Return what gives values of a tensor another shape. It has images brought in order by MXNet, but not volumes."""
+    settled = 3 if _convolved_axes(node.inputs[0].node) == 3 else 0
+    return Int8Operator(op, must=False, data=(0,), output="inherited", result="like-input", settled=settled)
 
 
 def _activation_layer(network: Network, node: Node, calibrated: bool) -> Answer:

@@ -59,6 +59,9 @@ class Int8Operator:
     moves : bool
         Whether the operator is the fp32 one, which moves codes without looking at them. It is int8 between int8
         operators only, in 'full' mode too.
+    settled : int
+        The number of axes of the images that have to go through a pooling of single values before, or 0 where the
+        operator reads whatever comes.
     note : str
         What the user should know about how this node is computed; becomes part of the plan's reason.
     """
@@ -79,6 +82,7 @@ class Int8Operator:
     returns_zero_point: bool = False
     int32_bias: bool = False
     moves: bool = False
+    settled: int = 0
     note: str = ""
 
 
