@@ -16,7 +16,7 @@ from mxquant.errors import InputError, PlanError
 from mxquant.lowering.cudnn import CuDNN
 from mxquant.lowering.isa import detect, saturates
 from mxquant.model import inputs_of, load_checkpoint
-from mxquant.mxnet_bridge import graph_of, numpy_params
+from mxquant.mxnet_bridge import graph_of, numpy_params, text_of
 from mxquant.params_file import write_params_file
 from mxquant.plan import QuantPlan
 
@@ -86,7 +86,7 @@ class QuantizedModel:
         paths = (f"{prefix}-{epoch:04d}.params", f"{prefix}-plan.json", f"{prefix}-symbol.json")
         with replacing_together(paths) as (params, plan, symbol):
             write_params_file(params, arrays, mx.util.is_np_shape())
-            symbol.write_text(self.symbol.tojson(), encoding="utf-8")
+            symbol.write_text(text_of(self.symbol), encoding="utf-8")
             plan.write_text(self.plan.to_json({"params": digest_of(params), "symbol": digest_of(symbol)}), "utf-8")
 
     def as_block(self, ctx: Any = None) -> Any:

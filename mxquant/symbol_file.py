@@ -17,7 +17,7 @@ from mxquant.errors import GraphError, InputError
 from mxquant.graph import Graph, Node, symbol_json
 from mxquant.graph.attributes import read_bool
 from mxquant.graph.symbol_check import INSIDE, check_document
-from mxquant.mxnet_bridge import first_line
+from mxquant.mxnet_bridge import first_line, text_of
 
 __all__ = ["read_symbol"]
 
@@ -47,7 +47,7 @@ def read_symbol(path: Union[str, Path]) -> Any:
         check_document(document)
         # What was checked, and no other reading of the same text. MXNet knows no escapes of letters.
         symbol = mx.sym.load_json(json.dumps(document, ensure_ascii=False))
-        graph = symbol_json.loads(symbol.tojson())
+        graph = symbol_json.loads(text_of(symbol))
         _check_nodes(graph, {})
     except (InputError, mx.MXNetError, UnicodeError) as error:
         raise GraphError(f"cannot read the symbol '{path}': {first_line(error)}") from error

@@ -9,7 +9,7 @@ from mxquant._compat import mx
 from mxquant.errors import ClusterError
 from mxquant.graph import Network, symbol_json
 from mxquant.model import Source
-from mxquant.mxnet_bridge import graph_of, numpy_params, split_params
+from mxquant.mxnet_bridge import graph_of, numpy_params, split_params, text_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,4 +84,4 @@ def pack_symbol(symbol: Any, arg_params: Mapping[str, Any], aux_params: Mapping[
     """Return a Symbol with parameters that can be sent."""
     params = {**numpy_params(arg_params, "arg_params"), **numpy_params(aux_params, "aux_params")}
     network = Network(graph_of(symbol), params)
-    return Packed(symbol.tojson(), params, (), (), network.digest())
+    return Packed(text_of(symbol), params, (), (), network.digest())
