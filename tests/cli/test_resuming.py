@@ -16,16 +16,17 @@ import pytest
 import mxquant
 from mxquant.cli import quantize as quantize_module
 
-# Batches of two; from the fourth on they come so slowly that Ctrl-C finds a calibration that is running.
+# Batches of two; the fifth one does not come before Ctrl-C, which so finds a calibration that is running.
 SLOW = """
 import os, time
 import numpy as np
 def load():
     X = np.load("calib.npy")
     for begin in range(0, 24, 2):
-        if os.environ.get("SLOW") and begin >= 8:
+        if os.environ.get("SLOW") and begin == 8:
             open("running", "w").close()
-            time.sleep(0.3)
+            while not os.path.exists("pressed"):
+                time.sleep(0.01)
         yield X[begin : begin + 2]
 """
 
@@ -37,7 +38,7 @@ def slow(folder: Path, environment: Dict[str, str]) -> Path:
 
 
 def interrupted(words: List[str], environment: Dict[str, str]) -> Any:
-    """Run the command in a process of its own, and press Ctrl-C while it counts."""
+    """Run the command in a process of its own, and press Ctrl-C while it counts, however long it takes to get there."""
     process = subprocess.Popen(
         [sys.executable, "-m", "mxquant.cli", *words],
         env={**environment, "SLOW": "1"},
@@ -45,12 +46,11 @@ def interrupted(words: List[str], environment: Dict[str, str]) -> Any:
         stderr=subprocess.PIPE,
         text=True,
     )
-    for _ in range(300):
-        if Path("running").exists() or process.poll() is not None:
-            break
-        time.sleep(0.1)
+    while not Path("running").exists() and process.poll() is None:
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    Path("pressed").touch()
+    out, err = process.communicate()
     return process.returncode, out, err
 
 
@@ -63,7 +63,7 @@ def test_a_calibration_goes_on_to_the_same_file(slow: Path, call: Any, environme
     before = files()
     code, out, err = interrupted(words, environment)
     assert (code, out) == (130, ""), err
-    assert sorted({*files()} - {*before}) == ["running", "s.npz.partial"]
+    assert sorted({*files()} - {*before}) == ["pressed", "running", "s.npz.partial"]
     match = re.search(r"^interrupted; 's.npz.partial' keeps the calibration on (\d+) examples, .* --resume", err, re.M)
     assert match is not None and "Traceback" not in err
     count = mxquant.Statistics.load("s.npz.partial").num_examples
