@@ -30,6 +30,7 @@ from mxquant.lowering.isa import detect
 from mxquant.lowering.onednn import OneDNN
 from mxquant.lowering.onnx_qdq import OnnxQDQ
 from mxquant.lowering.simulate import SIMULATE, simulate
+from mxquant.magnitudes import LOST
 from mxquant.mxnet_bridge import split_params, symbol_of
 from mxquant.onnx_model import OnnxModel, Shape, named_shapes, onnx_model
 from mxquant.plan import QuantPlan
@@ -40,7 +41,6 @@ from mxquant.quantized_model import QuantizedModel
 from mxquant.stats import Statistics
 from mxquant.targets import target_named, target_of
 from mxquant.thresholds import METHODS
-from mxquant.vanishing import VANISHES
 
 __all__ = ["lower", "make_plan", "quantize", "quantize_loaded"]
 
@@ -204,7 +204,7 @@ def check_weights(plan: QuantPlan) -> None:
 def _corrected(model: models.Model, plan: QuantPlan, statistics: Optional[Statistics]) -> Network:
     """Return the canonical network with biases corrected for a plan, where there are statistics."""
     network = model.canonical.network
-    return network if statistics is None else correct_biases(network, plan, statistics.channel_sums)
+    return network if statistics is None else correct_biases(network, plan, statistics)
 
 
 def _emit(
@@ -227,7 +227,7 @@ def _log_decisions(plan: QuantPlan) -> None:
     int8 = sum(layer.precision == "int8" for layer in plan.layers.values())
     _log.info("%d of %d layers in int8 for '%s'", int8, len(plan.layers), plan.target)
     for layer in plan.layers.values():
-        if VANISHES in layer.reason:
+        if LOST in layer.reason:
             _log.warning("layer '%s' stays float32: %s", layer.name, layer.reason)
         _log.debug("layer '%s' (%s): %s, %s", layer.name, layer.op, layer.precision, layer.reason)
     for tensor in plan.tensors.values():

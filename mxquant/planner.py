@@ -39,12 +39,12 @@ from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.passes import Canonical
 from mxquant.lowering.quantized_params import INT8_RANGE, quantize_int8
 from mxquant.lowering.target import Int8Operator, Target
+from mxquant.magnitudes import lost_in_int8
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 from mxquant.plan_options import PlanOptions
 from mxquant.ranges import Ranges
 from mxquant.stats import Histogram
 from mxquant.thresholds import choose_threshold
-from mxquant.vanishing import vanishing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -141,7 +141,7 @@ class Draft:
                 self.refused[node] = answer
             else:
                 self.operators[node] = answer
-                lost = self._unknown_tensor(node, answer) or vanishing(self.network, node, answer, self.statistics)
+                lost = self._unknown_tensor(node, answer) or lost_in_int8(self.network, node, answer, self.statistics)
                 if lost:
                     self.refused[node] = lost
                 elif self._has_int32_bias(node, answer) and self._bias_overflows(

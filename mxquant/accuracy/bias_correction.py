@@ -5,13 +5,14 @@ With weights W, rounded to Ŵ, and the mean of each input channel over the calib
     b̂ = b - (Ŵ - W) E[x]
 
 Source: Nagel et al. 2019, 'Data-Free Quantization Through Weight Equalization and Bias Correction', arXiv:1906.04721,
-section 4.2; there E[x] follows from BatchNorm, here it is counted, so that any network will do. Padding is left out of
-account, but for convolutions that look at nothing else in places: their biases stay.
+section 4.2; there E[x] follows from BatchNorm, here it is counted, so that any network will do. Besides, each place of
+a kernel counts by the share of windows in which it lies on the data rather than on padding: in a 3x3 kernel on 7x7
+values, padded by one, a corner does in 36 of 49. Images are taken for square, since only their size is known.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence
 
 import numpy as np
 
@@ -21,10 +22,11 @@ from mxquant.graph.attributes import read_bool, read_int, read_tuple
 from mxquant.lowering.pairs import limited
 from mxquant.lowering.stored_weights import int8_weight
 from mxquant.plan import QuantPlan
-from mxquant.stats.channel_sums import ChannelSums
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from mxquant.stats import Statistics
 
 __all__ = ["channel_axes", "channel_axis", "correct_biases", "mean_result"]
 
@@ -45,7 +47,7 @@ def channel_axis(node: Node) -> int:
     return -1 if node.op == "FullyConnected" and not read_bool(node, "flatten", True) else 1
 
 
-def correct_biases(network: Network, plan: QuantPlan, means: Mapping[str, ChannelSums]) -> Network:
+def correct_biases(network: Network, plan: QuantPlan, statistics: Statistics) -> Network:
     """Return a network with biases that make up for the rounding of weights.
 
     Parameters
@@ -54,8 +56,8 @@ def correct_biases(network: Network, plan: QuantPlan, means: Mapping[str, Channe
         The canonical fp32 network.
     plan : QuantPlan
         A plan for it.
-    means : mapping of str to ChannelSums
-        Means of what the layers read, by name of the tensor; a layer whose data have none keeps its bias.
+    statistics : Statistics
+        With the means of what the layers read; a layer whose data have none keeps its bias.
 
     Returns
     -------
@@ -63,19 +65,19 @@ def correct_biases(network: Network, plan: QuantPlan, means: Mapping[str, Channe
         The same graph; weights with the plan's limits on pairs.
     """
     axes, uses = channel_axes(network), network.graph.uses()
-    rounded = limited(network, plan).params
+    rounded, means = limited(network, plan).params, statistics.channel_sums
 
     def shift(node: Node) -> Optional[NDArray[np.float64]]:
         layer = plan.layers.get(node.layers[0])
         if node.op not in _LINEAR or layer is None or layer.precision != "int8" or len(node.inputs) < 3:
             return None
-        if _sees_padding_alone(node):
-            return None
         data, weight, bias = node.inputs
         if data.name not in means or axes[data.name] != channel_axis(node) or len(uses[bias]) != 1:
             return None
         error = int8_weight(node.op, rounded[weight.node.name], layer) - network.params[weight.node.name]
-        return mean_result(node, error, means[data.name].mean)
+        sums, axes_left = means[data.name], len(read_tuple(node, "kernel"))
+        values = statistics[data.name].count / (sums.count * len(sums.parts))
+        return mean_result(node, error, sums.mean, [round(values ** (1 / max(axes_left, 1)))] * axes_left)
 
     nodes = network.graph.operators
     changed = {
@@ -86,20 +88,49 @@ def correct_biases(network: Network, plan: QuantPlan, means: Mapping[str, Channe
     return Network(network.graph, {**rounded, **changed})
 
 
-def _sees_padding_alone(node: Node) -> bool:
-    """Whether windows of a convolution lie in its padding as a whole, where the mean of the data says nothing."""
-    kernel, pad = read_tuple(node, "kernel"), read_tuple(node, "pad")
-    dilate = read_tuple(node, "dilate") or (1,) * len(kernel)
-    return any(each > step * (length - 1) for length, each, step in zip(kernel, pad, dilate))
+def mean_result(
+    node: Node, weight: NDArray[Any], mean: NDArray[np.float64], lengths: Sequence[int]
+) -> Optional[NDArray[np.float64]]:
+    """Return a layer's mean result for each output channel.
 
+    Parameters
+    ----------
+    node : Node
+        A Convolution or FullyConnected.
+    weight : numpy.ndarray
+        Its weight, or an error of it, shape (O, ...).
+    mean : numpy.ndarray
+        The mean of each channel of its data.
+    lengths : sequence of int
+        For a convolution, the lengths of the axes of its data that its kernel moves over.
 
-def mean_result(node: Node, weight: NDArray[Any], mean: NDArray[np.float64]) -> Optional[NDArray[np.float64]]:
-    """Return a layer's mean result for each output channel, or None where weights and means do not fit."""
-    groups = read_int(node, "num_group", 1) if node.op == "Convolution" else 1
+    Returns
+    -------
+    numpy.ndarray or None
+        Shape (O,); None where weights and means do not fit.
+    """
+    convolves = node.op == "Convolution"
+    groups = read_int(node, "num_group", 1) if convolves else 1
     # A FullyConnected on images has one weight for each place of each channel.
-    channels = weight.shape[1] * groups if node.op == "Convolution" else len(mean)
+    channels = weight.shape[1] * groups if convolves else len(mean)
     if len(mean) != channels or weight[0].size * groups % channels:
         return None
-    per_channel = weight.reshape(groups, len(weight) // groups, channels // groups, -1).sum(axis=3)
+    seen = weight * _shares_on_data(node, lengths) if convolves else weight
+    per_channel = seen.reshape(groups, len(weight) // groups, channels // groups, -1).sum(axis=3)
     result: NDArray[np.float64] = np.einsum("goi,gi->go", per_channel, mean.reshape(groups, -1))
     return result.reshape(-1)
+
+
+def _shares_on_data(node: Node, lengths: Sequence[int]) -> NDArray[np.float64]:
+    """Return in which share of windows each place of a kernel lies on the data, in the shape of the kernel."""
+    shares = np.ones(())
+    kernel = read_tuple(node, "kernel")
+    ones, none = (1,) * len(kernel), (0,) * len(kernel)
+    each = zip(
+        kernel, read_tuple(node, "stride") or ones, read_tuple(node, "dilate") or ones, read_tuple(node, "pad") or none
+    )
+    for length, (places, stride, dilate, pad) in zip(lengths, each):
+        windows = max(length + 2 * pad - dilate * (places - 1) - 1, 0) // stride + 1
+        at = np.arange(windows) * stride - pad + dilate * np.arange(places)[:, None]
+        shares = np.multiply.outer(shares, ((at >= 0) & (at < length)).mean(axis=1))
+    return shares

@@ -116,7 +116,7 @@ def improve(
 def _changed(candidate: Candidate, steps: str, inputs: Inputs) -> Network:
     """Return a candidate's network after some of the steps."""
     if steps == "analytic bias correction":
-        return correct_biases(candidate.network, candidate.plan, candidate.statistics.channel_sums)
+        return correct_biases(candidate.network, candidate.plan, candidate.statistics)
     options = _STEPS[steps]
     return reconstruct(candidate.network, candidate.plan, inputs, **options) if options else candidate.network
 

@@ -120,7 +120,8 @@ class _Reconstruction:
         self.exact.stop_before(node.name)
         twin = self.rounded.stop_before(node.name)
         linear = self.linear[node.name]
-        means = _channel_means(self.exact.value(node.inputs[0]).asnumpy(), channel_axis(node))
+        data = self.exact.value(node.inputs[0]).asnumpy()
+        means, lengths = _channel_means(data, channel_axis(node)), data.shape[2:]
         target = self.exact.step()
         names = [tensor.node.name for tensor in node.inputs[1:]]
         if self.rounding and _has_rows(node, layer):
@@ -138,7 +139,7 @@ class _Reconstruction:
         # One row for each example, one column for each channel.
         errors = np.moveaxis(error, channel, -1).reshape(len(error), -1, error.shape[channel]).mean(1, np.float64)
         rounded = linear.weight(self.changed.get(names[0], self.start[names[0]]))
-        analytic = mean_result(node, rounded - self.exact.params[names[0]], means)
+        analytic = mean_result(node, rounded - self.exact.params[names[0]], means, lengths)
         shift = agreed_shift(errors, np.zeros(len(rounded)) if analytic is None else -analytic)
         self.changed[names[1]] = (self.exact.params[names[1]] + shift).astype(np.float32)
         shift = shift.reshape(shape)

@@ -104,7 +104,7 @@ def candidates(trials: Trials, sensitive: Sequence[str], shares: Mapping[str, fl
         return Candidate(title, flags, lambda: (_with_own(trials, names), _excluding(trials, options, names)), lost)
 
     def corrected(plan: QuantPlan) -> Tuple[Network, QuantPlan]:
-        return correct_biases(trials.network, plan, trials.statistics.channel_sums), plan
+        return correct_biases(trials.network, plan, trials.statistics), plan
 
     def by_method(method: str) -> Candidate:
         title, flags = f"Choose thresholds by {method}", f"--method {method}"

@@ -137,10 +137,7 @@ def _examined(
 ) -> Diagnosis:
     network = loaded.canonical.network
     lowered = None if model is None else network_of(model.symbol, model.arg_params, model.aux_params)
-    if lowered is None:
-        weights = correct_biases(network, plan, statistics.channel_sums)
-    else:
-        weights = weights_of(network, plan, lowered)
+    weights = correct_biases(network, plan, statistics) if lowered is None else weights_of(network, plan, lowered)
     here = lowered if plan.target == OneDNN.name else None
     with progress_bar("comparing layers", len(plan.layers)) as report:
         comparison = compare_networks(network, plan, examples.arrays, here, report)

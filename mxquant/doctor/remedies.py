@@ -56,7 +56,7 @@ REMEDIES: Tuple[Tuple[str, str], ...] = (
     (r"activation is relu|activations are ReLU", "Use ReLU, or accept float32 for this activation."),
     (r"computed or fed at run time|has no fixed value", "Save it as a parameter of the network, with a fixed value."),
     (r"expected float32", "Cast the network to float32 before it is quantized."),
-    (r"int8 would take for zeros", "Scale the values up before the layer; or check why they are so small."),
+    (r"int8 would lose", "Scale the values before the layer; or check why they are so small, or so large."),
     (r"needs calibration|calibration gives|without calibration", "Calibrate: pass data, and a method other than None."),
     (r"calibration has no statistics", "Calibrate again for this target; integer tensors have no statistics."),
     (r"bias may be too large|bias would overflow", "Use channel-wise granularity, or leave it float32."),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "INT8_RANGE",
+    "LARGEST_THRESHOLD",
     "SMALLEST_THRESHOLD",
     "UINT8_RANGE",
     "joined_range",
@@ -37,6 +38,8 @@ INT8_RANGE, UINT8_RANGE = 127.5, 255.5
 
 # Below this, 127 / threshold and its products with other scales leave the range of float32.
 SMALLEST_THRESHOLD = 1e-12
+# Above this, what the codes stand for may do so.
+LARGEST_THRESHOLD = 1e37
 
 
 def quantize_int8(values: NDArray[Any], codes: int = 127) -> Tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Dict, Tuple
 
 import numpy as np
@@ -51,7 +52,7 @@ def test_the_mean_of_the_result_is_that_in_float32(name: str, isa: str) -> None:
     symbol = networks()[name]
     network, plan, statistics, args, data = quantized(symbol, isa)
     assert plan.layers["layer"].precision == "int8"
-    corrected = correct_biases(network, plan, statistics.channel_sums)
+    corrected = correct_biases(network, plan, statistics)
     weight = int8_weight(
         plan.layers["layer"].op, limited(network, plan).params["layer_weight"], plan.layers["layer"]
     ).astype(np.float32)
@@ -64,7 +65,7 @@ def test_the_mean_of_the_result_is_that_in_float32(name: str, isa: str) -> None:
         return np.abs(error.mean(axis=tuple(a for a in range(error.ndim) if a != axis))).max()
 
     before, after = (mean_error(each.params["layer_bias"]) for each in (network, corrected))
-    # The mean of 16 x 6 x 6 places without padding is exact where each channel has one mean for all places.
+    # The mean of 16 x 6 x 6 places is exact where each channel has one mean for all places.
     exact = name not in ("3x3", "depthwise", "dense on images")
     assert after < (1e-4 if exact else 0.5) * before
     assert (corrected.params["layer_weight"] == network.params["layer_weight"]).all()
@@ -102,26 +103,43 @@ def test_fast_quantization_corrects_biases() -> None:
 def test_layers_in_float32_and_tensors_without_means_keep_their_biases() -> None:
     network, plan, statistics, _, _ = quantized(deep(), exclude_layers=["c1"])
     means = {name: sums for name, sums in statistics.channel_sums.items() if name != "r2_output"}
-    corrected = correct_biases(network, plan, means)
+    corrected = correct_biases(network, plan, replace(statistics, channel_sums=means))
     changed = [f"c{i}" for i in range(4) if (corrected.params[f"c{i}_bias"] != network.params[f"c{i}_bias"]).any()]
     assert changed == ["c0", "c2"]
 
 
-def test_a_convolution_that_sees_padding_alone_keeps_its_bias() -> None:
-    # At the border its result is the bias, whatever the mean of the data.
-    symbol = mx.sym.Convolution(mx.sym.abs(mx.sym.var("data")), kernel=(1, 3), pad=(1, 1), num_filter=8, name="layer")
-    network, plan, statistics, _, _ = quantized(symbol)
-    assert plan.layers["layer"].precision == "int8"
-    corrected = correct_biases(network, plan, statistics.channel_sums)
-    np.testing.assert_array_equal(corrected.params["layer_bias"], network.params["layer_bias"])
+@pytest.mark.parametrize(
+    "window",
+    [
+        {"kernel": (3, 3), "pad": (1, 1)},
+        {"kernel": (3, 3), "pad": (4, 4), "dilate": (4, 4)},
+        {"kernel": (3, 5), "pad": (1, 2), "stride": (2, 3)},
+        {"kernel": (1, 3), "pad": (1, 1)},
+        {"kernel": (3, 3), "pad": (1, 1), "num_group": 4},
+    ],
+)
+def test_places_of_a_kernel_count_by_how_often_they_are_on_the_data(window: Dict[str, Any]) -> None:
+    symbol = mx.sym.Convolution(mx.sym.abs(mx.sym.var("data")), num_filter=8, name="layer", **window)
+    args, _ = random_params(symbol, data=SHAPE)
+    data = np.broadcast_to(images(*SHAPE)[..., :1, :1], SHAPE)
+    params = {"arg_params": args}
+    statistics = mxquant.calibrate(symbol, data, **params)
+    plan = mxquant.make_plan(symbol, statistics, isa="vnni", **params)
+    network = models.load(symbol, args, {}).canonical.network
+    corrected = correct_biases(network, plan, statistics).params["layer_bias"]
+    weight = int8_weight("Convolution", network.params["layer_weight"], plan.layers["layer"])
+    rounded = {"layer_weight": mx.nd.array(weight), "layer_bias": mx.nd.array(corrected)}
+    error = forward(symbol, rounded, {}, data=data)[0] - forward(symbol, args, {}, data=data)[0]
+    before = np.abs(corrected - network.params["layer_bias"]).max()
+    assert np.abs(error.mean(axis=(0, 2, 3))).max() < 1e-3 * before
 
 
 def test_a_bias_that_two_layers_share_is_kept() -> None:
     x, bias = mx.sym.var("data"), mx.sym.var("shared_bias")
     symbol = conv(relu(conv(x, "a", 8, 1, bias=bias), "r"), "b", 8, 1, bias=bias)
     network, plan, statistics, _, _ = quantized(symbol)
-    assert correct_biases(network, plan, statistics.channel_sums).params is not network.params
-    for name, value in correct_biases(network, plan, statistics.channel_sums).params.items():
+    assert correct_biases(network, plan, statistics).params is not network.params
+    for name, value in correct_biases(network, plan, statistics).params.items():
         np.testing.assert_array_equal(value, network.params[name])
 
 

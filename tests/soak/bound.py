@@ -96,6 +96,14 @@ def _run(network: Network, inputs: Arrays) -> List[np.ndarray]:
     return [output.asnumpy() for output in executor.forward(is_train=False)]
 
 
+def _of_mxnet(rows: np.ndarray, largest: np.ndarray, codes: int) -> np.ndarray:
+    """Round weights that MXNet quantizes itself: it takes a range for 127.5 codes, or half of them, in float32."""
+    scales = np.float32(127.5) / largest.astype(np.float32)
+    low, high, halves = (-128, 127, 1) if codes == 127 else (-64, 64, 2)
+    stored = np.clip(np.rint(rows.astype(np.float32) * scales / halves), low, high)
+    return stored * largest / 127.5 * halves
+
+
 class _Noisy:
     """A float32 network with an error added to each tensor that a plan has in int8."""
 
@@ -122,10 +130,9 @@ class _Noisy:
                 self._round_bias(node, values)
                 continue
             codes = (layer.weight_codes or 127) if slot == 1 else 127
-            # MXNet reads a range as 127.5 codes where it quantizes weights itself, of which the last half is cut off.
-            own = node.op == "Convolution" or layer.granularity == "channel-wise"
-            steps = np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-300) / (codes + 0.5 * own)
-            rounded = np.clip(np.rint(rows / steps), -codes, codes) * steps
+            largest = np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-30)
+            own = self.plan.target == "onednn" and (node.op == "Convolution" or layer.granularity == "channel-wise")
+            rounded = _of_mxnet(rows, largest, codes) if own else np.rint(rows / largest * codes) * largest / codes
             twin = Node("null", f"{node.name} {slot} rounded")
             self.params[twin.name] = rounded.reshape(values.shape).astype(np.float32)
             node.inputs[slot] = twin.output

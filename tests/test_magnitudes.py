@@ -1,4 +1,4 @@
-"""Layers whose values int8 could not tell from zeros stay float32, and say so."""
+"""Layers whose values int8 could not tell from zeros, or could make infinite, stay float32, and say so."""
 
 from __future__ import annotations
 
@@ -52,6 +52,14 @@ def test_only_layers_around_it_stay_float32() -> None:
 def test_weights_vanish_too() -> None:
     model = mxquant.quantize(**network(1e10, first=1e-20), accuracy="fast", granularity="tensor-wise")
     assert "no value of its weight is above" in model.plan.layers["first"].reason
+
+
+def test_what_is_nearly_infinite_is_computed_in_float32() -> None:
+    given = network(1e31, first=1e6, second=1e-6)
+    model = mxquant.quantize(**given, accuracy="fast")
+    assert precisions(model) == {"first": "float32", "second": "float32", "last": "int8"}
+    assert "'act_output' has a value of" in model.plan.layers["second"].reason
+    assert all(np.isfinite(each).all() for each in forward(model.symbol, model.arg_params, {}, data=given["data"]))
 
 
 def test_the_log_warns_of_it(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,7 +1,8 @@
-"""Tensors that vanish in int8: not zeros, but so small that products of their scales leave the range of float32.
+"""Tensors that int8 loses: not zeros, but so small, or so large, that their scales leave the range of float32.
 
 Activations whose largest magnitude is below 1e-12, denormal ones among them, would all become the code 0, without a
-word. A layer that reads or makes such a tensor, or has such weights, stays float32.
+word; what their codes stand for may be infinite where it is above 1e37. A layer that reads or makes such a tensor, or
+has such weights, stays float32.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ from typing import TYPE_CHECKING, Mapping, Optional
 import numpy as np
 
 from mxquant.graph import Network, Node
-from mxquant.lowering.quantized_params import SMALLEST_THRESHOLD
+from mxquant.lowering.quantized_params import LARGEST_THRESHOLD, SMALLEST_THRESHOLD
 
 if TYPE_CHECKING:
     from mxquant.lowering.target import Int8Operator
     from mxquant.stats import Histogram
 
-__all__ = ["VANISHES", "vanishing"]
+__all__ = ["LOST", "lost_in_int8"]
 
-VANISHES = "int8 would take for zeros"
+LOST = "int8 would lose"
 
 
-def vanishing(
+def lost_in_int8(
     network: Network, node: Node, operator: Int8Operator, statistics: Mapping[str, Histogram]
 ) -> Optional[str]:
     """Return why a layer loses all that it computes in int8, or None if it does not.
@@ -41,7 +42,7 @@ def vanishing(
     Returns
     -------
     str or None
-        The tensor, how small it is, and what to do about it.
+        The tensor, how small or large it is, and what to do about it.
     """
     tensors = [node.inputs[slot] for slot in operator.data]
     if operator.output == "own" and not operator.float_output:
@@ -50,11 +51,16 @@ def vanishing(
         histogram = statistics.get(tensor.name)
         if histogram is None or tensor.node.name in network.params:
             continue
-        largest = max(-histogram.minimum, histogram.maximum)
-        if 0 < largest < SMALLEST_THRESHOLD:
-            return f"no value of '{tensor.name}' is above {largest:.3g}, which {VANISHES}; scale it up for int8"
+        lost = _lost(f"'{tensor.name}'", max(-histogram.minimum, histogram.maximum))
+        if lost:
+            return lost
     weight = network.params.get(node.inputs[1].node.name) if operator.must and len(node.inputs) > 1 else None
-    largest = float(np.abs(weight).max()) if weight is not None and weight.size else 0.0
+    return _lost("its weight", float(np.abs(weight).max())) if weight is not None and weight.size else None
+
+
+def _lost(what: str, largest: float) -> Optional[str]:
     if 0 < largest < SMALLEST_THRESHOLD:
-        return f"no value of its weight is above {largest:.3g}, which {VANISHES}; scale it up for int8"
+        return f"no value of {what} is above {largest:.3g}, which {LOST}; scale it up for int8"
+    if largest > LARGEST_THRESHOLD:
+        return f"{what} has a value of {largest:.3g}, which {LOST}; scale it down for int8"
     return None
