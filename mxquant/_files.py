@@ -4,7 +4,7 @@ Before the renaming the content is on the disk, and after it the name: what is t
 
 Of several files that belong together, the one without which the others are not read is removed first and appears last.
 Whatever moment a process ends at, what can be read is all of before or all of after. Processes that write to one folder
-take turns at this step.
+take turns at this step, and wait for those that read there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Iterator, List, Sequence, Union
 
 from mxquant.errors import OutputError
 
-__all__ = ["digest_of", "replacing", "replacing_together", "write_text"]
+__all__ = ["digest_of", "reading_together", "replacing", "replacing_together", "write_text"]
 
 PathLike = Union[str, Path]
 
@@ -86,6 +86,16 @@ def replacing_together(paths: Sequence[PathLike]) -> Iterator[List[Path]]:
             _flush(folder)
 
 
+@contextmanager
+def reading_together(path: PathLike) -> Iterator[None]:
+    """Let the files beside `path` that :func:`replacing_together` writes stay as they are while they are read.
+
+    Where the folder cannot be opened, or its file system has no locks, nothing is waited for.
+    """
+    with _turn_in(Path(path).parent, shared=True):
+        yield
+
+
 def write_text(path: PathLike, text: str) -> None:
     """Write `text` to `path` in UTF-8, whole or not at all; raises OutputError if that is impossible."""
     with replacing(path) as temporary:
@@ -147,18 +157,23 @@ def _flush(folder: Path) -> None:
 
 
 @contextmanager
-def _turn_in(folder: Path) -> Iterator[None]:
-    """Wait for other processes that are at the same step in a folder; the end of a process ends its turn."""
+def _turn_in(folder: Path, shared: bool = False) -> Iterator[None]:
+    """Wait for other processes that are at the same step in a folder; the end of a process ends its turn.
+
+    Those that share their turns wait only for one that does not.
+    """
     try:
         import fcntl
     except ImportError:  # Windows
         yield
         return
-    handle = os.open(str(folder), os.O_RDONLY)
+    handle = None
     try:
-        # Some network file systems have no locks.
+        # Some network file systems have no locks, and what cannot be opened tells those who read or write there.
         with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            handle = os.open(str(folder), os.O_RDONLY)
+            fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
     finally:
-        os.close(handle)
+        if handle is not None:
+            os.close(handle)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple, Union
 
 from mxquant._compat import mx
-from mxquant._files import digest_of, replacing_together
+from mxquant._files import digest_of, reading_together, replacing_together
 from mxquant._json import parse_json, read_text
 from mxquant.compact import COMPACT
 from mxquant.compact import compact as compacted
@@ -162,10 +162,11 @@ def load(prefix: Union[str, Path], epoch: int = 0) -> QuantizedModel:
     PlanError
         If the plan cannot be read.
     """
-    text = read_text(f"{prefix}-plan.json", PlanError, "the plan")
-    plan = QuantPlan.from_json(text)
-    symbol, args, aux = load_checkpoint(f"{prefix}:{epoch}")
-    _check_files(prefix, epoch, parse_json(text).get("files"))
+    with reading_together(f"{prefix}-plan.json"):
+        text = read_text(f"{prefix}-plan.json", PlanError, "the plan")
+        plan = QuantPlan.from_json(text)
+        symbol, args, aux = load_checkpoint(f"{prefix}:{epoch}")
+        _check_files(prefix, epoch, parse_json(text).get("files"))
     inputs, _ = inputs_of(graph_of(symbol), {**args, **aux})
     _warn_of_saturation(plan)
     return QuantizedModel(symbol, args, aux, plan, inputs)
@@ -175,11 +176,18 @@ def _check_files(prefix: Union[str, Path], epoch: int, digests: Any) -> None:
     """Refuse files that were not written with the plan that stands beside them; a plan need not say which were."""
     known = digests if isinstance(digests, dict) else {}
     for role, path in (("params", f"{prefix}-{epoch:04d}.params"), ("symbol", f"{prefix}-symbol.json")):
-        if role in known and not (Path(path).is_file() and known[role] == digest_of(path)):
+        if role in known and not _has_digest(path, known[role]):
             raise InputError(
                 f"'{path}' is not the file that was written with '{prefix}-plan.json': they are of two networks, or "
                 "one was changed; save the network again, or load it with mx.model.load_checkpoint"
             )
+
+
+def _has_digest(path: str, digest: Any) -> bool:
+    try:
+        return digest_of(path) == digest
+    except OSError:  # another process has just removed it
+        return False
 
 
 def _warn_of_saturation(plan: QuantPlan) -> None:

@@ -11,7 +11,7 @@ from typing import Any, List
 import pytest
 
 from mxquant import OutputError
-from mxquant._files import _turn_in, digest_of, replacing, replacing_together, write_text
+from mxquant._files import _turn_in, digest_of, reading_together, replacing, replacing_together, write_text
 
 
 def test_a_file_is_replaced_when_the_block_ends(tmp_path: Path) -> None:
@@ -124,3 +124,34 @@ def test_the_digest_is_of_the_whole_file(tmp_path: Path) -> None:
     content = bytes(range(256)) * 10_000
     (tmp_path / "file").write_bytes(content)
     assert digest_of(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_who_reads_finds_files_of_one_writer(tmp_path: Path) -> None:
+    paths = [tmp_path / "values", tmp_path / "key"]
+    done = threading.Event()
+
+    def write() -> None:
+        for number in range(100):
+            with replacing_together(paths) as temporaries:
+                for temporary in temporaries:
+                    temporary.write_text(str(number))
+        done.set()
+
+    with replacing_together(paths) as temporaries:
+        for temporary in temporaries:
+            temporary.write_text("first")
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = set()
+    while not done.is_set():
+        with reading_together(paths[0]):
+            values, key = (path.read_text() for path in paths)
+        assert values == key
+        seen.add(key)
+    writer.join()
+    assert len(seen) > 1
+
+
+def test_reading_where_there_is_no_folder_waits_for_nothing(tmp_path: Path) -> None:
+    with reading_together(tmp_path / "absent" / "net"):
+        pass

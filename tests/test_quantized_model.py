@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, List
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import mxquant
 from mxquant import InputError, OutputError, QuantPlan
 from mxquant._compat import mx
+from mxquant._files import _turn_in, digest_of
 from tests.networks import forward, sqnr, zoo
 
 # `None` in sys.modules makes an import fail.
@@ -111,6 +113,36 @@ def test_without_a_symbol_nothing_is_loaded(quantized: Any, tmp_path: Path) -> N
     (tmp_path / "net-symbol.json").unlink()
     with pytest.raises(InputError, match="there is no file '.*net-symbol.json'"):
         mxquant.load(tmp_path / "net")
+
+
+def test_who_loads_waits_until_who_saves_is_done(quantized: Any, tmp_path: Path) -> None:
+    quantized.save(tmp_path / "net")
+    symbol = tmp_path / "net-symbol.json"
+    content = symbol.read_bytes()
+    found: List[Any] = []
+    reader = threading.Thread(target=lambda: found.append(mxquant.load(tmp_path / "net")))
+    with _turn_in(tmp_path):
+        symbol.unlink()
+        reader.start()
+        reader.join(0.5)
+        assert reader.is_alive()
+        symbol.write_bytes(content)
+    reader.join()
+    assert found[0].plan == quantized.plan
+
+
+def test_a_file_that_goes_away_while_it_is_loaded_is_named(quantized: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    quantized.save(tmp_path / "net")
+
+    def gone(path: str) -> str:
+        if path.endswith("symbol.json"):
+            Path(path).unlink()
+        return digest_of(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("mxquant.quantized_model.digest_of", gone)
+        with pytest.raises(InputError, match="net-symbol.json' is not the file that was written with"):
+            mxquant.load(tmp_path / "net")
 
 
 def test_the_callers_parameters_stay_as_they_are(network: Any) -> None:

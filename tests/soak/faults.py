@@ -122,19 +122,24 @@ class Faults:
         children = [_python(SAVE, str(prefix), str(folder / f"writer{number}")) for number in range(2)]
         for number, child in enumerate(children):
             _wait_for(folder / f"writer{number}", child)
+        try:
+            self._load_for(seconds, prefix, both)
+        finally:
+            for child in children:
+                child.kill()
+                child.wait()
+        self._look(prefix, known)
+
+    def _load_for(self, seconds: float, prefix: Path, both: List[Any]) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             try:
                 loaded = mxquant.load(prefix)
-            except MXQuantError:
-                self.check("load while two write", True, "")
+            except MXQuantError as error:
+                self.check("load while two write", False, str(error))
                 continue
             whole = any(_equal(loaded, model) for model in both)
             self.check("load while two write", whole, "a mixture was loaded")
-        for child in children:
-            child.kill()
-            child.wait()
-        self._look(prefix, known)
 
     def kill_calibrations(self, count: int, folder: Path) -> None:
         """Kill `mxquant calibrate`, and go on with --resume, until one comes to its end; the bytes are the same."""
