@@ -20,6 +20,7 @@ EXTRAS = {
     "examples-cv": ["gluoncv==0.10.5.post0", "opencv-python-headless>=4.5,<4.12"],
     # MXNet's own entropy calibration, to which ours is compared, asks for SciPy by names that 2.0 drops.
     "dev": [
+        "aiohttp>=3.8,<4",
         "build>=1,<2",
         "dask>=2023.5",
         "distributed>=2023.5",

@@ -185,7 +185,7 @@ def _check_files(prefix: Union[str, Path], epoch: int, digests: Any) -> None:
 
 def _has_digest(path: str, digest: Any) -> bool:
     try:
-        return digest_of(path) == digest
+        return bool(digest_of(path) == digest)
     except OSError:  # another process has just removed it
         return False
 

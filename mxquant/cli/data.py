@@ -52,8 +52,8 @@ class DataOptions:
             "-d",
             metavar="PATH",
             help="A folder of images or of class folders (labels: their places in alphabetical order), a .rec file, "
-            "a .npy or .npz array, preprocessed, or module:function, which is called, each time it is "
-            "needed, for anything that mxquant.calibrate takes.",
+            "a .npy or .npz array, preprocessed, the URL of one of these, or module:function, which is called, each "
+            "time it is needed, for anything that mxquant.calibrate takes.",
             panel=_PANEL,
         )
     )
@@ -125,9 +125,7 @@ class DataOptions:
             return self._url(net, network.side)
         if path.is_dir() or (path.is_file() and path.suffix == ".rec"):
             return self._images(path, net, network.side)
-        for name in ("preset", "mean", "std", "scale"):
-            if getattr(self, name) is not None:
-                raise InputError(f"--{name} is for images, but --data '{self.data}' has none: it is taken as it is")
+        self._refuse_preprocessing()
         if path.is_file() and path.suffix in (".npy", ".npz"):
             from mxquant.datasets.arrays import ArrayFile, read_arrays
 
@@ -150,29 +148,26 @@ class DataOptions:
         )
 
     def _url(self, net: Net, side: int) -> Data:
-        from mxquant.datasets import ArrayFile, Dataset, RecordFile
+        from mxquant.datasets import ArrayFile, Dataset, ImageFiles, RecordFile
 
-        if self.data.endswith(".rec"):
-            found: Dataset = RecordFile.of(self.data, self._preprocessing(net, side), self.batch_size)
-        elif self.data.endswith((".npy", ".npz")):
-            found = ArrayFile.of(self.data, net.inputs, self.batch_size)
+        if self.data.endswith((".npy", ".npz")):
+            self._refuse_preprocessing()
+            found: Dataset = ArrayFile.of(self.data, net.inputs, self.batch_size)
         else:
-            raise InputError(f"--data: '{self.data}' is the URL of no .rec, .npy or .npz file")
+            form = RecordFile if self.data.endswith(".rec") else ImageFiles
+            found = form.of(self.data, self._preprocessing(net, side), self.batch_size)
         return Data(lambda: iter(found), net.inputs, self.data, len(found), dataset=lambda: found)
 
     def _images(self, path: Path, net: Net, side: int) -> Data:
         from itertools import repeat
 
         from mxquant.datasets import ImageFiles, RecordFile
-        from mxquant.datasets.images import files_of
         from mxquant.datasets.preprocessing import batches_of
         from mxquant.datasets.records import read_record, record_size
 
-        if len(net.inputs) != 1:
-            raise InputError(f"--data: '{path}' has images, but the network has inputs {', '.join(net.inputs)}")
         how, name = self._preprocessing(net, side), str(path)
         if path.is_dir():
-            found = ImageFiles(files_of(path), how, self.batch_size, name)  # type: ignore[arg-type]
+            found = ImageFiles.of(name, how, self.batch_size)
             return Data(lambda: iter(found), net.inputs, name, len(found), dataset=lambda: found)
         return Data(
             lambda: batches_of(read_record(name), how, repeat(self.batch_size)),
@@ -182,9 +177,16 @@ class DataOptions:
             dataset=lambda: RecordFile.of(name, how, self.batch_size),
         )
 
+    def _refuse_preprocessing(self) -> None:
+        for name in ("preset", "mean", "std", "scale"):
+            if getattr(self, name) is not None:
+                raise InputError(f"--{name} is for images, but --data '{self.data}' has none: it is taken as it is")
+
     def _preprocessing(self, net: Net, side: int) -> Preprocessing:
         from mxquant.datasets.preprocessing import Preprocessing
 
+        if len(net.inputs) != 1:
+            raise InputError(f"--data: '{self.data}' has images, but the network has inputs {', '.join(net.inputs)}")
         given = {"mean": _three("--mean", self.mean), "std": _three("--std", self.std), "scale": self.scale}
         chosen: Dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         by_name = self.preset is Preset.IMAGENET or (net.from_zoo and not chosen)

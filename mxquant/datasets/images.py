@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from mxquant.datasets.dataset import Dataset, check_batch_size
-from mxquant.datasets.opening import opened, reason_of
+from mxquant.datasets.opening import entries, is_url, opened, reason_of
 from mxquant.datasets.preprocessing import Encoded, Preprocessing, batches_of
 from mxquant.errors import InputError
 
@@ -68,7 +68,7 @@ class ImageFiles(Dataset):
         Parameters
         ----------
         folder : str or Path
-            The folder; those who read a part of it must find the files by the same paths.
+            Path or URL; those who read a part of it must find the files by the same paths.
         preprocessing : Preprocessing
             How they become input.
         batch_size : int
@@ -84,10 +84,10 @@ class ImageFiles(Dataset):
         InputError
             If there are none, or the folder cannot be read.
         """
-        path = Path(folder)
-        if not path.is_dir():
+        folder = os.fspath(folder)
+        if not is_url(folder) and not os.path.isdir(folder):
             raise InputError(f"there is no folder '{folder}'")
-        return cls(files_of(path), preprocessing, batch_size, str(folder))  # type: ignore[arg-type]
+        return cls(files_of(folder), preprocessing, batch_size, folder)
 
     @property
     def title(self) -> str:
@@ -128,7 +128,7 @@ def read_files(files: Iterable[Tuple[object, Optional[float]]]) -> Iterator[Enco
         yield Encoded(content, f"'{path}'", label)
 
 
-def files_of(folder: Path) -> List[Tuple[Path, Optional[int]]]:
+def files_of(folder: str) -> List[File]:
     """Return the image files of a folder, with their classes if they lie in class folders.
 
     Files of class folders are mixed, always in the same way, so that the first ones are of many classes.
@@ -138,9 +138,9 @@ def files_of(folder: Path) -> List[Tuple[Path, Optional[int]]]:
     InputError
         If there are none, or images both in class folders and beside them.
     """
-    classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    here = _images_in(folder)
-    labelled = [(path, label) for label, each in enumerate(classes) for path in _images_in(each)]
+    files, classes = entries(folder)
+    here = _images_among(files)
+    labelled = [(path, float(label)) for label, each in enumerate(classes) for path in _images_among(entries(each)[0])]
     if here and labelled:
         raise InputError(
             f"'{folder}' has images in class folders, such as '{labelled[0][0]}', and beside them, such as "
@@ -154,10 +154,9 @@ def files_of(folder: Path) -> List[Tuple[Path, Optional[int]]]:
     return [labelled[i] for i in order]
 
 
-def _images_in(folder: Path) -> List[Path]:
-    files = sorted(entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith("."))
-    images = [path for path in files if path.suffix.lower() in SUFFIXES]
-    others = [path for path in files if path.suffix.lower() not in SUFFIXES]
+def _images_among(files: Sequence[str]) -> List[str]:
+    images = [path for path in files if os.path.splitext(path)[1].lower() in SUFFIXES]
+    others = [path for path in files if os.path.splitext(path)[1].lower() not in SUFFIXES]
     if images and others:
         _log.warning("passed over %d files that are no images by their names, such as '%s'", len(others), others[0])
     return images

@@ -1,12 +1,18 @@
-"""Files by path or by URL: ``s3://...``, ``gs://...``, ``http://...`` and whatever else fsspec knows."""
+"""Files and folders by path or by URL: ``s3://...``, ``gs://...``, ``http://...`` and whatever else fsspec knows."""
 
 from __future__ import annotations
 
-from typing import IO
+import os
+from typing import IO, List, Tuple
 
 from mxquant.errors import InputError
 
-__all__ = ["opened", "reason_of"]
+__all__ = ["entries", "is_url", "opened", "reason_of"]
+
+
+def is_url(path: str) -> bool:
+    """Return whether a path is one that fsspec reads."""
+    return "://" in path
 
 
 def opened(path: str) -> IO[bytes]:
@@ -28,17 +34,58 @@ def opened(path: str) -> IO[bytes]:
         If it cannot be opened, or is a URL and fsspec, or what it needs for such URLs, is not installed.
     """
     try:
-        if "://" not in path:
+        if not is_url(path):
             return open(path, "rb")
         import fsspec
 
         return fsspec.open(path, "rb").open()  # type: ignore[no-any-return]
-    except ImportError as error:
-        raise InputError(f"cannot read '{path}': {error}; pip install 'mxquant[dask]' and what it names") from error
     except Exception as error:  # of the operating system, or of whatever serves the URL
-        raise InputError(f"cannot read '{path}': {reason_of(error)}") from error
+        raise _unreadable(path, error) from error
+
+
+def entries(folder: str) -> Tuple[List[str], List[str]]:
+    """Look into a folder at any place.
+
+    Parameters
+    ----------
+    folder : str
+        A path, or a URL.
+
+    Returns
+    -------
+    tuple of list of str
+        Paths or URLs of its files, and of its folders, in alphabetical order; without those that begin with a dot.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    try:
+        found = _behind_url(folder) if is_url(folder) else [(each.path, each.is_dir()) for each in os.scandir(folder)]
+    except Exception as error:  # of the operating system, or of whatever serves the URL
+        raise _unreadable(folder, error) from error
+    seen = sorted((path, is_folder) for path, is_folder in found if not os.path.basename(path).startswith("."))
+    return [path for path, is_folder in seen if not is_folder], [path for path, is_folder in seen if is_folder]
+
+
+def _behind_url(folder: str) -> List[Tuple[str, bool]]:
+    import fsspec
+
+    system, path = fsspec.core.url_to_fs(folder)
+    there = system.ls(path, detail=True)
+    return [(system.unstrip_protocol(each["name"]).rstrip("/"), each["type"] == "directory") for each in there]
+
+
+def _unreadable(path: str, error: Exception) -> InputError:
+    if isinstance(error, ImportError):
+        return InputError(f"cannot read '{path}': {error}; pip install 'mxquant[dask]' and what it names")
+    return InputError(f"cannot read '{path}': {reason_of(error)}")
 
 
 def reason_of(error: BaseException) -> str:
     """Return what a message says of an error while reading: the system's words, or the error's first line."""
+    if isinstance(error, FileNotFoundError) and error.strerror is None:
+        # fsspec's: it holds nothing but the URL, and the reason is that of the error before it, if there was one.
+        return reason_of(error.__cause__) if error.__cause__ is not None else "no such file or folder"
     return getattr(error, "strerror", None) or (str(error).splitlines() or [repr(error)])[0] or repr(error)

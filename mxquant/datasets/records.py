@@ -20,7 +20,7 @@ import numpy as np
 
 from mxquant._compat import mx
 from mxquant.datasets.dataset import Dataset, check_batch_size
-from mxquant.datasets.opening import opened, reason_of
+from mxquant.datasets.opening import is_url, opened, reason_of
 from mxquant.datasets.preprocessing import Encoded, Preprocessing, batches_of
 from mxquant.errors import InputError
 
@@ -86,9 +86,14 @@ class RecordFile(Dataset):
         """
         path = os.fspath(path)
         with opened(path) as file:
-            size = file.seek(0, os.SEEK_END)
-            begins = _indexed(path)
-            begins = sorted(_begins(file, path, size)) if begins is None else sorted(begins)
+            try:
+                size = file.seek(0, os.SEEK_END)
+                begins = _indexed(path)
+                begins = sorted(_begins(file, path, size)) if begins is None else sorted(begins)
+            except InputError:
+                raise
+            except Exception as error:  # of the operating system, or of what serves a URL
+                raise InputError(f"cannot read '{path}': {reason_of(error)}") from error
         if not begins:
             raise InputError(f"'{path}' has no records")
         if not 0 <= begins[0] <= begins[-1] < size:
@@ -133,12 +138,12 @@ class RecordFile(Dataset):
 def _indexed(path: str) -> Optional[List[int]]:
     """Return where records begin, as the .idx file beside them has it; None without one."""
     index = f"{os.path.splitext(path)[0]}.idx"
-    if "://" not in path and not os.path.isfile(index):
+    if not is_url(path) and not os.path.isfile(index):
         return None
     try:
         with opened(index) as file:
             content = file.read()
-    except InputError:
+    except (InputError, FileNotFoundError):
         return None  # behind a URL nobody can say whether there is one
     try:
         return [int(line.split("\t")[1]) for line in content.decode().splitlines() if line.strip()]

@@ -44,6 +44,19 @@ def test_a_flat_folder_has_no_labels_and_keeps_the_order_of_names(folder: Path) 
     assert np.array_equal(arrays(data)[:1], arrays(opened("images/a").first(1)))
 
 
+@pytest.mark.parametrize("name", ["images", "images/a", "val.rec", "calib.npy"])
+def test_what_a_url_names_is_what_the_path_names(folder: Path, name: str) -> None:
+    by_path, by_url = opened(name), opened(f"file://{Path.cwd()}/{name}")
+    assert by_url.known == by_path.known and np.array_equal(arrays(by_url), arrays(by_path))
+    unlabelled = [[batch.labels is None for batch in data.labelled()] for data in (by_path, by_url)]
+    assert unlabelled[0] == unlabelled[1]
+
+
+def test_arrays_behind_a_url_are_not_preprocessed_either(folder: Path) -> None:
+    with pytest.raises(InputError, match="--preset is for images, but --data 'file://.*calib.npy' has none"):
+        opened(f"file://{Path.cwd()}/calib.npy", preset=Preset.IMAGENET)
+
+
 @pytest.mark.parametrize("index", [True, False])
 def test_a_record_file_is_read_with_and_without_its_index(folder: Path, index: bool) -> None:
     if not index:

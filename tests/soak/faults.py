@@ -157,10 +157,14 @@ class Faults:
     def kill_quantizations(self, count: int, folder: Path) -> None:
         """Kill `mxquant quantize`; what it leaves loads, or is not there."""
         command = ["quantize", *self._calibration(folder)[1:], "--accuracy", "fast", "-o", str(folder / "q")]
+        begin = time.monotonic()
         _python(CALIBRATE, *command).wait()
+        whole = time.monotonic() - begin
         known = {identity(folder / "q")}
-        for _ in range(count):
-            self._killed(command, folder / "q.partial.npz", True, 2.0)
+        left = count
+        while left:
+            # Some are killed while they save, some come to their end before.
+            left -= self._killed(command, folder / "q.partial.npz", True, whole)
             self._look(folder / "q", known)
 
     def _killed(self, command: List[str], partial: Path, kill: bool, seconds: float) -> int:
