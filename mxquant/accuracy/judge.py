@@ -8,6 +8,7 @@ import numpy as np
 
 from mxquant._compat import mx
 from mxquant.graph import Graph, Network
+from mxquant.graph.barriers import runnable
 from mxquant.graph.heads import Heads
 from mxquant.lowering.simulate import simulate
 from mxquant.mxnet_bridge import environment, semantics, split_params, symbol_of
@@ -43,7 +44,7 @@ def outputs(network: Network, inputs: Mapping[str, NDArray[Any]]) -> List[NDArra
     list of numpy.ndarray
         In the order of its outputs.
     """
-    symbol = symbol_of(network.graph)
+    symbol = symbol_of(runnable(network.graph))
     values = with_labels(network, inputs)
     with semantics(network.graph):
         args, aux = split_params(network, symbol)

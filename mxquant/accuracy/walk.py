@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Dict, FrozenSet, List, Mapping, Tuple
 
 from mxquant._compat import mx
 from mxquant.graph import Graph, Network, Node, Tensor
+from mxquant.graph.barriers import runnable
 from mxquant.mxnet_bridge import semantics, symbol_of, tensor_shapes
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Walk:
         inputs = [variable.output for variable in variables]
         alone = Node(node.op, "op", dict(node.attrs), inputs, node.num_outputs, node.subgraphs)
         graph = Graph([*variables, alone], [Tensor(alone, i) for i in indices], dict(self.graph.attrs))
-        return mx.nd.CachedOp(symbol_of(graph))
+        return mx.nd.CachedOp(symbol_of(runnable(graph)))
 
     def _without_inputs(self, node: Node, indices: List[int]) -> Any:
         attrs = dict(node.attrs)

@@ -3,6 +3,9 @@
 MXNet fuses a convolution with the activation behind it even where another layer reads the convolution too, if that
 layer comes after the activation; it then reads the activation instead. It also takes any BatchNorm behind a convolution
 for one of its channels. Such layers need a barrier, whatever is fused.
+
+A softmax that reads a Concat whose first operand has one column kills the process if anything else reads the Concat
+too, as calibration does. Where mxquant runs a network it puts a Reshape before it, to the shape that there is.
 """
 
 from __future__ import annotations
@@ -12,11 +15,12 @@ from typing import Dict, Iterable, Iterator, List, Tuple
 from mxquant.graph.attributes import read_int
 from mxquant.graph.ir import Graph, Node, Tensor
 
-__all__ = ["BARRIER", "put_barriers", "take_barriers", "unfusable"]
+__all__ = ["BARRIER", "put_barriers", "runnable", "take_barriers", "unfusable"]
 
 BARRIER = "mxquant_barrier"
 # What MXNet fuses with what follows.
 _FUSED = ("Convolution", "FullyConnected", "elemwise_add")
+_SOFTMAXES = ("softmax", "log_softmax")
 
 Edge = Tuple[Node, int]
 
@@ -35,15 +39,24 @@ def unfusable(graph: Graph) -> Iterator[Edge]:
                 yield node, slot
 
 
-def put_barriers(graph: Graph, edges: Iterable[Edge]) -> None:
+def runnable(graph: Graph) -> Graph:
+    """Return a copy with which tensors can be observed in their passing: a Reshape is before each softmax."""
+    copy = graph.copy()
+    edges = [(node, 0) for node in copy.operators if node.op in _SOFTMAXES]
+    put_barriers(copy, edges, "Reshape", shape="(-2,)")
+    return copy
+
+
+def put_barriers(graph: Graph, edges: Iterable[Edge], op: str = "BlockGrad", **attrs: str) -> None:
     """Put a barrier on each of some edges, one for all edges from the same tensor."""
+    stem = f"{BARRIER}_{op}"
     barriers: Dict[Tensor, Node] = {}
     for reader, slot in edges:
         tensor = reader.inputs[slot]
         if tensor.node.name.startswith(BARRIER):
             continue
         if tensor not in barriers:
-            barriers[tensor] = Node("BlockGrad", f"{BARRIER}{len(barriers)}", inputs=[tensor])
+            barriers[tensor] = Node(op, f"{stem}{len(barriers)}", attrs, [tensor])
         reader.inputs[slot] = barriers[tensor].output
     position = {node: i for i, node in enumerate(graph.nodes)}
     after: Dict[int, List[Node]] = {}

@@ -22,7 +22,7 @@ from mxquant._compat import mx
 from mxquant.data import Batch
 from mxquant.errors import CalibrationError, GraphError, InputError, NonFiniteError
 from mxquant.graph import Graph, Network, Tensor
-from mxquant.graph.barriers import put_barriers, unfusable
+from mxquant.graph.barriers import put_barriers, runnable, unfusable
 from mxquant.mxnet_bridge import (
     backend_symbol,
     context,
@@ -199,7 +199,7 @@ class _Session:
 
     def __post_init__(self) -> None:
         graph = self.network.graph
-        self.symbol = symbol_of(graph)
+        self.symbol = symbol_of(runnable(graph))
         self.inputs = [node.name for node in self.network.inputs]
         args, aux = split_params(self.network, self.symbol, self.take_params)
         self.args = {name: value.as_in_context(self.ctx) for name, value in args.items()}
@@ -211,7 +211,7 @@ class _Session:
     def _fuse(self, tensors: Container[str]) -> None:
         """Let MXNet fuse operators as it does for inference, if the tensors to observe are all still there."""
         try:
-            apart = self.network.graph.copy()
+            apart = runnable(self.network.graph)
             put_barriers(apart, list(unfusable(apart)))
             fused = backend_symbol(symbol_of(apart), "MKLDNN")
             names = reported_names(self.network.graph, fused)

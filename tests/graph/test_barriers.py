@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any, Callable, Dict
 
 import numpy as np
@@ -11,7 +13,7 @@ import mxquant
 from mxquant._compat import mx
 from mxquant.graph.barriers import BARRIER, put_barriers, take_barriers, unfusable
 from mxquant.mxnet_bridge import backend_symbol, graph_of, symbol_of
-from tests.networks import conv, forward, images, random_params, relu, sqnr
+from tests.networks import conv, dense, forward, images, random_params, relu, sqnr
 
 SHAPE = (4, 6, 6, 6)
 
@@ -80,3 +82,26 @@ def test_barriers_go_again() -> None:
     assert sum(node.name.startswith(BARRIER) for node in graph.nodes) == 1
     take_barriers(graph)
     assert sorted((node.op, node.name) for node in graph.nodes) == sorted(before)
+
+
+KILLED = """
+from mxquant._compat import mx
+data = mx.nd.array([[1.0, 2.0], [3.0, 4.0]])
+print(mx.nd.softmax(mx.nd.concat(data[:, :1], data, dim=1)).asnumpy())
+"""
+
+
+def test_a_softmax_of_a_concat_can_be_observed_though_mxnet_dies_of_it() -> None:
+    stock = subprocess.run([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert stock.returncode != 0 and not stock.stdout
+
+    data = mx.sym.var("data")
+    column = mx.sym.slice_axis(dense(data, "c"), axis=1, begin=0, end=1)
+    symbol = mx.sym.softmax(mx.sym.concat(column, data, dim=1), name="softmax")
+    args, aux = random_params(symbol, data=(4, 6))
+    params, examples = {"arg_params": args, "aux_params": aux}, images(4, 6)
+    statistics = mxquant.calibrate(symbol, examples, **params)
+    assert 0 < statistics["softmax_output"].maximum < 1
+    model = mxquant.quantize(symbol, examples, accuracy="balanced", **params)
+    assert mxquant.compare(symbol, model, examples, **params).outputs[0].sqnr > 30
+    assert [node.op for node in graph_of(model.symbol).operators][-2:] == ["Concat", "softmax"]
