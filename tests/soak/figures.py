@@ -35,6 +35,7 @@ def rows(found: Dict[str, Dict[str, Any]]) -> Iterator[Row]:
         yield from ((f"random networks: {verdict}", count) for verdict, count in random["verdicts"].items())
         yield "largest SQNR below the bound, dB", random["largest excess over the bound, dB"]
         yield "processes that died of a random network", random["deaths"]
+        yield "processes that died of one in MXNet's own fp32", random["deaths in MXNet's own fp32"]
         yield "random networks that failed", random["failed"]
 
 

@@ -9,7 +9,10 @@ from typing import List, Optional
 
 from tests.soak.check import Outcome
 
-__all__ = ["Entry", "read_journal"]
+__all__ = ["FP32", "Entry", "read_journal"]
+
+# Stages in which MXNet runs the network as it is, without mxquant.
+FP32 = ("fp32", "fp32 by default")
 
 
 @dataclass
@@ -21,9 +24,14 @@ class Entry:
     outcome: Optional[Outcome] = None
 
     @property
+    def is_death(self) -> bool:
+        """Whether the process ended in the middle of it."""
+        return self.outcome is None
+
+    @property
     def is_finding(self) -> bool:
-        """Whether the network has killed its process, or came out wrong."""
-        return self.outcome is None or self.outcome.is_finding
+        """Whether the network has killed its process, but not in MXNet's own fp32, or came out wrong."""
+        return self.stage not in FP32 if self.outcome is None else self.outcome.is_finding
 
 
 def read_journal(path: Path) -> List[Entry]:

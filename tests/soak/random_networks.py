@@ -92,8 +92,9 @@ def summary(entries: Sequence[Entry]) -> Dict[str, Any]:
         "largest excess over the bound, dB": max(excesses, default=None),
         "equal to the simulation to the last code": sum(outcome.same is True for outcome in right),
         "not quite equal": sum(outcome.same is False for outcome in right),
-        "deaths": sum(entry.outcome is None for entry in entries),
-        "deaths by stage": dict(collections.Counter(entry.stage for entry in entries if entry.outcome is None)),
+        "deaths in MXNet's own fp32": sum(entry.is_death and not entry.is_finding for entry in entries),
+        "deaths": sum(entry.is_death and entry.is_finding for entry in entries),
+        "deaths by stage": dict(collections.Counter(entry.stage for entry in entries if entry.is_death)),
         "failed": sum(entry.is_finding for entry in entries),
     }
 

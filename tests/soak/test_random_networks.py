@@ -110,6 +110,12 @@ def test_a_process_that_dies_is_counted_and_another_goes_on(tmp_path: Path) -> N
     assert found["verdicts"] == {"right": 6}
 
 
+def test_a_network_that_kills_mxnet_in_fp32_says_nothing_of_mxquant(tmp_path: Path) -> None:
+    entries = soak(8, 0, tmp_path, workers=1, worker=("-c", DYING.replace('"int8"}', '"fp32"}')))
+    found = summary(entries)
+    assert (found["deaths"], found["deaths in MXNet's own fp32"], found["failed"]) == (0, 2, 0)
+
+
 def test_the_last_line_of_a_journal_may_be_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     path.write_text(json.dumps({"description": "network"}) + '\n{"stage": "quan', encoding="utf-8")
