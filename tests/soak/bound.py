@@ -97,7 +97,7 @@ def _run(network: Network, inputs: Arrays) -> List[np.ndarray]:
 
 
 def _of_mxnet(rows: np.ndarray, largest: np.ndarray, codes: int) -> np.ndarray:
-    """Round weights that MXNet quantizes itself: it takes a range for 127.5 codes, or half of them, in float32."""
+    """Round weights as MXNet does where it quantizes them itself: a range is 127.5 codes, or half of them, in float32."""
     scales = np.float32(127.5) / largest.astype(np.float32)
     low, high, halves = (-128, 127, 1) if codes == 127 else (-64, 64, 2)
     stored = np.clip(np.rint(rows.astype(np.float32) * scales / halves), low, high)
@@ -131,7 +131,7 @@ class _Noisy:
                 continue
             codes = (layer.weight_codes or 127) if slot == 1 else 127
             largest = np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-30)
-            own = self.plan.target == "onednn" and (node.op == "Convolution" or layer.granularity == "channel-wise")
+            own = self.plan.target != "cudnn" and (node.op == "Convolution" or layer.granularity == "channel-wise")
             rounded = _of_mxnet(rows, largest, codes) if own else np.rint(rows / largest * codes) * largest / codes
             twin = Node("null", f"{node.name} {slot} rounded")
             self.params[twin.name] = rounded.reshape(values.shape).astype(np.float32)
