@@ -97,7 +97,7 @@ def _run(network: Network, inputs: Arrays) -> List[np.ndarray]:
 
 
 def _of_mxnet(rows: np.ndarray, largest: np.ndarray, codes: int) -> np.ndarray:
-    """Round weights as MXNet does where it quantizes them itself: a range is 127.5 codes, or half of them, in float32."""
+    """Round weights as MXNet does where it quantizes them: a range is 127.5 codes, or half as many; in float32."""
     scales = np.float32(127.5) / largest.astype(np.float32)
     low, high, halves = (-128, 127, 1) if codes == 127 else (-64, 64, 2)
     stored = np.clip(np.rint(rows.astype(np.float32) * scales / halves), low, high)

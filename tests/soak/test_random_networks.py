@@ -38,7 +38,6 @@ SMALL = Description(
 )
 
 
-@pytest.mark.slow
 def test_random_networks_are_right_or_refused_with_reason(tmp_path: Path) -> None:
     entries = soak(COUNT, SEED, tmp_path, workers=1, share=COUNT)
     found = [(entry.stage, entry.outcome, entry.description) for entry in entries if entry.is_finding]
