@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 import numpy as np
 
 import mxquant
 from mxquant._compat import mx
+from tests.benchmark.machine import peak_memory
 from tests.benchmark.turns import in_turns
 from tests.networks import images, zoo_network
 
@@ -97,6 +96,4 @@ def peak_megabytes(name: str, kind: str, count: int, size: int) -> float:
             self.left = count // BATCH
 
     CALLS[kind](net, Batches())
-    # Not ru_maxrss, in which a new process has the memory of the one that started it.
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(re.findall(r"VmHWM:\s*(\d+) kB", status)[0]) / 1024
+    return peak_memory()

@@ -20,7 +20,6 @@ import argparse
 import math
 import os
 import pickle
-import resource
 import sys
 import time
 from pathlib import Path
@@ -32,7 +31,7 @@ from distributed import Client, LocalCluster
 import mxquant
 from mxquant.datasets import ImageFiles, Preprocessing
 from mxquant.distributed import calibrate
-from tests.benchmark.machine import described, machine
+from tests.benchmark.machine import described, machine, peak_memory
 from tests.benchmark.material import LITE0, _photos, lite0
 from tests.networks import images, zoo_network
 
@@ -55,11 +54,6 @@ def photographs(count: int) -> ImageFiles:
     return ImageFiles(files, Preprocessing(224, (127.0,) * 3, (128.0,) * 3), 32)
 
 
-def peak() -> float:
-    """Return the largest resident memory of this process in MB; runs on workers."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def measure(name: str, counts: Sequence[int], workers: Sequence[int], rounds: int) -> Dict[str, Any]:
     """Return seconds by workers and images, peak memory of workers, and what merging costs."""
     symbol, params = network(name)
@@ -79,7 +73,7 @@ def measure(name: str, counts: Sequence[int], workers: Sequence[int], rounds: in
                     found.append(calibrate(client, symbol, photographs(count), **params))
                     times.append(time.perf_counter() - begin)
                 seconds[number, count] = float(np.median(times))
-                memory[number, count] = max(client.run(peak).values())
+                memory[number, count] = max(client.run(peak_memory).values())
     begin = time.perf_counter()
     merged = found[0] + found[-1]
     merging = time.perf_counter() - begin
