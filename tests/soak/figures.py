@@ -21,6 +21,7 @@ def rows(found: Dict[str, Dict[str, Any]]) -> Iterator[Row]:
         yield "anything else", len(files["wrong"]) - files["died"] - files["hung"]
     faults = found.get("faults")
     if faults:
+        yield "faults, and what was looked at after them", faults["injected"]
         yield from ((f"faults: {kind}", count) for kind, count in faults["faults"].items())
         yield "files that load wrong after a fault", len(faults["lost"])
     long = found.get("long_run")
