@@ -75,9 +75,12 @@ def largest_magnitude(values: NDArray[Any]) -> float:
 
 
 def range_end(plan: TensorPlan) -> float:
-    """Return the end of a tensor's range as MXNet states it."""
+    """Return the end of a tensor's range as MXNet states it, a float32 number.
+
+    Nine digits tell float32 numbers apart. Those of a number between two of them may name the farther one.
+    """
     assert plan.scale is not None
-    return plan.scale * (UINT8_RANGE if plan.dtype == "uint8" else INT8_RANGE)
+    return float(np.float32(plan.scale * (UINT8_RANGE if plan.dtype == "uint8" else INT8_RANGE)))
 
 
 def joined_range(inputs: Sequence[TensorPlan], dtype: str) -> Tuple[float, int]:
@@ -99,4 +102,4 @@ def joined_range(inputs: Sequence[TensorPlan], dtype: str) -> Tuple[float, int]:
     assert widest.threshold is not None and widest.codes is not None
     if widest.dtype == dtype:
         return widest.threshold, widest.codes
-    return float(np.float32(range_end(widest))), 127
+    return range_end(widest), 127

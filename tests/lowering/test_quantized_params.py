@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mxquant._compat import mx
-from mxquant.lowering.quantized_params import SMALLEST_THRESHOLD, largest_magnitude, quantize_int8
+from mxquant.lowering.quantized_params import SMALLEST_THRESHOLD, largest_magnitude, quantize_int8, range_end
+from mxquant.plan import TensorPlan
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
@@ -46,3 +47,14 @@ def test_zeros_have_a_range_that_divides(shape: tuple) -> None:
     assert not codes.any()
     assert high[0] == pytest.approx(SMALLEST_THRESHOLD, rel=0.01)
     assert np.isfinite(127 / high[0])
+
+
+@pytest.mark.parametrize(("dtype", "threshold", "codes"), [("uint8", 88.42093658447266, 150), ("int8", 1.0, 127)])
+def test_mxnet_reads_the_range_that_the_simulation_computes_with(dtype: str, threshold: float, codes: int) -> None:
+    # The first range ends between two float32 numbers, so near the middle that rounding its digits is not rounding it.
+    plan = TensorPlan("x", dtype, threshold, "mse", "", codes=codes)
+    end = range_end(plan)
+    low = 0.0 if dtype == "uint8" else -end
+    attrs = {"min_calib_range": f"{low:.9g}", "max_calib_range": f"{end:.9g}", "out_type": dtype}
+    read = mx.nd.contrib.quantize_v2(mx.nd.zeros((1,)), **attrs)[2].asscalar()
+    assert read == end == np.float32(plan.scale * (255.5 if dtype == "uint8" else 127.5))
