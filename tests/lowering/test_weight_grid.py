@@ -162,3 +162,13 @@ def test_any_weights_and_codes(kind: Tuple[str, str, int], seed: int, outputs: i
     if weight.any():
         grid = WeightGrid.of(op, weight, plan_of(op, granularity, codes))
         assert_gives(grid, wanted_codes(grid, seed))
+
+
+def test_the_largest_weight_gets_the_last_code_wherever_float32_would_miss_it() -> None:
+    # Between these numbers 450 in a row, divided into 127.5 and multiplied by what comes out, are below 127.5.
+    ends = -1.4111935 * 128 / 127.5 * (1 + np.arange(450) * np.finfo(np.float32).eps / 1.4111935)
+    weight = np.stack([ends, np.full(450, 0.5)], axis=1).astype(np.float32)
+    grid = WeightGrid.of("Convolution", weight, plan_of("Convolution", "channel-wise", 127))
+    codes = np.stack([np.full(450, -128), np.arange(450) % 128], axis=1)
+    found = int8_weight("Convolution", grid.weights(codes), grid.layer) / grid.steps[:, None]
+    np.testing.assert_allclose(found, codes, atol=0.01)
