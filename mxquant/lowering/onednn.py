@@ -22,7 +22,7 @@ from mxquant.lowering.onednn_limits import pair_excess, safe_data_codes, weight_
 from mxquant.lowering.onednn_operators import describe
 from mxquant.lowering.pairs import PairExcess, limited
 from mxquant.lowering.planned import data_plan, is_calibrated, planned, result_plan
-from mxquant.lowering.quantized_params import joined_range, quantize_int8, range_end
+from mxquant.lowering.quantized_params import INT8_RANGE, UINT8_RANGE, joined_range, quantize_int8, range_end
 from mxquant.lowering.spread import add_spread, spread_channels
 from mxquant.lowering.stored_weights import stored_weights, weight_sums
 from mxquant.lowering.target import Int8Operator, Target
@@ -33,6 +33,8 @@ __all__ = ["OneDNN", "fused_for"]
 
 # Where a fused convolution or FullyConnected has its bias.
 _BIAS = 2
+# The end of a range in codes where MXNet quantizes, over that where it multiplies ranges and requantizes.
+_HALF_A_CODE = {"int8": INT8_RANGE / 127, "uint8": UINT8_RANGE / 255}
 
 
 @dataclass(frozen=True)
@@ -255,9 +257,27 @@ class _Emitter:
         fused = operator.fuses_requantize and bool(calibrated)
         made = self.graph.add(operator.op, name, {**attrs, **calibrated} if fused else attrs, inputs, 3, subgraphs)
         if not fused:
-            attrs = {"out_type": plan.dtype, **calibrated}
-            made = self.graph.add("_contrib_requantize", f"requantize_{node.name}", attrs, Codes.of(made), 3)
+            self.graph.codes[node.output] = self._requantized(node, operator, plan, Codes.of(made))
+            return
         self.graph.codes[node.output] = Codes.of(made)
+
+    def _requantized(self, node: Node, operator: Int8Operator, plan: TensorPlan, sums: Codes) -> Codes:
+        """Return int32 sums as codes.
+
+        MXNet's two operators disagree about what the end of a range is: 127.5 and 255.5 codes where it quantizes, 127
+        and 255 where it states the range of sums and where it requantizes. So the node is given another range than the
+        one that its codes have.
+        """
+        name, attrs = f"requantize_{node.name}", {"out_type": plan.dtype}
+        if plan.scale is None:
+            return Codes.of(self.graph.add("_contrib_requantize", name, attrs, sums, 3))
+        data = self.plan.tensors[node.inputs[operator.data[0]].name]
+        excess = _HALF_A_CODE["int8"] * _HALF_A_CODE[data.dtype] / _HALF_A_CODE[plan.dtype]
+        attrs.update(_range(plan, excess))
+        made = self.graph.add("_contrib_requantize", name, attrs, sums, 3)
+        end = np.array([range_end(plan)], np.float32)
+        low = self.graph.add_parameter(f"{name}_min", np.zeros_like(end) if plan.dtype == "uint8" else -end)
+        return Codes(made.output, low, self.graph.add_parameter(f"{name}_max", end))
 
     def _shifted_bias(self, node: Node, operator: Int8Operator, layer: LayerPlan) -> Optional[Tensor]:
         """Return a bias that takes zero points into account, or None where there are none."""
@@ -330,10 +350,10 @@ def _without_last(graph: Graph) -> Graph:
     return copy
 
 
-def _range(plan: TensorPlan) -> Dict[str, str]:
+def _range(plan: TensorPlan, factor: float = 1.0) -> Dict[str, str]:
     """Return the calibrated range as attributes, in the nine digits that tell float32 numbers apart."""
     if plan.scale is None:
         return {}
-    end = range_end(plan)
+    end = np.float32(range_end(plan) * factor)
     low = 0.0 if plan.dtype == "uint8" else -end
     return {"min_calib_range": f"{low:.9g}", "max_calib_range": f"{end:.9g}"}

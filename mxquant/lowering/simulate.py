@@ -10,8 +10,7 @@ On GPUs sums, with their bias, are first brought to real values, then to codes, 
 operations in float32 in the same order, since a code that falls to the other side of a half moves others further on.
 
 FullyConnected, elemwise_mul, BatchNorm and Embedding are computed on real values, which may differ from oneDNN's in
-the last digits. Not simulated: a grouped convolution that needs a requantize node of MXNet's gets 0.4 to 0.6 % too
-large there; saturation of sums, where a plan for 'vnni' is run on a CPU without.
+the last digits. Not simulated: saturation of sums, where a plan for 'vnni' is run on a CPU without.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def test_heads_are_as_near_as_in_the_simulation_and_outputs_keep_their_shapes(na
     params = {"arg_params": args, "aux_params": aux}
     model = mxquant.quantize(symbol, data, **params, accuracy="fast")
     for head in mxquant.compare(symbol, model, data, **params).outputs:
-        assert head.int8_sqnr > head.sqnr - APART_DB, head
+        assert head.int8_sqnr >= head.sqnr - APART_DB, head
     fp32, int8 = network_of(symbol, args, aux), network_of(model.symbol, model.arg_params, model.aux_params)
     shapes = [[out.shape for out in bound(each, {"data": data}).forward()] for each in (fp32, int8)]
     assert shapes[0] == shapes[1]
