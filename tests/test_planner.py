@@ -207,15 +207,6 @@ def test_operators_that_mxnet_would_compute_otherwise_stay_float32() -> None:
     assert plan(pool("max", 2, 2)).layers["layer"].precision == "int8"
 
 
-def test_the_reshaped_result_of_a_3d_layer_is_not_quantized() -> None:
-    deep = mx.sym.Convolution(mx.sym.var("data"), kernel=(1, 1, 1), num_filter=8, name="deep")
-    flat = mx.sym.Convolution(mx.sym.reshape(deep, shape=(-3, -2)), kernel=(2, 2), num_filter=8, name="flat")
-    result = plan(flat, (2, 3, 2, 5, 5))
-    assert all("reshaped result of a 3D layer" in result.layers[name].reason for name in ("deep", "flat"))
-    rows = dense(mx.sym.reshape(deep, shape=(0, -1)), "rows")
-    assert precisions(plan(rows, (2, 3, 2, 5, 5)))["deep"] == "int8"
-
-
 def test_without_calibration_nothing_is_added_in_int8_since_mxnet_may_change_all_signs() -> None:
     a, b = (mx.nd.contrib.quantize_v2(mx.nd.array([[-x, x / 2]]), out_type="int8") for x in (1, 2))
     sums = mx.nd.contrib.quantized_elemwise_add(a[0], b[0], *a[1:], *b[1:])

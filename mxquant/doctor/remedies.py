@@ -48,10 +48,6 @@ REMEDIES: Tuple[Tuple[str, str], ...] = (
     ),
     (r"no groups|dilation", "On GPUs MXNet has no such int8 kernel; the layer has to stay float32 there."),
     (r"multiples of 4", "Pad the layer's channels with zeros up to a multiple of 4."),
-    (
-        r"reshaped result of a 3D",
-        "A transpose in between gives values their usual order.",
-    ),
     (r"flatten=False", "Use flatten=True on data of two dimensions."),
     (r"activation is relu|activations are ReLU", "Use ReLU, or accept float32 for this activation."),
     (r"computed or fed at run time|has no fixed value", "Save it as a parameter of the network, with a fixed value."),

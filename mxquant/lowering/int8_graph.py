@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, NamedTuple
 
 from mxquant.errors import PlanError
 from mxquant.graph import Graph, Network, Node, Tensor
+from mxquant.lowering.volumes import COPY, is_reshaped_volume
 from mxquant.plan import QuantPlan
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ class Int8Graph:
             if source.node.is_variable:
                 # Lets MXNet's type inference succeed where only shapes are given, as in simple_bind.
                 source.node.attrs.setdefault("__dtype__", _DTYPES["float32"])
+            if is_reshaped_volume(tensor):
+                source = self.add("slice_axis", f"{tensor.node.name}{suffix}_copy", COPY, [source]).output
             node = self.add("_contrib_quantize_v2", f"{tensor.node.name}{suffix}_quantize", attrs, [source], 3)
             self.codes[tensor] = Codes.of(node)
         return self.codes[tensor]

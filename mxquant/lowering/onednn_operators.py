@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Callable, Dict, Optional, Union
 
-from mxquant.graph import Network, Node, Tensor
+from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_bool, read_int, read_tuple
 from mxquant.lowering.moves import MOVES, SLOW_MOVES
 from mxquant.lowering.refusals import parameter_refusal
@@ -20,7 +20,6 @@ __all__ = ["OPERATORS", "describe"]
 
 Answer = Union[Int8Operator, str]
 
-_STARTS = ("_sg_mkldnn_conv", "_sg_mkldnn_fully_connected")
 # What returns values in an order of oneDNN's own.
 _BLOCKED = ("_sg_mkldnn_conv", "Pooling", "BatchNorm")
 
@@ -49,36 +48,12 @@ def describe(network: Network, node: Node, calibrated: bool) -> Answer:
     function = OPERATORS.get(node.op)
     if function is None:
         return f"MXNet has no int8 {node.op} on the CPU"
-    answer = function(network, node, calibrated)
-    if isinstance(answer, str) or node.op == "_sg_mkldnn_fully_connected":
-        return answer
-    if any(_is_reshaped_3d(node.inputs[slot]) for slot in answer.data):
-        return "its data are the reshaped result of a 3D layer, whose order of values MXNet cannot quantize"
-    return answer
-
-
-def _is_reshaped_3d(tensor: Tensor) -> bool:
-    """Whether a tensor may be in the memory of the result of a 3D convolution or pooling, in another shape."""
-    pending, seen = [(tensor.node, False)], set()
-    while pending:
-        node, reshaped = pending.pop()
-        if (node, reshaped) in seen or node.op in ("transpose", "_sg_mkldnn_fully_connected"):
-            continue
-        seen.add((node, reshaped))
-        layer = node.subgraphs[0].operators[0] if node.subgraphs else node
-        if "kernel" in layer.attrs:
-            if reshaped and len(read_tuple(layer, "kernel")) == 3:
-                return True
-            continue
-        pending += [(each.node, reshaped or node.op in ("Reshape", "reshape")) for each in node.inputs]
-    return False
+    return function(network, node, calibrated)
 
 
 def _convolution(network: Network, node: Node, calibrated: bool) -> Answer:
     inner = _inner(node, "Convolution")
     refusal = parameter_refusal(network, node.inputs[1]) or _layout_refusal(inner)
-    if not refusal and len(read_tuple(inner, "kernel")) == 3 and _is_reshaped(network, node):
-        refusal = "its result, the reshaped result of a 3D layer further on, has an order of values that MXNet mistakes"
     if refusal:
         return refusal
     with_bias = not read_bool(inner, "no_bias", False)
@@ -111,21 +86,6 @@ def _convolution(network: Network, node: Node, calibrated: bool) -> Answer:
         returns_zero_point=per_channel and with_bias and not with_sum and act in ("relu", "clip"),
         note=note,
     )
-
-
-def _is_reshaped(network: Network, node: Node) -> bool:
-    """Whether the result of a node reaches a Reshape whose result others than FullyConnected read."""
-    uses = network.graph.uses()
-    pending, seen = [node.output], {node.output}
-    while pending:
-        for reader in (use.node for use in uses.get(pending.pop(), ()) if use.node is not None):
-            if reader.op in ("Reshape", "reshape"):
-                if any(use.node is None or use.node.op != "_sg_mkldnn_fully_connected" for use in uses[reader.output]):
-                    return True
-            elif reader.output not in seen and reader.op not in (*_STARTS, "transpose"):
-                seen.add(reader.output)
-                pending.append(reader.output)
-    return False
 
 
 def _fully_connected(network: Network, node: Node, calibrated: bool) -> Answer:
