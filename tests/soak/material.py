@@ -21,12 +21,14 @@ DATA = images(2, 3, SIDE, SIDE)
 
 def network() -> Tuple[Any, Dict[str, Any], Dict[str, Any]]:
     """Return a network with a BatchNorm, a residual addition, pooling, concatenation and a FullyConnected."""
-    data = mx.sym.var("data")
-    first = relu(mx.sym.BatchNorm(conv(data, "conv1", no_bias=True), name="bn1", fix_gamma=False), "relu1")
-    second = relu(conv(first, "conv2") + first, "relu2")
-    pooled = mx.sym.Pooling(second, kernel=(2, 2), stride=(2, 2), pool_type="max", name="pool")
-    joined = mx.sym.concat(pooled, conv(pooled, "conv3", num_group=2), dim=1, name="concat")
-    symbol = mx.sym.softmax(dense(joined, "fc"), name="softmax")
+    # Else what MXNet names would be named otherwise each time within a process.
+    with mx.name.NameManager():
+        data = mx.sym.var("data")
+        first = relu(mx.sym.BatchNorm(conv(data, "conv1", no_bias=True), name="bn1", fix_gamma=False), "relu1")
+        second = relu(conv(first, "conv2") + first, "relu2")
+        pooled = mx.sym.Pooling(second, kernel=(2, 2), stride=(2, 2), pool_type="max", name="pool")
+        joined = mx.sym.concat(pooled, conv(pooled, "conv3", num_group=2), dim=1, name="concat")
+        symbol = mx.sym.softmax(dense(joined, "fc"), name="softmax")
     return (symbol, *random_params(symbol, data=DATA.shape))
 
 

@@ -11,6 +11,8 @@ from typing import Any, Dict
 
 import pytest
 
+from tests.soak.material import network
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -26,6 +28,10 @@ def soak(module: str, *words: str) -> Dict[str, Any]:
     )
     assert done.returncode in (0, 1), done.stderr[-2000:]
     return json.loads(done.stdout)
+
+
+def test_the_network_has_the_same_names_each_time() -> None:
+    assert network()[0].tojson() == network()[0].tojson()
 
 
 def test_damaged_files_are_refused_or_read_and_nothing_dies() -> None:
