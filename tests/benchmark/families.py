@@ -7,8 +7,10 @@
 
 Random weights, BatchNorm statistics of the data, calibration on the data that are scored: this measures the arithmetic
 and the rewrite, not how well a threshold generalizes. SQNR at the heads (:mod:`mxquant.graph.heads`), as the CPU
-computes them. Both networks take turns; fp32 runs with MXNet's own fusions. Each network has a process of its own, with
-one thread unless OMP_NUM_THREADS says something else.
+computes them. Of a detector also: how many boxes int8 has of the 20 that fp32 is surest of, and fp32 of int8's
+(:mod:`tests.families.boxes`); then the same of fp32 where nothing but its data is in 8 bits. Both networks take turns;
+fp32 runs with MXNet's own fusions. Each network has a process of its own, with one thread unless OMP_NUM_THREADS says
+something else.
 """
 
 from __future__ import annotations
@@ -22,13 +24,16 @@ import sys
 from collections import Counter
 from pathlib import Path
 from statistics import median
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Sequence
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
 
+import numpy as np
+
 import mxquant
+from mxquant._compat import mx
 from mxquant.accuracy.judge import at_heads, outputs
 from mxquant.analysis.macs import layer_macs
 from mxquant.analysis.turns import bound
@@ -38,11 +43,23 @@ from mxquant.graph.passes import canonicalize
 from mxquant.plan import QuantPlan
 from tests.benchmark.machine import described, machine
 from tests.benchmark.turns import in_turns
+from tests.families.boxes import FoundAgain, detections, found_again
 from tests.families.zoo import FAMILIES, loaded
 from tests.networks import network_of, sqnr
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 HERE = Path(__file__).parent
-HEAD = ("family", "network, data", "int8 MACs", "heads: SQNR min / median", "fp32 / int8, ms", "times as fast")
+HEAD = (
+    "family",
+    "network, data",
+    "int8 MACs",
+    "heads: SQNR min / median",
+    "boxes found again; with data in 8 bits",
+    "fp32 / int8, ms",
+    "times as fast",
+)
 ROUNDS = 5
 # What plans say of layers in float32, and what the table says.
 SHORT = {
@@ -77,6 +94,7 @@ def measured(name: str) -> Dict[str, Any]:
         "shape": list(data.shape),
         "macs": _share(canonicalize(fp32).network, model.plan, data),
         "heads": levels(canonicalize(fp32).network, int8, {"data": data}),
+        "boxes": _boxes(executors, data) if FAMILIES[name].detects else {},
         "milliseconds": {side: 1e3 * median(found) for side, found in seconds.items()},
         "ratio": median([one / other for one, other in zip(seconds["fp32"], seconds["int8"])]),
         "float32": reasons(model.plan),
@@ -86,6 +104,18 @@ def measured(name: str) -> Dict[str, Any]:
 def _run(executor: Any) -> None:
     for output in executor.forward(is_train=False):
         output.wait_to_read()
+
+
+def _boxes(executors: Mapping[str, Any], data: NDArray[Any]) -> Dict[str, FoundAgain]:
+    """Return which boxes int8 finds again, and fp32 where nothing is in 8 bits but its data."""
+    fp32, int8 = (_detections(each) for each in executors.values())
+    step = np.abs(data).max() / 127
+    rounded = _detections(executors["fp32"], data=mx.nd.array(np.rint(data / step) * step))
+    return {"int8": found_again(fp32, int8), "data": found_again(fp32, rounded)}
+
+
+def _detections(executor: Any, **data: Any) -> NDArray[Any]:
+    return detections([output.asnumpy() for output in executor.forward(is_train=False, **data)])
 
 
 def levels(fp32: Network, int8: Network, inputs: Mapping[str, Any]) -> Dict[str, float]:
@@ -117,6 +147,7 @@ def table(rows: Sequence[Mapping[str, Any]], on: Mapping[str, Any]) -> str:
     lines: List[Sequence[str]] = [HEAD, ("---",) * len(HEAD)]
     for row in rows:
         values, speed = list(row["heads"].values()), row["milliseconds"]
+        boxes = "; ".join("{} / {} of {}".format(*row["boxes"][side]) for side in ("int8", "data") if row["boxes"])
         shape = "x".join(map(str, row["shape"]))
         lines.append(
             (
@@ -124,6 +155,7 @@ def table(rows: Sequence[Mapping[str, Any]], on: Mapping[str, Any]) -> str:
                 f"{row['network']}, {shape}",
                 f"{100 * row['macs']:.1f} %",
                 f"{len(values)}: {min(values):.1f} / {median(values):.1f} dB",
+                boxes,
                 f"{speed['fp32']:.1f} / {speed['int8']:.1f}",
                 f"{row['ratio']:.2f}",
             )

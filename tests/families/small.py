@@ -63,7 +63,7 @@ def ssd(data: Any, classes: int = 3, per_place: int = 2) -> Any:
     box = F.contrib.box_decode(
         F.Reshape(F.Concat(*boxes, dim=1), shape=(0, -1, 4)),
         F.Reshape(F.Concat(*anchors, dim=1), shape=(1, -1, 4)),
-        format="corner",
+        format="center",
     )
     rows = []
     for each in range(classes):

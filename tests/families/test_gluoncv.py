@@ -39,11 +39,15 @@ def test_the_table_has_a_line_for_each_network_and_what_stays_float32() -> None:
         "shape": [1, 3, 8, 8],
         "macs": 0.98,
         "heads": {"scores": 30.0, "boxes": 40.0},
+        "boxes": {"int8": [19, 18, 20], "data": [20, 17, 20]},
         "milliseconds": {"fp32": 20.0, "int8": 10.0},
         "ratio": 2.0,
         "float32": {"before a decision": {"flatten": 2, "softmax": 1}},
     }
     lines = table([row], {"cpu": "a CPU", "processors": 2, "int8": "vnni", "threads": "1"}).splitlines()
     assert lines[0] == "a CPU, 2 processors, int8 instructions: vnni. 1 OpenMP threads."
-    assert "| detection | ssd, 1x3x8x8 | 98.0 % | 2: 30.0 / 35.0 dB | 20.0 / 10.0 | 2.00 |" in lines
+    assert (
+        "| detection | ssd, 1x3x8x8 | 98.0 % | 2: 30.0 / 35.0 dB | 19 / 18 of 20; 20 / 17 of 20 | 20.0 / 10.0 | 2.00 |"
+        in lines
+    )
     assert "| ssd | before a decision: 2 flatten, softmax |" in lines
