@@ -12,7 +12,9 @@ from mxquant.analysis.scores import Faithfulness, Tally
 from mxquant.cli.examples import Data, Labelled
 from mxquant.cli.network import Net
 from mxquant.errors import InputError
+from mxquant.graph import Network
 from mxquant.lowering.isa import detect
+from mxquant.mxnet_bridge import network_of
 from mxquant.onnx_model import OnnxModel
 from mxquant.progress import progress_bar
 
@@ -34,7 +36,7 @@ class Quality:
     Parameters
     ----------
     sqnr : float
-        Against fp32, in dB, the lowest of all outputs.
+        Against fp32, in dB, the lowest of all outputs, or of the heads of a network that decides by them.
     agreement : float or None
         Share of examples with the same class as in fp32.
     top1_drop : float or None
@@ -90,11 +92,12 @@ def quality(net: Net, data: Data, calibrated: int, model: Any, with_labels: bool
     held = [batch for batch in [next(iter(data.after(calibrated, 1).labelled()), None)] if batch is not None]
     chosen = data.after(calibrated if held else 0, limit if held else min(limit, calibrated))
     fp32 = Predictor(net.symbol, net.arg_params, net.aux_params, fused=True)
+    judged = _at_heads(net, model)
     faithful, tallies = Faithfulness(), (Tally(), Tally())
     with progress_bar("measuring", chosen.count) as report:
         for batch in chosen.labelled():
             pair = (fp32(batch.arrays, batch.size), run(batch))
-            faithful.add(*pair)
+            faithful.add(*(pair if judged is None else judged(batch)))
             for tally, outputs in zip(tallies, pair):
                 if with_labels and batch.labels is not None:
                     tally.add(outputs[0], batch.labels)
@@ -128,18 +131,47 @@ def _onnxruntime(net: Net, model: OnnxModel) -> Optional[Callable[[Labelled], Ou
     return lambda batch: list(session.run(None, dict(batch.arrays)))
 
 
+def _at_heads(net: Net, model: Any) -> Optional[Callable[[Labelled], Tuple[Outputs, Outputs]]]:
+    """Return what gives both networks' heads, for a network that decides by them; see :mod:`mxquant.graph.heads`."""
+    from mxquant.accuracy.judge import at_heads, outputs
+    from mxquant.graph.heads import Heads
+
+    canonical = _canonical(net)
+    heads = Heads.of(canonical)
+    if isinstance(model, OnnxModel) or not any(edge.reader for edge in heads.edges):
+        return None
+    here = model.plan.isa == detect()
+    int8 = network_of(model.symbol, model.arg_params, model.aux_params) if here else _simulated(canonical, model)
+    judged = heads.judged(int8)
+
+    def pair(batch: Labelled) -> Tuple[Outputs, Outputs]:
+        examples = {name: value[: batch.size] for name, value in batch.arrays.items()}
+        expected, given = at_heads(canonical, heads, examples)
+        return expected, outputs(judged, given)
+
+    return pair
+
+
 def _simulation(net: Net, model: Any) -> Callable[[Labelled], Outputs]:
-    """Return the integer simulation of a network for another CPU, with the weights that it was made from."""
     from mxquant.accuracy.judge import outputs
+
+    simulated = _simulated(_canonical(net), model)
+    return lambda batch: outputs(simulated, batch.arrays)
+
+
+def _simulated(canonical: Network, model: Any) -> Network:
+    """Return the integer simulation of a network for another CPU, with the weights that it was made from."""
     from mxquant.analysis.int8_weights import weights_of
     from mxquant.lowering.simulate import simulate
-    from mxquant.model import load
-    from mxquant.mxnet_bridge import network_of
 
     int8 = network_of(model.symbol, model.arg_params, model.aux_params)
-    canonical = load(net.symbol, net.arg_params, net.aux_params).canonical.network
-    simulated = simulate(weights_of(canonical, model.plan, int8), model.plan)
-    return lambda batch: outputs(simulated, batch.arrays)
+    return simulate(weights_of(canonical, model.plan, int8), model.plan)
+
+
+def _canonical(net: Net) -> Network:
+    from mxquant.model import load
+
+    return load(net.symbol, net.arg_params, net.aux_params).canonical.network
 
 
 def top1_of(data: Data) -> Callable[[Any], float]:

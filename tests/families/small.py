@@ -376,6 +376,10 @@ def built(name: str) -> Tuple[Any, Params, Params, np.ndarray]:
             # PReLU's is the slope of negative values.
             value[:] = value if "bn" in key or "_sc_" in key else 0.25 + 0.1 * mx.nd.random.normal(shape=value.shape)
         if small.detects and key.startswith(("class", "yolo", "heat1", "rpn_score", "kind")):
-            # Scores that differ, as those of trained networks do.
-            value *= 12
+            # Scores that differ, as those of trained networks do; YOLO's layer has exponents of sizes, too.
+            value *= 2 if key.startswith("yolo") else 12
+    for key, value in aux.items():
+        if key.endswith("_moving_mean"):
+            # As far from 0 as what the layers return, or ReLUs return nothing but zeros.
+            value[:] = 0.2 * mx.nd.random.normal(shape=value.shape)
     return symbol, {**args, **constants}, aux, images(*small.shape)
