@@ -52,6 +52,8 @@ OWN = {"iresnet100": iresnet100, "efficientnet_b0": efficientnet_b0}
 _REGIONS = 16
 # So many values of a channel have a mean and a variance that other data have too.
 _ENOUGH = 64
+# What a residual adds is small, as in trained networks; training often starts with a gamma of 0 there.
+_RESIDUAL_GAMMA = np.float32(0.2)
 # Aliases of Python's types that NumPy dropped, and GluonCV reads.
 _DROPPED = {"float": float, "int": int, "object": object}
 
@@ -107,9 +109,10 @@ def _initializer(name: str) -> Any:
 
 
 def warmed(network: Network, data: np.ndarray) -> Tuple[Any, Params, Params]:
-    """Return a network whose BatchNorms have the mean and variance of what they read."""
+    """Return a network whose BatchNorms have the mean and variance of what they read, and small residuals."""
     from mxquant.mxnet_bridge import symbol_of
 
+    network = _with_small_residuals(network)
     walk = Walk(network, {"data": data})
     params: Dict[str, Any] = dict(network.params)
     pending: List[Any] = walk.pending
@@ -127,3 +130,15 @@ def warmed(network: Network, data: np.ndarray) -> Tuple[Any, Params, Params]:
         walk.step()
     symbol = symbol_of(network.graph)
     return (symbol, *split_params(Network(network.graph, params), symbol))
+
+
+def _with_small_residuals(network: Network) -> Network:
+    """Return a network in which one summand of each addition comes from a BatchNorm with a small gamma, if any does."""
+    params = dict(network.params)
+    for node in network.graph.operators:
+        makers = [tensor.node for tensor in node.inputs] if node.op in ("elemwise_add", "broadcast_add") else []
+        makers = [each.inputs[0].node if each.op in ("Activation", "LeakyReLU") else each for each in makers]
+        gamma = next((each.inputs[1].node.name for each in makers if each.op == "BatchNorm"), "")
+        if gamma in params:
+            params[gamma] = np.full_like(params[gamma], _RESIDUAL_GAMMA)
+    return Network(network.graph, params)
