@@ -22,6 +22,11 @@ Answer = Union[Int8Operator, str]
 
 # What returns values in an order of oneDNN's own.
 _BLOCKED = ("_sg_mkldnn_conv", "Pooling", "BatchNorm")
+# Operators on single values.
+_IN_PLACE = (
+    *("Activation", "LeakyReLU", "relu", "sigmoid", "tanh", "clip", "abs", "square", "sqrt", "exp"),
+    *("elemwise_add", "elemwise_sub", "elemwise_mul", "broadcast_add", "broadcast_sub", "broadcast_mul"),
+)
 
 
 def describe(network: Network, node: Node, calibrated: bool) -> Answer:
@@ -113,8 +118,15 @@ def _fully_connected(network: Network, node: Node, calibrated: bool) -> Answer:
         weights=parameters,
         channel_wise=calibrated,
         float_output=calibrated,
-        settled=_convolved_axes(node.inputs[0].node),
+        settled=_convolved_axes(_source(node.inputs[0].node)),
     )
+
+
+def _source(node: Node) -> Node:
+    """Return what made a tensor, before operators that leave every value in its place in memory."""
+    while node.inputs and (node.op in _IN_PLACE or node.op.endswith("_scalar")):
+        node = node.inputs[0].node
+    return node
 
 
 def _convolved_axes(node: Node) -> int:

@@ -42,6 +42,15 @@ def test_every_batch_of_a_convolution_is_read(kernel: Tuple[int, ...], filters: 
 
 
 @pytest.mark.parametrize("kernel, filters", [ONE_CHANNEL, ONE_PIXEL])
+def test_so_is_one_that_float32_operators_have_changed(kernel: Tuple[int, ...], filters: int) -> None:
+    symbol, args, aux, data = network(kernel, filters, lambda x: 2 * (x * mx.sym.sigmoid(x)))
+    model = mxquant.quantize(symbol, data, arg_params=args, aux_params=aux, accuracy="fast")
+    assert [model.plan.layers[name].precision for name in ("conv", "dense")] == ["int8", "int8"]
+    first, second, third = batches(model.symbol, model.arg_params, model.aux_params, data)
+    np.testing.assert_array_equal([second, third], [first, first])
+
+
+@pytest.mark.parametrize("kernel, filters", [ONE_CHANNEL, ONE_PIXEL])
 def test_the_stock_tool_fails_at_the_second_batch(kernel: Tuple[int, ...], filters: int) -> None:
     symbol, args, aux, data = network(kernel, filters, lambda x: x)
     from tests.lowering.test_small_networks import stock
