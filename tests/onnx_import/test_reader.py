@@ -232,7 +232,10 @@ def test_every_operator_is_tested(tmp_path: Path) -> None:
     assert set(OPERATORS) - tested <= {"Reciprocal"}
 
 
-@pytest.mark.parametrize("name", ["resnet18_v1", "mobilenetv2_0.25", "squeezenet1.1", "densenet121"])
+@pytest.mark.parametrize(
+    "name",
+    ["resnet18_v1", "mobilenetv2_0.25", "squeezenet1.1", pytest.param("densenet121", marks=pytest.mark.slow)],
+)
 def test_a_network_of_the_zoo_comes_back_and_quantizes_as_well(name: str, tmp_path: Path) -> None:
     symbol, args, aux, data = zoo(name)
     mxquant.export_onnx(symbol, tmp_path / "net.onnx", input_shapes=data.shape, arg_params=args, aux_params=aux)
