@@ -75,9 +75,9 @@ def correct_biases(network: Network, plan: QuantPlan, statistics: Statistics) ->
         if data.name not in means or axes[data.name] != channel_axis(node) or len(uses[bias]) != 1:
             return None
         error = int8_weight(node.op, rounded[weight.node.name], layer) - network.params[weight.node.name]
-        sums, axes_left = means[data.name], len(read_tuple(node, "kernel"))
-        values = statistics[data.name].count / (sums.count * len(sums.parts))
-        return mean_result(node, error, sums.mean, [round(values ** (1 / max(axes_left, 1)))] * axes_left)
+        sums, rank = means[data.name], len(read_tuple(node, "kernel"))
+        size = statistics[data.name].count / (sums.count * len(sums.parts))
+        return mean_result(node, error, sums.mean, [round(size ** (1 / rank))] * rank if rank else [])
 
     nodes = network.graph.operators
     changed = {

@@ -10,6 +10,7 @@ import pytest
 import mxquant
 from mxquant._compat import mx
 from mxquant.mxnet_bridge import environment
+from tests.lowering.test_small_networks import stock
 from tests.networks import images, random_params
 
 # Kernel and number of filters of a convolution whose result has one channel, or one pixel.
@@ -53,7 +54,5 @@ def test_so_is_one_that_float32_operators_have_changed(kernel: Tuple[int, ...], 
 @pytest.mark.parametrize("kernel, filters", [ONE_CHANNEL, ONE_PIXEL])
 def test_the_stock_tool_fails_at_the_second_batch(kernel: Tuple[int, ...], filters: int) -> None:
     symbol, args, aux, data = network(kernel, filters, lambda x: x)
-    from tests.lowering.test_small_networks import stock
-
     with pytest.raises(mx.MXNetError, match="TBlob for MKLDNN data"):
         batches(*stock(symbol, args, aux, data, "minmax"), data)
