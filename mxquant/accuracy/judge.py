@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple
 import numpy as np
 
 from mxquant._compat import mx
-from mxquant.graph import Graph, Network
+from mxquant.graph import Network
 from mxquant.graph.barriers import runnable
 from mxquant.graph.heads import Heads
 from mxquant.lowering.simulate import simulate
@@ -88,9 +88,7 @@ def at_heads(
     dict of str to numpy.ndarray
         What the network of :meth:`~mxquant.graph.heads.Heads.judged` reads, by name.
     """
-    graph = Graph(network.graph.nodes, [*heads.tensors, *heads.decisions], dict(network.graph.attrs)).copy()
-    graph.prune()
-    found = outputs(Network(graph, network.params), inputs)
+    found = outputs(heads.deciding(network), inputs)
     count = len(heads.tensors)
     decided = {tensor.name: value for tensor, value in zip(heads.decisions, found[count:])}
     return found[:count], {**inputs, **decided}

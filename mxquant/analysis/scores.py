@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from statistics import median
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -93,7 +93,7 @@ class Faithfulness:
 
     @property
     def sqnr(self) -> Optional[float]:
-        """SQNR in dB, the lowest of all outputs; None before the first batch."""
+        """SQNR in dB, the lowest of all outputs or heads; None before the first batch."""
         return min((_decibels(_sum(self.signal[i]), _sum(self.noise[i])) for i in self.signal), default=None)
 
     @property
@@ -152,6 +152,7 @@ class Scores:
         size: int,
         labels: Optional[NDArray[Any]],
         seconds: Mapping[str, float],
+        heads: Optional[Tuple[Sequence[NDArray[Any]], Sequence[NDArray[Any]]]] = None,
     ) -> None:
         """Count a batch.
 
@@ -165,13 +166,15 @@ class Scores:
             Their classes, where these are known.
         seconds : mapping of str to float
             How long each network took.
+        heads : tuple, optional
+            What fp32 and int8 compute where they are judged; default: at their outputs.
         """
         for name, found in outputs.items():
             self.rates[name].append(size / seconds[name])
             if labels is not None:
                 self.tallies[name].add(found[0], labels)
         if "int8" in outputs:
-            self.faithful.add(outputs["fp32"], outputs["int8"])
+            self.faithful.add(*(heads or (outputs["fp32"], outputs["int8"])))
         self.examples += size
 
     def __add__(self, other: Scores) -> Scores:

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
 
 from mxquant._compat import mx
+from mxquant.analysis.at_heads import AtHeads
 from mxquant.analysis.predictor import Predictor
 from mxquant.analysis.scores import Faithfulness, Tally
 from mxquant.cli.examples import Data, Labelled
@@ -97,7 +98,7 @@ def quality(net: Net, data: Data, calibrated: int, model: Any, with_labels: bool
     with progress_bar("measuring", chosen.count) as report:
         for batch in chosen.labelled():
             pair = (fp32(batch.arrays, batch.size), run(batch))
-            faithful.add(*(pair if judged is None else judged(batch)))
+            faithful.add(*(pair if judged is None else judged(batch.arrays, batch.size)))
             for tally, outputs in zip(tallies, pair):
                 if with_labels and batch.labels is not None:
                     tally.add(outputs[0], batch.labels)
@@ -131,25 +132,14 @@ def _onnxruntime(net: Net, model: OnnxModel) -> Optional[Callable[[Labelled], Ou
     return lambda batch: list(session.run(None, dict(batch.arrays)))
 
 
-def _at_heads(net: Net, model: Any) -> Optional[Callable[[Labelled], Tuple[Outputs, Outputs]]]:
-    """Return what gives both networks' heads, for a network that decides by them; see :mod:`mxquant.graph.heads`."""
-    from mxquant.accuracy.judge import at_heads, outputs
-    from mxquant.graph.heads import Heads
-
-    canonical = _canonical(net)
-    heads = Heads.of(canonical)
-    if isinstance(model, OnnxModel) or not any(edge.reader for edge in heads.edges):
+def _at_heads(net: Net, model: Any) -> Optional[AtHeads]:
+    """Return what runs both networks to their heads, where they are judged there."""
+    if isinstance(model, OnnxModel):
         return None
+    canonical = _canonical(net)
     here = model.plan.isa == detect()
     int8 = network_of(model.symbol, model.arg_params, model.aux_params) if here else _simulated(canonical, model)
-    judged = heads.judged(int8)
-
-    def pair(batch: Labelled) -> Tuple[Outputs, Outputs]:
-        examples = {name: value[: batch.size] for name, value in batch.arrays.items()}
-        expected, given = at_heads(canonical, heads, examples)
-        return expected, outputs(judged, given)
-
-    return pair
+    return AtHeads.of(canonical, int8)
 
 
 def _simulation(net: Net, model: Any) -> Callable[[Labelled], Outputs]:

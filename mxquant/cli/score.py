@@ -1,8 +1,8 @@
 """``mxquant score``: accuracy and speed in fp32, and in int8 beside it.
 
 ``--json``: ``examples``, ``batch_size``, ``fp32`` and ``int8`` (or null; each with ``top1``, ``top5`` as shares or
-null, ``per_second``, of one worker where there are several), ``sqnr`` (dB) and ``agreement`` (share of examples with
-the same class) or null, ``unmet`` (a list of sentences).
+null, ``per_second``, of one worker where there are several), ``sqnr`` (dB, of a detector at what it decides by) and
+``agreement`` (share of examples with the same class) or null, ``unmet`` (a list of sentences).
 """
 
 from __future__ import annotations
@@ -97,19 +97,17 @@ def score(
 
 def _here(net: Net, int8: Optional[QuantizedModel], data: Data) -> Scores:
     """Return scores as this process finds them."""
-    from mxquant.analysis.predictor import Predictor
     from mxquant.analysis.scores import Scores
+    from mxquant.analysis.scoring import Scoring
+    from mxquant.model import read
     from mxquant.progress import progress_bar
 
-    predictors = {"fp32": Predictor(net.symbol, net.arg_params, net.aux_params, fused=True)}
-    if int8 is not None:
-        predictors["int8"] = Predictor(int8.symbol, int8.arg_params, int8.aux_params)
-    scores = Scores.of(predictors)
+    parts = None if int8 is None else (int8.symbol, int8.arg_params, int8.aux_params)
+    scoring = Scoring.of(read(net.symbol, **net.params), (net.symbol, net.arg_params, net.aux_params), parts)
+    scores = Scores.of(scoring.predictors)
     with progress_bar("scoring", data.count) as report:
         for batch in data.labelled():
-            found = {name: run(batch.arrays, batch.size) for name, run in predictors.items()}
-            seconds = {name: run.seconds[-1] for name, run in predictors.items()}
-            scores.add(found, batch.size, batch.labels, seconds)
+            scoring.add(scores, *batch)
             if report is not None:
                 report(scores.examples)
     return scores

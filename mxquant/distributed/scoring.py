@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Iterable, Mapping, Optional, Tuple
+from typing import Any, Iterable, Mapping, Optional, Tuple
 
 from mxquant import model as models
-from mxquant.analysis.predictor import Predictor
 from mxquant.analysis.scores import Scores
+from mxquant.analysis.scoring import Scoring
 from mxquant.data import batches
 from mxquant.distributed.dispatch import Dispatch, workers_of
 from mxquant.distributed.environment import common_environment
@@ -96,25 +96,23 @@ class ScoreTask(Task):
 
     def load(self, parcel: Parcel) -> Loaded:
         """Return the networks, bound with the first batch."""
-        predictors = {"fp32": Predictor(*parcel.fp32.symbol(), fused=True, rows=self.rows)}
-        if parcel.int8 is not None:
-            predictors["int8"] = Predictor(*parcel.int8.symbol(), rows=self.rows)
-        return _Scorer(parcel.fp32.inputs, predictors)
+        int8 = None if parcel.int8 is None else parcel.int8.symbol()
+        source = parcel.fp32.source()
+        return _Scorer(source.inputs, Scoring.of(source, parcel.fp32.symbol(), int8, self.rows))
 
 
 @dataclass
 class _Scorer(Loaded):
     inputs: Tuple[str, ...]
-    predictors: Dict[str, Predictor]
+    scoring: Scoring
 
     def run(self, shard: Shard, batches_of_shard: Iterable[Any]) -> Scores:
-        scores = Scores.of(self.predictors)
+        scores = Scores.of(self.scoring.predictors)
         for item in batches_of_shard:
             (batch,) = batches([item], self.inputs)
-            found = {name: run(batch.arrays, batch.size) for name, run in self.predictors.items()}
-            seconds = {name: run.seconds[-1] for name, run in self.predictors.items()}
-            scores.add(found, batch.size, item[-1] if len(item) > len(self.inputs) else None, seconds)
+            labels = item[-1] if len(item) > len(self.inputs) else None
+            self.scoring.add(scores, batch.arrays, batch.size, labels)
         return scores
 
     def close(self) -> None:
-        self.predictors.clear()
+        self.scoring = Scoring({})

@@ -131,6 +131,12 @@ class Heads:
             graph.outputs = outputs
         return Network(graph, network.params)
 
+    def deciding(self, network: Network) -> Network:
+        """Return `network`, which these are the heads of, with heads and decisions as its outputs, in this order."""
+        graph = Graph(network.graph.nodes, [*self.tensors, *self.decisions], dict(network.graph.attrs)).copy()
+        graph.prune()
+        return Network(graph, network.params)
+
     def judged(self, network: Network) -> Network:
         """Return the network that computes the heads of `network`, given the decisions; see :meth:`undecided`."""
         if not self.decisions and all(not edge.reader for edge in self.edges):

@@ -14,6 +14,7 @@ from mxquant.analysis.predictor import Predictor
 from mxquant.analysis.scores import Faithfulness, Tally
 from mxquant.errors import InputError
 from tests.cli.conftest import tiny_network
+from tests.families.small import built
 from tests.networks import forward, images, sqnr
 
 
@@ -129,3 +130,16 @@ def test_scores_and_faithfulness_add_up_over_batches() -> None:
     assert Faithfulness().sqnr is None and Tally().top1 is None
     with pytest.raises(InputError, match="expected a score for each class"):
         tally.add(exact[:, :, None], labels)
+
+
+def test_a_detector_is_judged_by_its_scores_and_boxes(tmp_path: Path, monkeypatch: Any, call: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    symbol, args, aux, data = built("SSD, anchors as parameters")
+    mx.model.save_checkpoint("ssd", 0, symbol, args, aux)
+    np.save("photos.npy", data)
+    mxquant.quantize(symbol, data, accuracy="fast", arg_params=args, aux_params=aux).save("int8")
+    words = ("score", "-m", "ssd", "--int8", "int8", "-d", "photos.npy", "-b", "1", "--require", "sqnr>=30", "--json")
+    found = call(*words)
+    heads = mxquant.compare(symbol, mxquant.load("int8"), data, arg_params=args, aux_params=aux).outputs
+    assert found.json["sqnr"] == pytest.approx(min(head.int8_sqnr for head in heads), abs=0.05)
+    assert found.code == 0 and found.json["int8"]["per_second"] > 0

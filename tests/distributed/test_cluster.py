@@ -22,6 +22,7 @@ from mxquant.distributed import calibrate, dispatch, score
 from mxquant.errors import CalibrationError, ClusterError, InputError, NonFiniteError
 from tests.distributed.conftest import COUNT, Net
 from tests.distributed.sources import Faulty
+from tests.families.small import built
 from tests.networks import images
 
 FORMS: Dict[str, Callable[[Path], Any]] = {
@@ -321,6 +322,16 @@ def test_scores_are_those_of_one_process(
     assert documents[0] == documents[1] and documents[0]["examples"] == 95
     assert run([*words[:-3], "--skip", "100", "--scheduler", client.scheduler.address]) == 2
     assert "--skip is 100, and" in capsys.readouterr().err
+
+
+def test_a_detector_is_judged_by_its_scores_and_boxes(client: Any, tmp_path: Path) -> None:
+    symbol, args, aux, photos = built("SSD, anchors as parameters")
+    params = {"arg_params": args, "aux_params": aux}
+    np.save(tmp_path / "photos.npy", photos)
+    model = mxquant.quantize(symbol, photos, accuracy="fast", **params)
+    found = score(client, symbol, ArrayFile.of(str(tmp_path / "photos.npy"), batch_size=1), int8=model, **params)
+    heads = mxquant.compare(symbol, model, photos, **params).outputs
+    assert found.faithful.sqnr == pytest.approx(min(head.int8_sqnr for head in heads), abs=0.05)
 
 
 def test_the_command_calibrates_and_quantizes_on_a_cluster(
