@@ -7,7 +7,9 @@ loaded and bound with the first one, and kept for the next.
 from __future__ import annotations
 
 import atexit
+import ctypes
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -90,6 +92,14 @@ def run_shard(parcel: Parcel, task: Task, shard: Shard, data: Any) -> Any:
             return _loaded(parcel, task).run(shard, _reading(address, batches_in(data, task.batch_size)))
         except MXQuantError as error:
             raise ShardFailure(address, error, False) from error
+        finally:
+            _give_memory_back()
+
+
+def _give_memory_back() -> None:
+    """Return freed memory to the system: the C library keeps it in pieces, of which more are left by every shard."""
+    with suppress(OSError, AttributeError):  # of another system than Linux with glibc
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _loaded(parcel: Parcel, task: Task) -> Loaded:
