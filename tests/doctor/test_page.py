@@ -89,6 +89,19 @@ def test_it_opens_without_errors_and_asks_the_network_for_nothing(page: Any, pat
 
 
 @needs_browser
+def test_a_network_of_many_heads_begins_in_the_middle_of_the_drawing(
+    page: Any, tmp_path: Path, found: Diagnosis
+) -> None:
+    stem = found.layers[0]
+    heads = [replace(stem, name=f"head{number}", reads=(stem.name,)) for number in range(15)]
+    replace(found, layers=(stem, *heads)).save(tmp_path / "heads.html")
+    page.get((tmp_path / "heads.html").as_uri())
+    box, frame = (page.find_element("css selector", each).rect for each in (".network .box", ".network"))
+    assert page.execute_script("return document.querySelector('.network').scrollWidth") > 3 * frame["width"]
+    assert abs(box["x"] + box["width"] / 2 - frame["x"] - frame["width"] / 2) < 20
+
+
+@needs_browser
 def test_the_table_filters(page: Any, found: Diagnosis) -> None:
     page.find_element("css selector", "input[value=float32]").click()
     assert shown(page) == [each.name for each in found.layers if each.precision == "float32"]

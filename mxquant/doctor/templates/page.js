@@ -143,5 +143,10 @@
     }
     setTimeout(() => { button.textContent = "Copy"; }, 1500);
   }));
+
+  // A drawing that is wider than its frame begins where the network does.
+  const frame = document.querySelector(".network").getBoundingClientRect();
+  const first = document.querySelector(".network .box")?.getBoundingClientRect();
+  if (first) document.querySelector(".network").scrollLeft = first.x + first.width / 2 - frame.x - frame.width / 2;
   paint(wantsDark.matches);
 })();
