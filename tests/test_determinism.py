@@ -58,16 +58,17 @@ def test_two_processes_with_one_thread_and_two_make_the_same_files(tmp_path: Pat
 @pytest.mark.slow
 @pytest.mark.parametrize("accuracy", ["balanced", "best"])
 def test_so_do_two_with_more_accuracy_and_the_same_number_of_threads(accuracy: str, tmp_path: Path) -> None:
-    one, same, two = tmp_path / "one", tmp_path / "same", tmp_path / "two"
-    assert made(one, 1, 0, accuracy) == made(same, 1, 1, accuracy)
+    for threads in (1, 2):
+        first, second = (tmp_path / f"{threads} threads, seed {seed}" for seed in (0, 1))
+        assert made(first, threads, 0, accuracy) == made(second, threads, 1, accuracy)
     # Biases are what forward passes say, whose last digits depend on the number of threads.
-    made(two, 2, 1, accuracy)
-    plans = [json.loads((folder / f"{accuracy}-plan.json").read_text()) for folder in (one, two)]
+    folders = [tmp_path / f"{threads} threads, seed 0" for threads in (1, 2)]
+    plans = [json.loads((folder / f"{accuracy}-plan.json").read_text()) for folder in folders]
     assert all(plan.pop("files") for plan in plans) and plans[0] == plans[1]
-    first, second = (mx.nd.load(str(folder / f"{accuracy}-0000.params")) for folder in (one, two))
-    assert first.keys() == second.keys()
-    for name, value in first.items():
-        assert np.allclose(value.asnumpy(), second[name].asnumpy(), rtol=1e-6, atol=0.0), name
+    one, two = (mx.nd.load(str(folder / f"{accuracy}-0000.params")) for folder in folders)
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        assert np.allclose(value.asnumpy(), two[name].asnumpy(), rtol=1e-6, atol=0.0), name
 
 
 def test_threads_at_once_find_what_they_find_one_after_the_other() -> None:
