@@ -10,16 +10,17 @@ import numpy as np
 
 from mxquant.errors import LoweringError
 from mxquant.export.layers import LAYERS
+from mxquant.export.sampling import SAMPLING
 from mxquant.export.sequences import SEQUENCES
 from mxquant.export.shapes import Shapes
 from mxquant.export.tensors import TENSORS
-from mxquant.export.writer import OPSET, Call, Writer
+from mxquant.export.writer import Call, Writer
 from mxquant.graph import Network, Node, Tensor
 
 __all__ = ["OPERATORS", "Translation", "float_model", "outputs_of"]
 
 # The operators of MXNet that can be translated.
-OPERATORS = {**TENSORS, **LAYERS, **SEQUENCES}
+OPERATORS = {**TENSORS, **LAYERS, **SEQUENCES, **SAMPLING}
 
 
 def float_model(network: Network, shapes: Mapping[str, Tuple[int, ...]], metadata: Mapping[str, str]) -> Any:
@@ -99,7 +100,7 @@ class Translation(ABC):
         )
         model = onnx.helper.make_model(
             proto,
-            opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+            opset_imports=[onnx.helper.make_opsetid("", self.writer.opset)],
             ir_version=8,
             producer_name="mxquant",
             producer_version=metadata.get("mxquant", ""),

@@ -38,11 +38,12 @@ def import_onnx() -> Any:
 
 @dataclass
 class Writer:
-    """Nodes and constants of an ONNX graph, in order."""
+    """Nodes and constants of an ONNX graph, in order, and the version of ONNX's operators that they need."""
 
     nodes: List[Any] = field(default_factory=list)
     constants: Dict[str, NDArray[Any]] = field(default_factory=dict)
     taken: Set[str] = field(default_factory=set)
+    opset: int = OPSET
 
     def __post_init__(self) -> None:
         self.onnx = import_onnx()

@@ -13,6 +13,7 @@ from mxquant import LoweringError
 from mxquant._compat import mx
 from mxquant.export.graph import OPERATORS
 from mxquant.export.layers import LAYERS
+from mxquant.export.sampling import SAMPLING
 from mxquant.export.sequences import SEQUENCES
 from mxquant.export.tensors import TENSORS
 from tests.export.runtimes import in_onnxruntime
@@ -32,6 +33,20 @@ COMPARISONS: Dict[str, Callable[[Any, Any], Any]] = {
 def _lengths(numbers: Any, most: int) -> Any:
     """Return whole numbers from 0 to `most` - 1."""
     return sym.floor(sym.sigmoid(numbers) * most)
+
+
+def _resized(**options: Any) -> Build:
+    return lambda x: sym.contrib.BilinearResize2D(x, **options)
+
+
+def _regions(x: Any, **options: Any) -> Any:
+    """Return regions of any size, some of which lie beyond the edges, each of one of the two images."""
+    rows = sym.reshape(sym.slice_axis(sym.tanh(x), axis=0, begin=0, end=1), shape=(-1, 5))
+    image = sym.slice_axis(rows, axis=1, begin=0, end=1) > 0
+    corner = sym.slice_axis(rows, axis=1, begin=1, end=3) * 25 + 12
+    sizes = sym.abs(sym.slice_axis(rows, axis=1, begin=3, end=5)) * 40 + 0.1
+    boxes = sym.concat(image, corner, corner + sizes, dim=1)
+    return sym.contrib.ROIAlign(x, boxes, **{"spatial_scale": 0.4, "pooled_size": (3, 2), **options})
 
 
 def _across(x: Any) -> Tuple[Any, Any]:
@@ -227,6 +242,36 @@ CASES: Dict[str, Tuple[Tuple[int, ...], Build]] = {
         lambda x: sym.SequenceMask(x, _lengths(sym.sum(x, axis=(1, 2, 3)), 5), use_sequence_length=True, axis=1),
     ),
     "SequenceMask without lengths": (SENTENCE, lambda x: sym.SequenceMask(x) * 2),
+    **{
+        f"_contrib_BilinearResize2D {height} x {width}{', corners apart' if not aligned else ''}": (
+            IMAGE,
+            _resized(height=height, width=width, align_corners=aligned),
+        )
+        for height, width in ((17, 23), (5, 7), (18, 20), (9, 10), (1, 1), (30, 1))
+        for aligned in (True, False)
+    },
+    "_contrib_BilinearResize2D by scales": (IMAGE, _resized(scale_height=1.7, scale_width=0.61)),
+    "_contrib_BilinearResize2D by scales, corners apart": (
+        IMAGE,
+        _resized(scale_height=1.7, scale_width=2.3, align_corners=False),
+    ),
+    "_contrib_BilinearResize2D odd_scale": (IMAGE, _resized(mode="odd_scale", scale_height=2, scale_width=0.5)),
+    **{
+        f"_contrib_BilinearResize2D {mode}": (IMAGE, _resized(mode=mode))
+        for mode in ("to_even_down", "to_even_up", "to_odd_down", "to_odd_up")
+    },
+    "_contrib_BilinearResize2D like": (
+        IMAGE,
+        lambda x: sym.contrib.BilinearResize2D(sym.Pooling(x, kernel=(3, 3), stride=(2, 2)), x, mode="like"),
+    ),
+    "_contrib_BilinearResize2D of one pixel": (
+        IMAGE,
+        lambda x: sym.contrib.BilinearResize2D(sym.mean(x, axis=(2, 3), keepdims=True), height=4, width=7),
+    ),
+    "_contrib_ROIAlign": (IMAGE, _regions),
+    "_contrib_ROIAlign of few samples": (IMAGE, lambda x: _regions(x, sample_ratio=2)),
+    "_contrib_ROIAlign of large maps": (IMAGE, lambda x: _regions(x, spatial_scale=0.05)),
+    "_contrib_ROIAlign aligned": (IMAGE, lambda x: _regions(x, aligned=True)),
 }
 # Operators of mx.np that keep their names: the same, by the function that makes them.
 NUMPY: Dict[str, Tuple[Tuple[int, ...], Build]] = {
@@ -282,7 +327,7 @@ def test_the_result_is_mxnets(case: str) -> None:
 
 def test_every_translation_has_a_case() -> None:
     assert set(OPERATORS) == {case.split(" ")[0] for case in CASES} | ALIASES
-    assert len(LAYERS) + len(TENSORS) + len(SEQUENCES) == len(OPERATORS)
+    assert len(LAYERS) + len(TENSORS) + len(SEQUENCES) + len(SAMPLING) == len(OPERATORS)
 
 
 @pytest.mark.parametrize(
@@ -333,6 +378,7 @@ REFUSED: Dict[str, Tuple[Tuple[int, ...], Build]] = {
     ),
     "squeeze_axis is set": (IMAGE, lambda x: sym.Group(list(sym.SliceChannel(x, num_outputs=4, squeeze_axis=True)))),
     "temperature": (IMAGE, lambda x: sym.softmax(x, temperature=2.0)),
+    "position_sensitive is set": (IMAGE, lambda x: _regions(x, pooled_size=(2, 2), position_sensitive=True)),
     "only nearest": (
         IMAGE,
         lambda x: sym.UpSampling(x, sym.var("w"), scale=2, sample_type="bilinear", num_filter=4),

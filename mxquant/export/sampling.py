@@ -1,0 +1,68 @@
+"""Translations of operators that interpolate: resized maps, and regions of maps.
+
+MXNet's bilinear resizing takes its output i from the place p of its input, of a lengths before and b after::
+
+    p = i (a - 1) / (b - 1)         with align_corners, 0 where b is 1
+    p = max((i + 1/2) a / b - 1/2, 0)         without, 0 where b is 1
+
+The first is ONNX's 'align_corners', the second its 'pytorch_half_pixel', for every mode that gives b.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Dict
+
+import numpy as np
+
+from mxquant.export.writer import Call
+from mxquant.graph.attributes import read_bool, read_float, read_int, read_tuple
+
+__all__ = ["SAMPLING"]
+
+# The first that has regions whose pixels have their centre at one half.
+_ALIGNED_REGIONS = 16
+
+
+def _bilinear_resize(call: Call) -> None:
+    before, after = call.shapes[0][2:], call.target()[2:]
+    scales = call.constant("scales", [1.0, 1.0, *(_scale(a, b) for a, b in zip(before, after))])
+    aligned = read_bool(call.node, "align_corners", True)
+    mode = "align_corners" if aligned else "pytorch_half_pixel"
+    call.emit("Resize", [call.inputs[0], "", scales], mode="linear", coordinate_transformation_mode=mode)
+
+
+def _scale(before: int, after: int) -> np.float32:
+    """Return the float32 number by which a length becomes another one, rounded down."""
+    scale = np.float32(after / before)
+    return scale if float(scale) * before >= after else np.nextafter(scale, np.float32(np.inf))
+
+
+def _regions(call: Call) -> None:
+    node = call.node
+    if read_bool(node, "position_sensitive", False):
+        raise call.refuse("position_sensitive is set: ONNX's RoiAlign takes every channel of every region")
+    height, width = read_tuple(node, "pooled_size")
+    aligned = read_bool(node, "aligned", False)
+    if aligned:
+        call.writer.opset = max(call.writer.opset, _ALIGNED_REGIONS)
+    columns = call.constant("columns", [1, 4], np.int64)
+    images, boxes = (call.writer.unused(f"{node.name}_{name}") for name in ("images", "boxes"))
+    call.writer.emit("Split", [call.inputs[1], columns], f"{node.name}_split", [images, boxes], axis=1)
+    image = call.step("Squeeze", [images, call.constant("column", [1], np.int64)], "image")
+    index = call.step("Cast", [image], "index", to=call.writer.onnx.TensorProto.INT64)
+    call.emit(
+        "RoiAlign",
+        [call.inputs[0], boxes, index],
+        mode="avg",
+        output_height=height,
+        output_width=width,
+        sampling_ratio=max(read_int(node, "sample_ratio", -1), 0),
+        spatial_scale=read_float(node, "spatial_scale", 1.0),
+        **({"coordinate_transformation_mode": "half_pixel"} if aligned else {}),
+    )
+
+
+SAMPLING: Dict[str, Callable[[Call], None]] = {
+    "_contrib_BilinearResize2D": _bilinear_resize,
+    "_contrib_ROIAlign": _regions,
+}
