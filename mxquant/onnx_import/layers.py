@@ -274,26 +274,6 @@ def _pad(step: Step) -> None:
     step.returns(sym.Pad(step.symbol(0), mode=mode, pad_width=widths, constant_value=value, name=step.name))
 
 
-def _resize(step: Step) -> None:
-    mode = step.attrs.get("mode", "nearest")
-    if mode not in ("nearest", b"nearest"):
-        raise step.refuse(f"mode is {mode}, expected nearest")
-    slot = 2 if step.op == "Resize" and step.state.opset >= 11 else 1
-    if "scales" in step.attrs:
-        scales = [float(number) for number in step.attrs["scales"]]
-    elif step.has(slot) and step.constant(slot).size:
-        scales = [float(number) for number in step.constant(slot)]
-    else:
-        sizes, shape = step.constant(3), step.shape(0)
-        if shape is None or not all(isinstance(length, int) for length in shape[2:]):
-            raise step.refuse("its sizes need those of its input; give input_shapes")
-        scales = [1.0, 1.0, *(float(a) / float(b) for a, b in zip(sizes[2:], shape[2:]))]  # type: ignore[arg-type]
-    factor = int(scales[-1])
-    if len(scales) != 4 or scales != [1.0, 1.0, factor, factor] or factor < 1:
-        raise step.refuse(f"scales are {scales}; only one whole number for height and width is supported")
-    step.returns(sym.UpSampling(step.symbol(0), scale=factor, sample_type="nearest", name=step.name))
-
-
 LAYERS: Dict[str, Callable[[Step], None]] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
@@ -316,6 +296,4 @@ LAYERS: Dict[str, Callable[[Step], None]] = {
     "Softmax": _softmax,
     "LogSoftmax": _softmax,
     "Pad": _pad,
-    "Resize": _resize,
-    "Upsample": _resize,
 }

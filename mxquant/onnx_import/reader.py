@@ -14,14 +14,16 @@ from mxquant.export.writer import import_onnx
 from mxquant.mxnet_bridge import first_line
 from mxquant.onnx_import.external import load_external
 from mxquant.onnx_import.fold_channels import fold_channels
+from mxquant.onnx_import.folding import FOLDED, folded
 from mxquant.onnx_import.layers import LAYERS
+from mxquant.onnx_import.sampling import SAMPLING
 from mxquant.onnx_import.state import Length, State, Step
-from mxquant.onnx_import.tensors import FOLDED, TENSORS, folded
+from mxquant.onnx_import.tensors import TENSORS
 
 __all__ = ["OPERATORS", "OnnxNetwork", "from_onnx"]
 
 # The operators of ONNX that can be translated.
-OPERATORS = {**TENSORS, **LAYERS}
+OPERATORS = {**TENSORS, **LAYERS, **SAMPLING}
 
 _OLDEST, _NEWEST = 7, 22
 Shapes = Union[Tuple[int, ...], Mapping[str, Tuple[int, ...]]]
@@ -187,22 +189,41 @@ def _length(length: Any) -> Length:
 
 def _translate(onnx: Any, node: Any, state: State, names: Set[str]) -> None:
     attrs = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
-    attrs = {key: value.decode() if isinstance(value, bytes) else value for key, value in attrs.items()}
+    attrs = {key: _plain(onnx, value) for key, value in attrs.items()}
     name = _unused(node.name or node.output[0], names)
     step = Step(state, name, node.op_type, list(node.input), list(node.output), attrs)
     if node.op_type == "Constant":
-        state.constants[node.output[0]] = _constant(onnx, step)
+        state.constants[node.output[0]] = _constant(step)
         return
     constant = all(each in state.constants for each in node.input if each)
-    if node.op_type == "Shape" or (constant and node.op_type in FOLDED):
+    if node.op_type == "Shape":
+        _shape_of(step)
+        return
+    if constant and node.op_type in FOLDED:
         state.constants[node.output[0]] = folded(step)
         return
     OPERATORS[node.op_type](step)
 
 
-def _constant(onnx: Any, step: Step) -> Any:
+def _plain(onnx: Any, value: Any) -> Any:
+    """Return the value of an attribute as Python's or NumPy's."""
+    if isinstance(value, onnx.TensorProto):
+        return onnx.numpy_helper.to_array(value)
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _shape_of(step: Step) -> None:
+    shape, (start, end) = step.shape(0), (step.attrs.get("start", 0), step.attrs.get("end"))
+    lengths = None if shape is None else shape[start:end]
+    if lengths is not None and all(isinstance(length, int) for length in lengths):
+        step.state.constants[step.outputs[0]] = np.asarray(lengths, np.int64)
+    else:
+        step.state.free[step.outputs[0]] = step.inputs[0] if (start, end) == (0, None) else ""
+
+
+def _constant(step: Step) -> Any:
     if "value" in step.attrs:
-        return onnx.numpy_helper.to_array(step.attrs["value"])
+        return step.attrs["value"]
     for key, dtype in (("value_float", np.float32), ("value_floats", np.float32), ("value_int", np.int64)):
         if key in step.attrs:
             return np.asarray(step.attrs[key], dtype)

@@ -39,6 +39,8 @@ class State:
         Their variables.
     inputs : dict of str to tuple of int
         Shapes of the network's inputs, where they are fixed.
+    free : dict of str to str
+        Shapes that are not fixed: the names of the tensors whose shapes they are, '' for a part of one.
     """
 
     opset: int
@@ -48,6 +50,7 @@ class State:
     params: Dict[str, NDArray[Any]] = field(default_factory=dict)
     variables: Dict[str, Any] = field(default_factory=dict)
     inputs: Dict[str, Tuple[int, ...]] = field(default_factory=dict)
+    free: Dict[str, str] = field(default_factory=dict)
 
     def shape(self, name: str) -> Optional[Tuple[Length, ...]]:
         """Return the shape of a value, from ONNX, or else from MXNet where the inputs' are fixed; None without."""
@@ -115,6 +118,8 @@ class Step:
     def constant(self, slot: int) -> NDArray[Any]:
         """Return an input that has to be constant."""
         name = self.inputs[slot]
+        if name in self.state.free:
+            raise self.refuse("it computes with a shape that is not fixed; give input_shapes")
         if name not in self.state.constants:
             raise self.refuse(f"its input '{name}' is computed, and has to be constant")
         return self.state.constants[name]
@@ -150,6 +155,10 @@ class Step:
         if attribute in self.attrs:
             return [int(number) for number in self.attrs[attribute]]
         return [int(number) for number in self.constant(slot).reshape(-1)] if self.has(slot) else None
+
+    def filling(self) -> Any:
+        """Return the number that a ConstantOfShape repeats, as NumPy's."""
+        return self.attrs["value"].reshape(-1)[0] if "value" in self.attrs else np.float32(0)
 
     def returns(self, *symbols: Any) -> None:
         """Note what the node makes."""

@@ -1,19 +1,16 @@
-"""Translations of ONNX's arithmetic, shapes and reductions; on constants they are computed with NumPy."""
+"""Translations of ONNX's arithmetic, comparisons, shapes and reductions."""
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
+from functools import reduce
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from mxquant._compat import mx
 from mxquant.onnx_import.state import Length, Step
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-__all__ = ["FOLDED", "TENSORS", "folded"]
+__all__ = ["TENSORS"]
 
 sym = mx.sym
 # Of two tensors of one shape, of two others, of a tensor and a number, of a number and a tensor.
@@ -23,6 +20,22 @@ _ARITHMETIC = {
     "Mul": ("elemwise_mul", "broadcast_mul", "_mul_scalar", "_mul_scalar"),
     "Div": ("elemwise_div", "broadcast_div", "_div_scalar", "_rdiv_scalar"),
     "Pow": ("broadcast_power", "broadcast_power", "_power_scalar", "_rpower_scalar"),
+    # What holds is 1, what does not is 0.
+    "Less": ("broadcast_lesser", "broadcast_lesser", "_lesser_scalar", "_greater_scalar"),
+    "Greater": ("broadcast_greater", "broadcast_greater", "_greater_scalar", "_lesser_scalar"),
+    "LessOrEqual": (
+        "broadcast_lesser_equal",
+        "broadcast_lesser_equal",
+        "_lesser_equal_scalar",
+        "_greater_equal_scalar",
+    ),
+    "GreaterOrEqual": (
+        *("broadcast_greater_equal", "broadcast_greater_equal", "_greater_equal_scalar", "_lesser_equal_scalar"),
+    ),
+    "Equal": ("broadcast_equal", "broadcast_equal", "_equal_scalar", "_equal_scalar"),
+    "And": ("broadcast_logical_and", "broadcast_logical_and", "_logical_and_scalar", "_logical_and_scalar"),
+    "Or": ("broadcast_logical_or", "broadcast_logical_or", "_logical_or_scalar", "_logical_or_scalar"),
+    "Xor": ("broadcast_logical_xor", "broadcast_logical_xor", "_logical_xor_scalar", "_logical_xor_scalar"),
 }
 
 
@@ -40,11 +53,11 @@ def _arithmetic(step: Step) -> None:
     step.returns(getattr(sym, same if alike else broadcast)(*_aligned(step), name=step.name))
 
 
-def _aligned(step: Step) -> List[Any]:
-    """Return two inputs with as many dimensions each, as MXNet needs it."""
-    ranks = [step.rank(slot) for slot in (0, 1)]
+def _aligned(step: Step, slots: Sequence[int] = (0, 1)) -> List[Any]:
+    """Return inputs with as many dimensions each, as MXNet needs it."""
+    ranks = [step.rank(slot) for slot in slots]
     found = []
-    for slot, rank in enumerate(ranks):
+    for slot, rank in zip(slots, ranks):
         missing = max(ranks) - rank
         if missing and step.is_constant(slot):
             value = step.constant(slot)
@@ -70,7 +83,7 @@ def _sum(step: Step) -> None:
 _FUNCTIONS = {
     **{"Exp": sym.exp, "Log": sym.log, "Sqrt": sym.sqrt, "Abs": sym.abs, "Neg": sym.negative, "Erf": sym.erf},
     **{"Floor": sym.floor, "Ceil": sym.ceil, "Reciprocal": sym.reciprocal, "Identity": sym.identity},
-    "Dropout": sym.identity,
+    **{"Dropout": sym.identity, "Not": sym.logical_not},
 }
 
 
@@ -78,12 +91,53 @@ def _function(step: Step) -> None:
     step.returns(_FUNCTIONS[step.op](step.symbol(0), name=step.name))
 
 
+def _holds(data: Any, name: str) -> Any:
+    return sym._internal._not_equal_scalar(data, scalar=0.0, name=name)
+
+
 def _cast(step: Step) -> None:
     """Keep float32, which MXNet's operators take whole numbers in too."""
-    kinds = {**dict.fromkeys((1, 10, 11), sym.identity), **dict.fromkeys((6, 7), sym.trunc)}
+    kinds = {**dict.fromkeys((1, 10, 11), sym.identity), **dict.fromkeys((6, 7), sym.trunc), 9: _holds}
     if step.attrs["to"] not in kinds:
         raise step.refuse(f"a cast to type {step.attrs['to']} is not supported")
     step.returns(kinds[step.attrs["to"]](step.symbol(0), name=step.name))
+
+
+def _where(step: Step) -> None:
+    parts, lengths = _aligned(step, (0, 1, 2)), [step.shape(slot) or () for slot in (0, 1, 2)]
+    rank = max(map(len, lengths))
+    lengths = [(*[1] * (rank - len(each)), *each) for each in lengths]
+    largest = tuple(next((length for length in column if length != 1), 1) for column in zip(*lengths))
+    fits = [each == largest and None not in each for each in lengths]
+    if any(fits):
+        whole = parts[fits.index(True)]
+    else:
+        whole = reduce(sym.broadcast_add, [sym.zeros_like(part) for part in parts])
+    parts = [part if same else sym.broadcast_like(part, whole) for part, same in zip(parts, fits)]
+    step.returns(sym.where(*parts, name=step.name))
+
+
+def _expand(step: Step) -> None:
+    lengths = [int(length) for length in step.constant(1)]
+    if min(lengths, default=1) < 1:
+        raise step.refuse(f"its shape is {lengths}, expected numbers above 0")
+    rank, symbol = step.rank(), step.symbol(0)
+    if len(lengths) > rank:
+        symbol = sym.reshape(symbol, shape=(*[1] * (len(lengths) - rank), *[0] * rank), reverse=True)
+    known = (*[1] * (len(lengths) - rank), *(step.shape(0) or ()))
+    lengths = [*[1] * (rank - len(lengths)), *lengths]
+    # What stays as it is, is 0: the batch is free, though a file may have its number.
+    wanted = [0 if length in (1, before) else length for length, before in zip(lengths, known)]
+    step.returns(sym.broadcast_to(symbol, shape=tuple(wanted), name=step.name))
+
+
+def _filled(step: Step) -> None:
+    """Fill the shape of a tensor that is not fixed; one that is, is constant."""
+    source = step.state.free.get(step.inputs[0])
+    if not source:
+        raise step.refuse(f"its shape '{step.inputs[0]}' is computed, and has to be constant or that of a tensor")
+    zeros = sym.zeros_like(step.state.symbols[source])
+    step.returns(sym._internal._plus_scalar(zeros, scalar=float(step.filling()), name=step.name))
 
 
 def _concat(step: Step) -> None:
@@ -209,12 +263,19 @@ def _depth_to_space(step: Step) -> None:
     step.returns(sym.depth_to_space(step.symbol(0), block_size=step.attrs["blocksize"], name=step.name))
 
 
+def _space_to_depth(step: Step) -> None:
+    step.returns(sym.space_to_depth(step.symbol(0), block_size=step.attrs["blocksize"], name=step.name))
+
+
 TENSORS: Dict[str, Callable[[Step], None]] = {
     **dict.fromkeys(_ARITHMETIC, _arithmetic),
     **dict.fromkeys(("Max", "Min"), _extreme),
     "Sum": _sum,
     **dict.fromkeys(_FUNCTIONS, _function),
     "Cast": _cast,
+    "Where": _where,
+    "Expand": _expand,
+    "ConstantOfShape": _filled,
     "Concat": _concat,
     "Flatten": _flatten,
     "Reshape": _reshape,
@@ -226,78 +287,5 @@ TENSORS: Dict[str, Callable[[Step], None]] = {
     "Gather": _gather,
     **dict.fromkeys(_REDUCTIONS, _reduce),
     "DepthToSpace": _depth_to_space,
+    "SpaceToDepth": _space_to_depth,
 }
-
-
-def _folded_shape(step: Step) -> NDArray[Any]:
-    shape = step.shape(0)
-    if shape is None or not all(isinstance(length, int) for length in shape):
-        raise step.refuse("it asks for a shape that is not fixed; give input_shapes")
-    return np.asarray(shape, np.int64)
-
-
-def _folded_slice(step: Step) -> NDArray[Any]:
-    starts, ends = step.numbers("starts", 1) or [], step.numbers("ends", 2) or []
-    axes = step.numbers("axes", 3) or list(range(len(starts)))
-    steps = step.numbers("steps", 4) or [1] * len(starts)
-    places: List[slice] = [slice(None)] * step.constant(0).ndim
-    for axis, start, end, stride in zip(axes, starts, ends, steps):
-        places[axis] = slice(start, end, stride)
-    value: NDArray[Any] = step.constant(0)[tuple(places)]
-    return value
-
-
-def _folded_axes(step: Step, function: Callable[..., NDArray[Any]]) -> NDArray[Any]:
-    axes = step.numbers("axes", 1)
-    value: NDArray[Any] = function(step.constant(0), tuple(axes) if axes is not None else None)
-    return value
-
-
-def _folded_cast(step: Step) -> NDArray[Any]:
-    types = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 11: np.float64}
-    if step.attrs["to"] not in types:
-        raise step.refuse(f"a cast to type {step.attrs['to']} is not supported")
-    return step.constant(0).astype(types[step.attrs["to"]])
-
-
-# What is computed at once where all inputs are constant: the arithmetic on shapes that exporters write.
-FOLDED: Dict[str, Callable[[Step], NDArray[Any]]] = {
-    "Shape": _folded_shape,
-    "Slice": _folded_slice,
-    "Cast": _folded_cast,
-    "Gather": lambda step: np.take(step.constant(0), step.constant(1).astype(np.int64), step.attrs.get("axis", 0)),
-    "Concat": lambda step: np.concatenate(
-        [step.constant(slot) for slot in range(len(step.inputs))], step.attrs.get("axis", 0)
-    ),
-    "Unsqueeze": lambda step: _folded_axes(step, np.expand_dims),
-    "Squeeze": lambda step: _folded_axes(step, np.squeeze),
-    "Reshape": lambda step: step.constant(0).reshape(step.constant(1).astype(int)),
-    "Transpose": lambda step: np.transpose(step.constant(0), step.attrs.get("perm")),
-    "Identity": lambda step: step.constant(0),
-    "Sqrt": lambda step: np.sqrt(step.constant(0)),
-    "Add": lambda step: step.constant(0) + step.constant(1),
-    "Sub": lambda step: step.constant(0) - step.constant(1),
-    "Mul": lambda step: step.constant(0) * step.constant(1),
-    "Div": lambda step: _divided(step.constant(0), step.constant(1)),
-}
-
-
-# Shapes have some numbers, tables of positions some millions.
-_MOST_VALUES = 1 << 28
-
-
-def folded(step: Step) -> NDArray[Any]:
-    """Return what a node computes of constants; raise GraphError where that is too much to be meant."""
-    shapes = [step.constant(slot).shape for slot in range(len(step.inputs)) if step.has(slot) and step.op != "Shape"]
-    together = sum(int(np.prod(shape)) for shape in shapes)
-    if step.op in _ARITHMETIC:
-        together = math.prod(np.broadcast_shapes(*shapes))
-    if together > _MOST_VALUES:
-        raise step.refuse(f"it makes {together} values of constants, expected at most {_MOST_VALUES}")
-    return FOLDED[step.op](step)
-
-
-def _divided(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    """Divide as ONNX does: whole numbers towards zero."""
-    quotient: NDArray[Any] = a / b
-    return quotient if a.dtype.kind == "f" else np.trunc(quotient).astype(a.dtype)

@@ -1,0 +1,106 @@
+"""What nodes compute of constants, with NumPy: the arithmetic on shapes and masks that exporters write."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Tuple
+
+import numpy as np
+
+from mxquant.onnx_import.state import Step
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["FOLDED", "folded"]
+
+
+def _folded_slice(step: Step) -> NDArray[Any]:
+    starts, ends = step.numbers("starts", 1) or [], step.numbers("ends", 2) or []
+    axes = step.numbers("axes", 3) or list(range(len(starts)))
+    steps = step.numbers("steps", 4) or [1] * len(starts)
+    places: List[slice] = [slice(None)] * step.constant(0).ndim
+    for axis, start, end, stride in zip(axes, starts, ends, steps):
+        places[axis] = slice(start, end, stride)
+    value: NDArray[Any] = step.constant(0)[tuple(places)]
+    return value
+
+
+def _folded_axes(step: Step, function: Callable[..., NDArray[Any]]) -> NDArray[Any]:
+    axes = step.numbers("axes", 1)
+    value: NDArray[Any] = function(step.constant(0), tuple(axes) if axes is not None else None)
+    return value
+
+
+def _folded_cast(step: Step) -> NDArray[Any]:
+    types = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 11: np.float64}
+    if step.attrs["to"] not in types:
+        raise step.refuse(f"a cast to type {step.attrs['to']} is not supported")
+    return step.constant(0).astype(types[step.attrs["to"]])
+
+
+def _divided(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    """Divide as ONNX does: whole numbers towards zero."""
+    quotient: NDArray[Any] = a / b
+    return quotient if a.dtype.kind == "f" else np.trunc(quotient).astype(a.dtype)
+
+
+def _folded_expand(step: Step) -> NDArray[Any]:
+    value = step.constant(0)
+    return np.array(np.broadcast_to(value, np.broadcast_shapes(value.shape, _lengths(step, 1))))
+
+
+def _lengths(step: Step, slot: int) -> Tuple[int, ...]:
+    return tuple(int(length) for length in step.constant(slot))
+
+
+# Of two tensors, broadcast.
+_ARITHMETIC: Dict[str, Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]] = {
+    **{"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": _divided},
+    **{"Less": np.less, "Greater": np.greater, "LessOrEqual": np.less_equal, "GreaterOrEqual": np.greater_equal},
+    **{"Equal": np.equal, "And": np.logical_and, "Or": np.logical_or, "Xor": np.logical_xor},
+}
+# What is computed at once where all inputs are constant.
+FOLDED: Dict[str, Callable[[Step], NDArray[Any]]] = {
+    "Slice": _folded_slice,
+    "Cast": _folded_cast,
+    "Gather": lambda step: np.take(step.constant(0), step.constant(1).astype(np.int64), step.attrs.get("axis", 0)),
+    "Concat": lambda step: np.concatenate(
+        [step.constant(slot) for slot in range(len(step.inputs))], step.attrs.get("axis", 0)
+    ),
+    "Unsqueeze": lambda step: _folded_axes(step, np.expand_dims),
+    "Squeeze": lambda step: _folded_axes(step, np.squeeze),
+    "Reshape": lambda step: step.constant(0).reshape(step.constant(1).astype(int)),
+    "Transpose": lambda step: np.transpose(step.constant(0), step.attrs.get("perm")),
+    "Identity": lambda step: step.constant(0),
+    "Sqrt": lambda step: np.sqrt(step.constant(0)),
+    "Not": lambda step: np.logical_not(step.constant(0)),
+    "Where": lambda step: np.where(step.constant(0), step.constant(1), step.constant(2)),
+    "Expand": _folded_expand,
+    "ConstantOfShape": lambda step: np.full(_lengths(step, 0), step.filling()),
+    **dict.fromkeys(_ARITHMETIC, lambda step: _ARITHMETIC[step.op](step.constant(0), step.constant(1))),
+}
+
+
+# Shapes have some numbers, tables of positions some millions.
+_MOST_VALUES = 1 << 28
+
+
+def _size(step: Step) -> int:
+    """Return how many values a node reads or makes."""
+    shapes = [step.constant(slot).shape for slot in range(len(step.inputs)) if step.has(slot)]
+    if step.op in _ARITHMETIC or step.op == "Where":
+        return math.prod(np.broadcast_shapes(*shapes))
+    if step.op == "Expand":
+        return math.prod(np.broadcast_shapes(shapes[0], _lengths(step, 1)))
+    if step.op == "ConstantOfShape":
+        return math.prod(_lengths(step, 0))
+    return sum(math.prod(shape) for shape in shapes)
+
+
+def folded(step: Step) -> NDArray[Any]:
+    """Return what a node computes of constants; raise GraphError where that is too much to be meant."""
+    together = _size(step)
+    if together > _MOST_VALUES:
+        raise step.refuse(f"it makes {together} values of constants, expected at most {_MOST_VALUES}")
+    return FOLDED[step.op](step)
