@@ -69,11 +69,15 @@ def _squeeze(call: Call) -> None:
 
 
 def _split(call: Call) -> None:
-    if read_bool(call.node, "squeeze_axis", False):
-        raise call.refuse("squeeze_axis is set, which ONNX's Split does not do")
     axis, count = call.axis(read_int(call.node, "axis", 1)), read_int(call.node, "num_outputs", 1)
     sizes = call.constant("sizes", [call.shapes[0][axis] // count] * count, np.int64)
-    call.writer.emit("Split", [call.inputs[0], sizes], call.node.name, call.outputs, axis=axis)
+    squeezed = read_bool(call.node, "squeeze_axis", False)
+    parts = [call.writer.unused(f"{name}_part") for name in call.outputs] if squeezed else call.outputs
+    call.writer.emit("Split", [call.inputs[0], sizes], call.node.name, parts, axis=axis)
+    if squeezed:
+        axes = call.constant("axes", [axis], np.int64)
+        for part, name in zip(parts, call.outputs):
+            call.writer.emit("Squeeze", [part, axes], f"{name}_squeeze", [name])
 
 
 def _depth_to_space(call: Call) -> None:

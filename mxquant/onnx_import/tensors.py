@@ -198,12 +198,25 @@ def _slice(step: Step) -> None:
     steps = step.numbers("steps", 4) or [1] * len(starts)
     if min(steps) < 1:
         raise step.refuse(f"steps are {steps}, expected positive numbers")
-    rank = step.rank()
-    limits: List[Tuple[Optional[int], Optional[int], Optional[int]]] = [(None, None, None)] * rank
-    for axis, start, end, stride in zip(axes, starts, ends, steps):
-        limits[step.axis(axis)] = (start, None if end >= 2**31 - 1 else end, stride)
-    begin, end_, stride_ = zip(*limits)
-    step.returns(sym.slice(step.symbol(0), begin=begin, end=end_, step=stride_, name=step.name))
+    shape = step.shape(0) or (None,) * step.rank()
+    places = [
+        (step.axis(axis), slice(start, end, stride)) for axis, start, end, stride in zip(axes, starts, ends, steps)
+    ]
+    lengths = [shape[axis] for axis, _ in places]
+    if max(steps) == 1 and all(isinstance(length, int) for length in lengths):
+        # Not by one slice, which oneDNN cannot do of blocks of channels.
+        symbol = step.symbol(0)
+        for number, ((axis, place), length) in enumerate(zip(places, lengths), start=1):
+            begin, end, _ = place.indices(length)  # type: ignore[arg-type]
+            name = step.name if number == len(places) else f"{step.name}_{number}"
+            symbol = sym.slice_axis(symbol, axis=axis, begin=begin, end=end, name=name)
+        step.returns(symbol)
+        return
+    limits: List[Tuple[Optional[int], Optional[int], Optional[int]]] = [(None, None, None)] * len(shape)
+    for axis, place in places:
+        limits[axis] = (place.start, None if place.stop >= 2**31 - 1 else place.stop, place.step)
+    begin_, end_, stride_ = zip(*limits)
+    step.returns(sym.slice(step.symbol(0), begin=begin_, end=end_, step=stride_, name=step.name))
 
 
 def _split(step: Step) -> None:

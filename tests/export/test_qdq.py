@@ -14,7 +14,7 @@ import mxquant
 from mxquant import InputError, LoweringError, OutputError, PlanError
 from mxquant._compat import mx
 from mxquant.lowering.isa import detect
-from tests.export.runtimes import in_onnxruntime
+from tests.export.runtimes import executed, in_onnxruntime
 from tests.networks import conv, dense, forward, images, random_params, relu, sqnr
 
 DATA = images(8, 4, 8, 8)
@@ -85,6 +85,21 @@ def test_the_simulation_of_an_addition_with_its_activation_is_that_of_the_runtim
     total = mx.sym.clip(total, 0, 0.4) if clipped else relu(total)
     model, expected = quantized(conv(total, "c3"))
     assert sqnr(expected, in_onnxruntime(model.proto, False, data=DATA)[0]) > 60
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+@pytest.mark.parametrize(("height", "width"), [(13, 11), (5, 19), (15, 15)])
+def test_resizing_between_convolutions_stays_float32(height: int, width: int, aligned: bool) -> None:
+    x = relu(conv(mx.sym.var("data"), "c1"))
+    options = {"height": height, "width": width, "align_corners": aligned, "name": "up"}
+    model, expected = quantized(conv(mx.sym.contrib.BilinearResize2D(x, **options), "c2"))
+    assert chain(model) == [Q, DQ, "Conv", "Relu", Q, DQ, "Resize", Q, DQ, "Conv", Q, DQ]
+    found = in_onnxruntime(model.proto, data=DATA)[0]
+    assert np.abs(found - expected).max() <= 1.001 * constants(model)["c2_output_scale"]
+    assert sqnr(expected, found) > 50
+    layers = executed(model.proto)
+    assert layers["up"] == ("Interpolate", "f32")
+    assert {name for name, kind in layers.items() if kind == ("Convolution", "u8")} >= {"c1/WithoutBiases"}
 
 
 def test_pooling_flatten_and_concat_keep_one_scale() -> None:

@@ -173,6 +173,10 @@ CASES: Dict[str, Tuple[Tuple[int, ...], Build]] = {
     "expand_dims": (IMAGE, lambda x: sym.expand_dims(x, axis=-1)),
     "squeeze": (IMAGE, lambda x: sym.squeeze(sym.mean(x, axis=1, keepdims=True), axis=1)),
     "SliceChannel": (IMAGE, lambda x: sym.Group(list(sym.SliceChannel(x, num_outputs=2)))),
+    "SliceChannel that drops the axis": (
+        IMAGE,
+        lambda x: sym.Group(list(sym.SliceChannel(x, num_outputs=9, axis=2, squeeze_axis=True))),
+    ),
     "depth_to_space": ((2, 12, 3, 5), lambda x: sym.depth_to_space(x, block_size=2)),
     "space_to_depth": ((2, 3, 4, 6), lambda x: sym.space_to_depth(x, block_size=2)),
     "slice_axis": (IMAGE, lambda x: sym.slice_axis(x, axis=-1, begin=2, end=-1)),
@@ -376,7 +380,6 @@ REFUSED: Dict[str, Tuple[Tuple[int, ...], Build]] = {
     "expected the last one where use_length is set": (
         *(SENTENCE, lambda x: sym.softmax(x, length=sym.cast(sym.sum(x, axis=1), "int32"), use_length=True, axis=1)),
     ),
-    "squeeze_axis is set": (IMAGE, lambda x: sym.Group(list(sym.SliceChannel(x, num_outputs=4, squeeze_axis=True)))),
     "temperature": (IMAGE, lambda x: sym.softmax(x, temperature=2.0)),
     "position_sensitive is set": (IMAGE, lambda x: _regions(x, pooled_size=(2, 2), position_sensitive=True)),
     "only nearest": (

@@ -168,6 +168,21 @@ NETWORKS: Dict[str, Tuple[List[Any], Dict[str, np.ndarray], int]] = {
     "Gather of places": ([node("Gather", "x", "i", axis=1)], {"i": whole(3, 1)}, 13),
     "Unsqueeze with an attribute": ([node("Unsqueeze", "x", axes=[0, 3])], {}, 11),
     "Slice with attributes": ([node("Slice", "x", axes=[2], starts=[1], ends=[-1])], {}, 9),
+    "Slice of channels of a convolution": (
+        [
+            node("Conv", "x", "w", outputs=("c",)),
+            node("Slice", "c", "s", "e", "a", outputs=("h",)),
+            node("Conv", "h", "v"),
+        ],
+        {
+            "w": weights(24, 4, 3, 3),
+            "v": weights(8, 12, 1, 1),
+            "s": whole(12, -5),
+            "e": whole(1 << 40, 9),
+            "a": whole(1, 2),
+        },
+        13,
+    ),
     "ReduceMean as exporters write global pooling": ([node("ReduceMean", "x", axes=[-1, -2])], {}, 13),
     "ReduceMean with an input": ([node("ReduceMean", "x", "a", keepdims=0)], {"a": whole(2, 3)}, 18),
     "DepthToSpace": ([node("DepthToSpace", "x", blocksize=2)], {}, 13),
