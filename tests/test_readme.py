@@ -13,6 +13,7 @@ import pytest
 
 from mxquant._compat import mx
 from mxquant.cli.running import run
+from mxquant.export.graph import OPERATORS
 from tests.networks import images, zoo_network
 
 README = Path(__file__).parents[1] / "README.md"
@@ -68,3 +69,8 @@ def test_the_figures_of_speed_are_those_of_the_benchmark() -> None:
     assert len(rows) > 10
     assert set(rows) <= set(measured)
     assert (README.parent / re.findall(r"!\[.*\]\((.*)\)", section)[0]).is_file()
+
+
+def test_the_operators_that_can_be_written_as_onnx_are_counted() -> None:
+    (count,) = re.findall(r"`mxquant/export/` has (\d+) of MXNet's", README.read_text())
+    assert int(count) == len(OPERATORS)
