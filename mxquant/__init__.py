@@ -17,6 +17,7 @@ is an :class:`MXQuantError`.
 """
 
 import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, List
 
@@ -76,8 +77,18 @@ __all__ = [
     "sensitivity",
 ]
 
-# With MXNet, so that what is missing is told at once. A shell that completes a command line asks for no network.
-if "_MXQUANT_COMPLETE" not in os.environ:
+
+def _only_tells() -> bool:
+    """Whether this process is the command, and completes a line or shows help, which should not wait for MXNet."""
+    name, *words = getattr(sys, "argv", None) or [""]
+    # While Python looks for the module of `python -m`, that is the name.
+    if name != "-m" and os.path.splitext(os.path.basename(name))[0] != "mxquant":
+        return False
+    return "_MXQUANT_COMPLETE" in os.environ or len(words) < 2 or not {"--help", "--version"}.isdisjoint(words)
+
+
+# Else with MXNet, so that what is missing is told at once.
+if not _only_tells():
     import_module("mxquant._compat")
 
 # Loaded when first used, so that importing mxquant costs little more than importing MXNet.

@@ -44,6 +44,13 @@ def test_a_line_is_completed_without_waiting_for_mxnet(environment: Dict[str, st
     assert "mxnet" not in done.stderr
 
 
+@pytest.mark.parametrize("words", ["--version", "plan", "score -m net --help"])
+def test_who_asks_what_there_is_does_not_wait_for_mxnet(words: str, environment: Dict[str, str]) -> None:
+    done = run([sys.executable, "-X", "importtime", *COMMAND[1:], *words.split()], environment)
+    assert "mxquant" in done.stdout and "mxquant.cli.app" in done.stderr
+    assert "mxnet" not in done.stderr
+
+
 def test_a_script_that_completes_can_be_shown(folder: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # The shell is found by looking at the parent process, or from this variable by typer's own tests.
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
