@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Mapping, Tuple
 import numpy as np
 
 from mxquant.errors import LoweringError
+from mxquant.export.detection import DETECTION
 from mxquant.export.layers import LAYERS
 from mxquant.export.sampling import SAMPLING
 from mxquant.export.sequences import SEQUENCES
@@ -20,7 +21,7 @@ from mxquant.graph import Network, Node, Tensor
 __all__ = ["OPERATORS", "Translation", "float_model", "outputs_of"]
 
 # The operators of MXNet that can be translated.
-OPERATORS = {**TENSORS, **LAYERS, **SEQUENCES, **SAMPLING}
+OPERATORS = {**TENSORS, **LAYERS, **SEQUENCES, **SAMPLING, **DETECTION}
 
 
 def float_model(network: Network, shapes: Mapping[str, Tuple[int, ...]], metadata: Mapping[str, str]) -> Any:

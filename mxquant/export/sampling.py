@@ -1,4 +1,4 @@
-"""Translations of operators that interpolate: resized maps, and regions of maps.
+"""Translations of operators that take maps to other sizes: resizing, means of any number of bins, regions.
 
 MXNet's bilinear resizing takes its output i from the place p of its input, of a lengths before and b after::
 
@@ -10,12 +10,15 @@ The first is ONNX's 'align_corners', the second its 'pytorch_half_pixel', for ev
 
 from __future__ import annotations
 
-from typing import Callable, Dict
+from typing import TYPE_CHECKING, Callable, Dict
 
 import numpy as np
 
 from mxquant.export.writer import Call
 from mxquant.graph.attributes import read_bool, read_float, read_int, read_tuple
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["SAMPLING"]
 
@@ -35,6 +38,33 @@ def _scale(before: int, after: int) -> np.float32:
     """Return the float32 number by which a length becomes another one, rounded down."""
     scale = np.float32(after / before)
     return scale if float(scale) * before >= after else np.nextafter(scale, np.float32(np.inf))
+
+
+def _means_of_bins(call: Call) -> None:
+    sizes = read_tuple(call.node, "output_size") or (1,)
+    before, after = call.shapes[0][2:], (sizes[0], sizes[-1])
+    if after == (1, 1):
+        call.emit("GlobalAveragePool", call.inputs)
+        return
+    kernel = [length // count for length, count in zip(before, after)]
+    if all(length == count * size for length, count, size in zip(before, after, kernel)):
+        call.emit("AveragePool", call.inputs, kernel_shape=kernel, strides=kernel)
+        return
+    # Bins of different lengths, which may overlap, as products with the shares of pixels in them.
+    rows, columns = (call.constant(f"shares{axis}", _shares(a, b)) for axis, (a, b) in enumerate(zip(before, after)))
+    turned = call.step(
+        "Transpose", [call.step("MatMul", [call.inputs[0], columns], "across")], "turned", perm=[0, 1, 3, 2]
+    )
+    call.emit("Transpose", [call.step("MatMul", [turned, rows], "down")], perm=[0, 1, 3, 2])
+
+
+def _shares(length: int, count: int) -> NDArray[np.float32]:
+    """Return the weight of each pixel in each bin, shape (length, count)."""
+    shares = np.zeros((length, count), np.float32)
+    for number in range(count):
+        begin, end = number * length // count, -(-(number + 1) * length // count)
+        shares[begin:end, number] = 1 / (end - begin)
+    return shares
 
 
 def _regions(call: Call) -> None:
@@ -64,5 +94,6 @@ def _regions(call: Call) -> None:
 
 SAMPLING: Dict[str, Callable[[Call], None]] = {
     "_contrib_BilinearResize2D": _bilinear_resize,
+    "_contrib_AdaptiveAvgPooling2D": _means_of_bins,
     "_contrib_ROIAlign": _regions,
 }

@@ -105,6 +105,46 @@ def _slice(call: Call) -> None:
     _emit_slice(call, limits)
 
 
+def _slice_like(call: Call) -> None:
+    axes = [call.axis(axis) for axis in read_tuple(call.node, "axes")] or list(range(call.rank))
+    lengths = call.target()
+    if all(lengths[axis] > 0 for axis in axes):
+        _emit_slice(call, {axis: (0, lengths[axis], 1) for axis in axes})
+        return
+    places = call.constant("axes", axes, np.int64)
+    ends = call.step("Gather", [call.step("Shape", [call.inputs[1]], "shape"), places], "ends")
+    call.emit("Slice", [call.inputs[0], call.constant("starts", [0] * len(axes), np.int64), ends, places])
+
+
+def _tile(call: Call) -> None:
+    repeats = read_tuple(call.node, "reps")
+    data, missing = call.inputs[0], len(repeats) - call.rank
+    if missing > 0:
+        data = call.step("Unsqueeze", [data, call.constant("axes", list(range(missing)), np.int64)], "deeper")
+    repeats = (*[1] * -missing, *repeats)
+    call.emit("Tile", [data, call.constant("repeats", repeats, np.int64)])
+
+
+def _repeat(call: Call) -> None:
+    data, rank, axis = call.inputs[0], call.rank, 0
+    if call.node.attrs.get("axis", "None") == "None":
+        data, rank = call.step("Reshape", [data, call.constant("all", [-1], np.int64)], "flat"), 1
+    else:
+        axis = call.axis(read_int(call.node, "axis", 0))
+    repeats = [1] * (rank + 1)
+    repeats[axis + 1] = read_int(call.node, "repeats", 1)
+    apart = call.step("Unsqueeze", [data, call.constant("behind", [axis + 1], np.int64)], "apart")
+    tiled = call.step("Tile", [apart, call.constant("repeats", repeats, np.int64)], "tiled")
+    call.emit("Reshape", [tiled, call.constant("shape", call.target(), np.int64)])
+
+
+def _arange(call: Call) -> None:
+    start, step = read_float(call.node, "start", 0.0), read_float(call.node, "step", 1.0)
+    each = read_int(call.node, "repeat", 1)
+    numbers = start + step * (np.arange(call.target()[0]) // each)
+    call.emit("Identity", [call.constant("numbers", numbers)])
+
+
 def _emit_slice(call: Call, limits: Dict[int, Tuple[int, int, int]]) -> None:
     columns = list(zip(*limits.values()))
     names = ("starts", "ends", "steps")
@@ -204,6 +244,10 @@ TENSORS: Dict[str, Callable[[Call], Any]] = {
     "space_to_depth": _space_to_depth,
     "slice_axis": _slice_axis,
     "slice": _slice,
+    "slice_like": _slice_like,
+    "tile": _tile,
+    "repeat": _repeat,
+    "_arange": _arange,
     "Embedding": _embedding,
     "dot": _product,
     "batch_dot": _product,

@@ -78,6 +78,8 @@ class Writer:
             if needed.intersection(node.output):
                 nodes.append(node)
                 needed.update(node.input)
+                for attribute in node.attribute:
+                    needed.update(name for inner in attribute.g.node for name in inner.input)
         return nodes[::-1], needed
 
 

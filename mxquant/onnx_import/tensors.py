@@ -131,6 +131,12 @@ def _expand(step: Step) -> None:
     step.returns(sym.broadcast_to(symbol, shape=tuple(wanted), name=step.name))
 
 
+def _tile(step: Step) -> None:
+    repeats = step.numbers("repeats", 1)
+    assert repeats is not None
+    step.returns(sym.tile(step.symbol(0), reps=tuple(repeats), name=step.name))
+
+
 def _filled(step: Step) -> None:
     """Fill the shape of a tensor that is not fixed; one that is, is constant."""
     source = step.state.free.get(step.inputs[0])
@@ -288,6 +294,7 @@ TENSORS: Dict[str, Callable[[Step], None]] = {
     "Cast": _cast,
     "Where": _where,
     "Expand": _expand,
+    "Tile": _tile,
     "ConstantOfShape": _filled,
     "Concat": _concat,
     "Flatten": _flatten,

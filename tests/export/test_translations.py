@@ -11,6 +11,7 @@ import pytest
 import mxquant
 from mxquant import LoweringError
 from mxquant._compat import mx
+from mxquant.export.detection import DETECTION
 from mxquant.export.graph import OPERATORS
 from mxquant.export.layers import LAYERS
 from mxquant.export.sampling import SAMPLING
@@ -47,6 +48,27 @@ def _regions(x: Any, **options: Any) -> Any:
     sizes = sym.abs(sym.slice_axis(rows, axis=1, begin=3, end=5)) * 40 + 0.1
     boxes = sym.concat(image, corner, corner + sizes, dim=1)
     return sym.contrib.ROIAlign(x, boxes, **{"spatial_scale": 0.4, "pooled_size": (3, 2), **options})
+
+
+ROWS = (2, 60, 7)
+
+
+def _boxes(x: Any, **options: Any) -> Any:
+    """Suppress boxes of any place and size, some without area, of which some have equal scores."""
+    x = sym.tanh(x)
+    kind = sym.floor(sym.slice_axis(x, axis=2, begin=0, end=1) * 2)
+    score = sym.floor(sym.slice_axis(x, axis=2, begin=1, end=2) * 8) / 8
+    corner = sym.slice_axis(x, axis=2, begin=2, end=4) * 10
+    size = sym.slice_axis(x, axis=2, begin=4, end=6) * 6 + 4
+    rows = sym.concat(kind, score, corner, corner + size, sym.slice_axis(x, axis=2, begin=6, end=7), dim=2)
+    return sym.contrib.box_nms(rows, **options)
+
+
+def _decoded(x: Any, **options: Any) -> Any:
+    """Return boxes by offsets and anchors that are computed of the same data."""
+    offsets = sym.slice_axis(x, axis=2, begin=0, end=4)
+    anchors = sym.abs(sym.slice(x, begin=(0, 0, 3), end=(1, None, 7)))
+    return sym.contrib.box_decode(offsets, anchors, **options)
 
 
 def _across(x: Any) -> Tuple[Any, Any]:
@@ -182,6 +204,24 @@ CASES: Dict[str, Tuple[Tuple[int, ...], Build]] = {
     "slice_axis": (IMAGE, lambda x: sym.slice_axis(x, axis=-1, begin=2, end=-1)),
     "slice_axis to the end": (IMAGE, lambda x: sym.slice_axis(x, axis=2, begin=2, end=None)),
     "slice": (IMAGE, lambda x: sym.slice(x, begin=(None, 1, 0, 1), end=(None, 3, -1, None), step=(1, 1, 2, 3))),
+    "slice_like": (
+        IMAGE,
+        lambda x: sym.slice_like(x, sym.slice(x, begin=(0, 1, 2, 3), end=(2, 4, 9, 7)), axes=(2, -1)),
+    ),
+    "slice_like of all axes": (
+        IMAGE,
+        lambda x: sym.slice_like(sym.concat(x, x, dim=0), sym.slice_axis(x, axis=3, begin=2, end=6)),
+    ),
+    "tile": (IMAGE, lambda x: sym.tile(x, reps=(2, 1, 3))),
+    "tile to more dimensions": (ROW, lambda x: sym.tile(x, reps=(2, 1, 3))),
+    "repeat": (IMAGE, lambda x: sym.repeat(x, repeats=3, axis=-2)),
+    "repeat of images": (IMAGE, lambda x: sym.repeat(x, repeats=2, axis=0)),
+    "repeat of all": (ROW, lambda x: sym.repeat(x, repeats=2)),
+    "_arange": (ROW, lambda x: sym.broadcast_add(x, sym.reshape(sym.arange(1, 4.5, step=0.5), shape=(1, -1)))),
+    "_arange with repetition": (
+        ROW,
+        lambda x: sym.broadcast_add(x, sym.reshape(sym.arange(0, 3, repeat=3), shape=(1, -1)).slice_axis(1, 2, None)),
+    ),
     "mean": (IMAGE, lambda x: sym.mean(x, axis=(2, 3))),
     "mean excluding axes": (IMAGE, lambda x: sym.mean(x, axis=(0, 1), exclude=True, keepdims=True)),
     "sum": (IMAGE, lambda x: sym.sum(x, axis=-1)),
@@ -272,10 +312,35 @@ CASES: Dict[str, Tuple[Tuple[int, ...], Build]] = {
         IMAGE,
         lambda x: sym.contrib.BilinearResize2D(sym.mean(x, axis=(2, 3), keepdims=True), height=4, width=7),
     ),
+    **{
+        f"_contrib_AdaptiveAvgPooling2D {size}": (
+            IMAGE,
+            lambda x, size=size: sym.contrib.AdaptiveAvgPooling2D(x, output_size=size),
+        )
+        for size in (1, 3, (3, 5), (4, 7), (12, 10), (1, 3))
+    },
+    "_contrib_AdaptiveAvgPooling2D": (IMAGE, lambda x: sym.contrib.AdaptiveAvgPooling2D(x)),
     "_contrib_ROIAlign": (IMAGE, _regions),
     "_contrib_ROIAlign of few samples": (IMAGE, lambda x: _regions(x, sample_ratio=2)),
     "_contrib_ROIAlign of large maps": (IMAGE, lambda x: _regions(x, spatial_scale=0.05)),
     "_contrib_ROIAlign aligned": (IMAGE, lambda x: _regions(x, aligned=True)),
+    "_contrib_box_decode": (ROWS, lambda x: _decoded(x, std0=0.1, std1=0.2, std2=0.3, std3=0.4)),
+    "_contrib_box_decode of corners": (ROWS, lambda x: _decoded(x, format="corner", clip=0.5)),
+    **{
+        f"_contrib_box_nms {', '.join(f'{key}={value}' for key, value in options.items())}": (
+            ROWS,
+            lambda x, options=options: _boxes(x, **options),
+        )
+        for options in (
+            {},
+            {"id_index": 0},
+            {"id_index": 0, "topk": 20, "overlap_thresh": 0.3},
+            {"id_index": 0, "topk": 400, "force_suppress": True},
+            {"id_index": 0, "background_id": 1, "valid_thresh": 0.25},
+            {"valid_thresh": 2},
+            {"topk": 0},
+        )
+    },
 }
 # Operators of mx.np that keep their names: the same, by the function that makes them.
 NUMPY: Dict[str, Tuple[Tuple[int, ...], Build]] = {
@@ -331,7 +396,7 @@ def test_the_result_is_mxnets(case: str) -> None:
 
 def test_every_translation_has_a_case() -> None:
     assert set(OPERATORS) == {case.split(" ")[0] for case in CASES} | ALIASES
-    assert len(LAYERS) + len(TENSORS) + len(SEQUENCES) + len(SAMPLING) == len(OPERATORS)
+    assert sum(map(len, (LAYERS, TENSORS, SEQUENCES, SAMPLING, DETECTION))) == len(OPERATORS)
 
 
 @pytest.mark.parametrize(
@@ -381,6 +446,10 @@ REFUSED: Dict[str, Tuple[Tuple[int, ...], Build]] = {
         *(SENTENCE, lambda x: sym.softmax(x, length=sym.cast(sym.sum(x, axis=1), "int32"), use_length=True, axis=1)),
     ),
     "temperature": (IMAGE, lambda x: sym.softmax(x, temperature=2.0)),
+    "formats corner and center": (ROWS, lambda x: _boxes(x, out_format="center")),
+    "its data have 2 dimensions": (ROW, lambda x: sym.contrib.box_nms(x)),
+    "it compares 4097 boxes": ((1, 4097, 7), lambda x: _boxes(x)),
+    "its anchors have the shape": (*((1, 2, 7, 4), lambda x: sym.contrib.box_decode(sym.reshape(x, (1, 14, 4)), x)),),
     "position_sensitive is set": (IMAGE, lambda x: _regions(x, pooled_size=(2, 2), position_sensitive=True)),
     "only nearest": (
         IMAGE,
