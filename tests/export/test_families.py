@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, List
 
@@ -70,6 +71,8 @@ def test_a_small_network_comes_back(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(find_spec("gluoncv") is None, reason="GluonCV is missing: pip install '.[examples-cv]'")
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_network_of_gluoncv(name: str) -> None:
     from tests.families.zoo import FAMILIES, loaded
