@@ -141,8 +141,12 @@ def _repeat(call: Call) -> None:
 def _arange(call: Call) -> None:
     start, step = read_float(call.node, "start", 0.0), read_float(call.node, "step", 1.0)
     each = read_int(call.node, "repeat", 1)
+    if call.node.attrs.get("stop", "None") == "None" and not read_bool(call.node, "infer_range", False):
+        # One number is where it ends.
+        start = 0.0
+    kind = {"int32": np.int32, "int64": np.int64}.get(call.node.attrs.get("dtype", "float32"), np.float32)
     numbers = start + step * (np.arange(call.target()[0]) // each)
-    call.emit("Identity", [call.constant("numbers", numbers)])
+    call.emit("Identity", [call.constant("numbers", numbers, kind)])
 
 
 def _emit_slice(call: Call, limits: Dict[int, Tuple[int, int, int]]) -> None:

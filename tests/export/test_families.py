@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, List
+from typing import Any, List, Tuple
 
 import numpy as np
 import pytest
@@ -29,6 +29,9 @@ WHOLE = (
     *("simple_pose_resnet18_v1b", "mobile_pose_mobilenet1.0", "i3d_resnet50_v1_kinetics400", "resnest50"),
 )
 
+# Random weights amplify the one code by which a runtime may differ from the simulation.
+APART_DB, LOST = 3.0, 5
+
 
 def check_float(found: List[np.ndarray], expected: List[np.ndarray]) -> None:
     assert len(found) == len(expected)
@@ -37,20 +40,14 @@ def check_float(found: List[np.ndarray], expected: List[np.ndarray]) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max())
 
 
-def check_int8(symbol: Any, params: Any, data: np.ndarray, detects: bool) -> None:
-    """Compare what the file with QuantizeLinear and DequantizeLinear computes with the simulation."""
+def in_int8(symbol: Any, params: Any, data: np.ndarray) -> Tuple[List[np.ndarray], List[np.ndarray]]:
+    """Return what the simulation and the file with QuantizeLinear and DequantizeLinear compute."""
     statistics = mxquant.calibrate(symbol, data, target="onnx_qdq", **params)
     plan = mxquant.make_plan(symbol, statistics, target="onnx_qdq", method="minmax", **params)
     simulated = mxquant.lower(symbol, plan, target="simulate", statistics=statistics, **params)
     model = mxquant.export_onnx(symbol, plan=plan, statistics=statistics, input_shapes=data.shape, **params)
     expected = forward(simulated.symbol, simulated.arg_params, simulated.aux_params, data=data)
-    found = in_onnxruntime(model.proto, data=data)
-    if detects:
-        shares = found_again(detections(expected), detections(found))
-        assert shares.looked_for >= 20
-        assert min(shares[:2]) >= 0.9 * shares.looked_for
-        return
-    assert min(sqnr(a, b) for a, b in zip(expected, found)) >= 30
+    return expected, in_onnxruntime(model.proto, data=data)
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -59,7 +56,12 @@ def test_a_small_network(name: str) -> None:
     params = {"arg_params": args, "aux_params": aux}
     model = mxquant.export_onnx(symbol, input_shapes=data.shape, **params)
     check_float(in_onnxruntime(model.proto, data=data), forward(symbol, args, aux, data=data))
-    check_int8(symbol, params, data, SMALL[name].detects)
+    expected, found = in_int8(symbol, params, data)
+    if name in DETECTORS:
+        shares = found_again(detections(expected), detections(found))
+        assert min(shares[:2]) >= 0.9 * shares.looked_for >= 18
+    else:
+        assert min(sqnr(a, b) for a, b in zip(expected, found)) >= 30
 
 
 @pytest.mark.parametrize("name", [name for name in KNOWN if name not in DETECTORS])
@@ -81,12 +83,19 @@ def test_a_network_of_gluoncv(name: str) -> None:
     params = {"arg_params": args, "aux_params": aux}
     model = mxquant.export_onnx(symbol, input_shapes=data.shape, **params)
     found, expected = in_onnxruntime(model.proto, data=data), forward(symbol, args, aux, data=data)
-    if FAMILIES[name].detects:
+    detects = FAMILIES[name].detects
+    if detects:
         shares = found_again(detections(expected), detections(found))
         assert min(shares[:2]) >= 0.95 * shares.looked_for > 0
     else:
         check_float(found, expected)
-    check_int8(symbol, params, data, FAMILIES[name].detects)
+    simulated, found = in_int8(symbol, params, data)
+    if detects:
+        shares, wanted = (found_again(detections(expected), detections(each)) for each in (found, simulated))
+        assert min(shares[:2]) >= min(wanted[:2]) - LOST
+        return
+    for fp32, int8, simulation in zip(expected, found, simulated):
+        assert sqnr(fp32, int8) >= sqnr(fp32, simulation) - APART_DB
 
 
 @pytest.mark.parametrize("name", UNKNOWN)

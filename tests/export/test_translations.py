@@ -218,6 +218,21 @@ CASES: Dict[str, Tuple[Tuple[int, ...], Build]] = {
     "repeat of images": (IMAGE, lambda x: sym.repeat(x, repeats=2, axis=0)),
     "repeat of all": (ROW, lambda x: sym.repeat(x, repeats=2)),
     "_arange": (ROW, lambda x: sym.broadcast_add(x, sym.reshape(sym.arange(1, 4.5, step=0.5), shape=(1, -1)))),
+    "_arange to a number": (ROW, lambda x: sym.broadcast_add(x, sym.reshape(sym.arange(7), shape=(1, -1)))),
+    "_arange of a length that is inferred": (
+        ROW,
+        lambda x: sym.broadcast_add(
+            x, sym.reshape(sym.elemwise_add(sym.arange(7, 14), sym.arange(3, infer_range=True)), shape=(1, -1))
+        ),
+    ),
+    "_arange of whole numbers": (
+        ROW,
+        lambda x: sym.cast(
+            sym.reshape(sym.arange(7, dtype="int32"), (1, -1))
+            + sym.cast(sym.slice_axis(x, axis=0, begin=0, end=1), "int32"),
+            "float32",
+        ),
+    ),
     "_arange with repetition": (
         ROW,
         lambda x: sym.broadcast_add(x, sym.reshape(sym.arange(0, 3, repeat=3), shape=(1, -1)).slice_axis(1, 2, None)),
