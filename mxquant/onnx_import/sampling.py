@@ -140,6 +140,7 @@ def _regions(step: Step) -> None:
     scale = step.attrs.get("spatial_scale", 1.0)
     if not 0 < scale <= 1:
         raise step.refuse(f"spatial_scale is {scale}, expected a number of at most 1")
+    _check_images(step)
     images = sym.expand_dims(step.symbol(2), axis=1)
     step.returns(
         sym.contrib.ROIAlign(
@@ -151,6 +152,16 @@ def _regions(step: Step) -> None:
             name=step.name,
         )
     )
+
+
+def _check_images(step: Step) -> None:
+    """Refuse regions of images that are not there, of which MXNet reads whatever is in memory."""
+    if not step.is_constant(2):
+        return
+    shape, indices = step.shape(0) or (None,), step.constant(2)
+    count = shape[0] if isinstance(shape[0], int) else None
+    if indices.size and (indices.min() < 0 or (count is not None and indices.max() >= count)):
+        raise step.refuse(f"its regions are of images {indices.min()} to {indices.max()}, of {count or 'any number'}")
 
 
 SAMPLING: Dict[str, Callable[[Step], None]] = {

@@ -527,6 +527,9 @@ REFUSED: Dict[str, Tuple[List[Any], Dict[str, np.ndarray], int]] = {
         13,
     ),
     "ends the process where a region has no area": ([node("RoiAlign", "x", "r", "i")], REGIONS, 16),
+    "its regions are of images 0 to 2, of 2": (
+        *([node("RoiAlign", "x", "r", "i")], {**REGIONS, "i": whole(1, 0, 2)}, 13),
+    ),
     "mode is max": ([node("RoiAlign", "x", "r", "i", mode="max")], REGIONS, 13),
     "spatial_scale is 2.0": ([node("RoiAlign", "x", "r", "i", spatial_scale=2.0)], REGIONS, 13),
     "a cast to type 8 is not supported": ([node("Cast", "x", to=8)], {}, 13),
