@@ -29,10 +29,10 @@ _MOST_ROWS = 4096
 def _box_decode(call: Call) -> None:
     if len(call.shapes[1]) != 3 or call.shapes[1][0] != 1:
         raise call.refuse(f"its anchors have the shape {call.shapes[1]}, expected those of all images: (1, anchors, 4)")
-    anchors = _columns(call, call.inputs[1], 2, "anchor")
+    anchors = _columns(call, call.inputs[1], "anchor")
     if call.node.attrs.get("format", "center") == "corner":
         anchors = _centred(call, anchors)
-    offsets = _columns(call, call.inputs[0], 2, "offset")
+    offsets = _columns(call, call.inputs[0], "offset")
     offsets = [
         call.step("Mul", [each, call.constant(f"std{slot}", read_float(call.node, f"std{slot}", 1.0))], f"scaled{slot}")
         for slot, each in enumerate(offsets)
@@ -62,13 +62,13 @@ def _centred(call: Call, corners: List[str]) -> List[str]:
     return middles + sizes
 
 
-def _columns(call: Call, rows: str, axis: int, suffix: str, start: int = 0) -> List[str]:
-    """Return four columns of rows, each with a length of 1 on the axis they were on."""
+def _columns(call: Call, rows: str, suffix: str, start: int = 0) -> List[str]:
+    """Return four columns of rows, shape (images, rows, 1) each."""
     ends = [call.constant(f"{suffix}_{key}", [n], np.int64) for key, n in (("start", start), ("end", start + 4))]
-    four = call.step("Slice", [rows, *ends, call.constant(f"{suffix}_axis", [axis], np.int64)], f"{suffix}_four")
+    four = call.step("Slice", [rows, *ends, call.constant(f"{suffix}_axis", [2], np.int64)], f"{suffix}_four")
     names = [call.writer.unused(f"{call.node.name}_{suffix}{number}") for number in range(4)]
     sizes = call.constant(f"{suffix}_sizes", [1, 1, 1, 1], np.int64)
-    call.writer.emit("Split", [four, sizes], f"{call.node.name}_{suffix}_split", names, axis=axis)
+    call.writer.emit("Split", [four, sizes], f"{call.node.name}_{suffix}_split", names, axis=2)
     return names
 
 
@@ -143,7 +143,7 @@ def _best(call: Call, scores: str, rows: str, count: int, suffix: str) -> List[s
 def _suppressing(call: Call, rows: str, count: int) -> str:
     """Return 1 where a row, on the axis before the last, suppresses another if it is kept itself."""
     node, zero = call.node, call.constant("zero", 0.0)
-    columns = _columns(call, rows, 2, "box", read_int(node, "coord_start", 2))
+    columns = _columns(call, rows, "box", read_int(node, "coord_start", 2))
     across = [call.step("Transpose", [each], f"across{slot}", perm=[0, 2, 1]) for slot, each in enumerate(columns)]
     sides, common = [], []
     for axis in (0, 1):
