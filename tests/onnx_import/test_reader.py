@@ -265,6 +265,7 @@ NETWORKS: Dict[str, Tuple[List[Any], Dict[str, np.ndarray], int]] = {
             ("of a number", ("c", "f")),
             ("to channels", ("f", "t")),
         )
+        if op == "Less" or kind != "to channels"
     },
     **{
         op: (
