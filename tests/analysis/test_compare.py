@@ -70,7 +70,7 @@ def test_the_weights_of_every_kind_of_model_are_found(accuracy: str) -> None:
     assert_weights_are_found(accuracy, detect())
 
 
-@pytest.mark.parametrize("accuracy", ["fast", "balanced"])
+@pytest.mark.parametrize("accuracy", ["fast", pytest.param("balanced", marks=pytest.mark.slow)])
 def test_so_are_those_made_smaller_for_cpus_without_vnni(accuracy: str, tmp_path: Path) -> None:
     call = f"from {__name__} import *; assert_weights_are_found({accuracy!r}, 'avx2'); print('found')"
     assert run(call, tmp_path, DNNL_MAX_CPU_ISA="AVX2") == "found\n"

@@ -12,7 +12,7 @@ from tests.export.runtimes import executed, in_onnxruntime, in_openvino
 from tests.networks import ZOO, forward, sqnr, zoo
 
 # One of each family; the others take minutes.
-QUICK = ("resnet18_v1", "resnet18_v2", "squeezenet1.1", "mobilenet0.25", "mobilenetv2_0.25", "densenet121")
+QUICK = ("resnet18_v1", "resnet18_v2", "squeezenet1.1", "mobilenet0.25", "mobilenetv2_0.25")
 NETWORKS = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ZOO]
 
 

@@ -28,14 +28,8 @@ from mxquant.mxnet_bridge import graph_of, split_params, symbol_of
 from tests.networks import forward, network_of, zoo
 
 NETWORKS = (
-    "resnet18_v1",
-    "resnet50_v2",
-    "mobilenet1.0",
-    "mobilenetv2_1.0",
-    "squeezenet1.0",
-    "inceptionv3",
-    "densenet121",
-    "vgg11_bn",
+    *("resnet18_v1", "mobilenet1.0", "mobilenetv2_1.0", "squeezenet1.0", "densenet121"),
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet50_v2", "inceptionv3", "vgg11_bn")),
 )
 
 
