@@ -99,17 +99,18 @@ class Faults:
             time.sleep(self.rng.rand() * 0.2)
             child.kill()
             child.wait()
+            self.counts["kill -9 of save"] += 1
             self._look(prefix, known)
 
     def _look(self, prefix: Path, known: set) -> None:
         found = identity(prefix)
-        self.check("kill -9 while saving", found is None or found in known, "stock MXNet loads a mixture")
+        self.check("stock MXNet's load after a kill", found is None or found in known, "stock MXNet loads a mixture")
         try:
             mxquant.load(prefix)
         except MXQuantError as error:
-            self.check("load after kill -9", found is None, str(error))
+            self.check("mxquant.load after a kill", found is None, str(error))
         else:
-            self.check("load after kill -9", found is not None, "loads without a symbol")
+            self.check("mxquant.load after a kill", found is not None, "loads without a symbol")
 
     def two_writers(self, seconds: float, folder: Path) -> None:
         """Let two processes save to one place while this one loads."""
