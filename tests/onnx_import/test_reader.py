@@ -6,19 +6,17 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 import mxquant
-from mxquant import GraphError, InputError
+from mxquant import GraphError
 from mxquant._compat import mx
 from mxquant.onnx_import.reader import OPERATORS
-from tests.export.runtimes import in_onnxruntime
 from tests.export.test_translations import CASES
 from tests.networks import forward, images, random_params, sqnr, zoo
+from tests.onnx_import.models import IMAGE, REGIONS, check, model_of, node, read, real, resized, whole
 
-IMAGE = (2, 4, 9, 10)
 # Cases of what is written, and refused where it is read, or has an input that nothing reads.
 NOT_READ = (
     *(case for case in CASES if case.startswith("_contrib_box_nms") and "topk=0" not in case),
@@ -29,64 +27,9 @@ NOT_READ = (
 )
 RNG = np.random.RandomState(0)
 
-Shape = Tuple[Any, ...]
-
-
-def node(op: str, *inputs: str, outputs: Tuple[str, ...] = ("y",), **attrs: Any) -> Any:
-    return helper.make_node(op, list(inputs), list(outputs), f"the_{op}_{outputs[0]}", **attrs)
-
-
-def model_of(nodes: List[Any], shape: Shape = IMAGE, opset: int = 13, **constants: np.ndarray) -> Any:
-    """Return a model from x to y."""
-    graph = helper.make_graph(
-        nodes,
-        "network",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-
-
-def read(model: Any, folder: Path, **options: Any) -> Any:
-    onnx.save(model, str(folder / "net.onnx"))
-    return mxquant.from_onnx(folder / "net.onnx", **options)
-
-
-def check(model: Any, folder: Path, data: np.ndarray, **options: Any) -> Any:
-    """Compare what MXNet computes with ONNX Runtime; return the network."""
-    network = read(model, folder, **options)
-    found = forward(*network, x=data)
-    expected = in_onnxruntime(model, x=data)
-    assert len(found) == len(expected)
-    for a, b in zip(found, expected):
-        assert a.shape == b.shape
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
-    return network
-
 
 def weights(*shape: int) -> np.ndarray:
     return RNG.randn(*shape).astype(np.float32)
-
-
-def whole(*numbers: int) -> np.ndarray:
-    return np.asarray(numbers, np.int64)
-
-
-REGIONS = {"r": np.float32([[1, 2, 7, 5], [-3, 0, 12, 8], [0.5, 0.5, 0.75, 0.75]]), "i": whole(1, 0, 1)}
-
-
-def real(*nodes: Any) -> List[Any]:
-    """Return nodes whose result y was made real: MXNet has no truth values."""
-    return [*nodes, node("Cast", "holds", to=1)]
-
-
-def resized(
-    name: str, value: np.ndarray, opset: int = 13, **attrs: Any
-) -> Tuple[List[Any], Dict[str, np.ndarray], int]:
-    """Return a linear Resize by scales ('s') or sizes ('z')."""
-    inputs = ("", name) if name == "s" else ("", "", name)
-    return [node("Resize", "x", *inputs, mode="linear", **attrs)], {name: value}, opset
 
 
 # Name: nodes, constants, opset. What an export of MXNet does not write, or in another way.
@@ -452,134 +395,7 @@ def test_the_batch_of_a_resize_a_mask_and_a_filled_tensor_stays_free(tmp_path: P
     check(model_of(nodes, ("N", *IMAGE[1:]), **values), tmp_path, images(5, *IMAGE[1:]))
 
 
-def test_more_constants_than_can_be_meant_are_refused(tmp_path: Path) -> None:
-    for nodes, value in (
-        ([node("Expand", "one", "s", outputs=("e",))], whole(1 << 20, 1 << 20)),
-        ([node("ConstantOfShape", "s", outputs=("e",))], whole(1 << 20, 1 << 20)),
-    ):
-        model = model_of([*nodes, node("Add", "x", "e")], one=np.float32([1]), s=value)
-        with pytest.raises(GraphError, match="it makes 1099511627776 values of constants"):
-            read(model, tmp_path)
-
-
-def test_regions_whose_pixels_have_their_centre_at_one_half_are_written_and_not_read(tmp_path: Path) -> None:
-    shape, build = CASES["_contrib_ROIAlign aligned"]
-    model = mxquant.export_onnx(build(mx.sym.var("data")), tmp_path / "net.onnx", input_shapes=shape)
-    assert model.proto.opset_import[0].version == 16
-    with pytest.raises(GraphError, match="it is half_pixel, for which MXNet ends the process"):
-        mxquant.from_onnx(tmp_path / "net.onnx")
-
-
 def test_the_batch_of_a_reshape_stays_free(tmp_path: Path) -> None:
     nodes = [node("Reshape", "x", "s", outputs=("f",)), node("Neg", "f")]
     network = read(model_of(nodes, (1, 4, 9, 10), s=whole(1, 360)), tmp_path)
     assert forward(*network, x=images(*IMAGE))[0].shape == (2, 360)
-
-
-def test_operators_without_translation_are_all_named(tmp_path: Path) -> None:
-    model = model_of([node("Acosh", "x", outputs=("a",)), node("Det", "a", outputs=("d",)), node("Neg", "d")])
-    with pytest.raises(
-        GraphError, match=r"no translation to MXNet for Acosh \(node 'the_Acosh_a'\), Det \(node 'the_De"
-    ):
-        read(model, tmp_path)
-
-
-REFUSED: Dict[str, Tuple[List[Any], Dict[str, np.ndarray], int]] = {
-    "scales are": ([node("Resize", "x", "", "s", mode="nearest")], {"s": np.float32([1, 1, 2, 3])}, 13),
-    "mode is cubic": ([node("Resize", "x", "", "s", mode="cubic")], {"s": np.float32([1, 1, 2, 2])}, 13),
-    "it is linear and asymmetric": (
-        [node("Resize", "x", "", "s", mode="linear", coordinate_transformation_mode="asymmetric")],
-        {"s": np.float32([1, 1, 2, 2])},
-        13,
-    ),
-    "antialias is set": (
-        [node("Resize", "x", "", "", "z", mode="linear", antialias=1)],
-        {"z": whole(2, 4, 4, 5)},
-        18,
-    ),
-    "keep_aspect_ratio_policy is not_larger": (
-        [node("Resize", "x", "", "", "z", mode="linear", keep_aspect_ratio_policy="not_larger")],
-        {"z": whole(2, 4, 4, 5)},
-        18,
-    ),
-    "9 times 1.5 is no whole number": (
-        [node("Resize", "x", "", "s", mode="linear")],
-        {"s": np.float32([1, 1, 1.5, 2])},
-        13,
-    ),
-    "one pixel is taken from the middle": (
-        [node("Resize", "x", "", "", "z", mode="linear")],
-        {"z": whole(2, 4, 1, 5)},
-        13,
-    ),
-    "only height and width can be resized": (
-        [node("Resize", "x", "", "s", mode="linear")],
-        {"s": np.float32([1, 2, 2, 2])},
-        13,
-    ),
-    "align_corners and round_prefer_floor with the factor 2": (
-        [node("Resize", "x", "", "s", coordinate_transformation_mode="align_corners")],
-        {"s": np.float32([1, 1, 2, 2])},
-        13,
-    ),
-    "asymmetric and round_prefer_floor with the factor 3": (
-        [node("Resize", "x", "", "s", coordinate_transformation_mode="asymmetric")],
-        {"s": np.float32([1, 1, 3, 3])},
-        13,
-    ),
-    "ends the process where a region has no area": ([node("RoiAlign", "x", "r", "i")], REGIONS, 16),
-    "its regions are of images 0 to 2, of 2": (
-        *([node("RoiAlign", "x", "r", "i")], {**REGIONS, "i": whole(1, 0, 2)}, 13),
-    ),
-    "mode is max": ([node("RoiAlign", "x", "r", "i", mode="max")], REGIONS, 13),
-    "spatial_scale is 2.0": ([node("RoiAlign", "x", "r", "i", spatial_scale=2.0)], REGIONS, 13),
-    "a cast to type 8 is not supported": ([node("Cast", "x", to=8)], {}, 13),
-    "expected numbers above 0": ([node("Expand", "x", "s")], {"s": whole(2, 4, 0, 10)}, 13),
-    "has to be constant or that of a tensor": (
-        [node("Cast", "x", outputs=("s",), to=7), node("ConstantOfShape", "s")],
-        {},
-        13,
-    ),
-    "only height and width": ([node("Pad", "x", "p")], {"p": whole(0, 1, 0, 0, 0, 0, 0, 0)}, 13),
-    "dilated pooling": ([node("MaxPool", "x", kernel_shape=[2, 2], dilations=[2, 2])], {}, 13),
-    "are not counted": ([node("AveragePool", "x", kernel_shape=[2, 2], pads=[0, 0, 1, 1])], {}, 13),
-    "expected positive numbers": (
-        [node("Slice", "x", "s", "e", "a", "t")],
-        {"s": whole(-1), "e": whole(0), "a": whole(2), "t": whole(-1)},
-        13,
-    ),
-    "does not depend on any input": ([node("Identity", "c")], {"c": weights(3)}, 13),
-}
-
-
-@pytest.mark.parametrize("message", REFUSED)
-def test_what_mxnet_cannot_do_is_refused(message: str, tmp_path: Path) -> None:
-    nodes, constants, opset = REFUSED[message]
-    with pytest.raises(GraphError, match=message):
-        read(model_of(nodes, opset=opset, **constants), tmp_path)
-
-
-@pytest.mark.parametrize(("opset", "known"), [(6, False), (7, True), (17, True), (23, False)])
-def test_versions_of_onnx(opset: int, known: bool, tmp_path: Path) -> None:
-    model = model_of([node("Relu", "x")], opset=opset)
-    if known:
-        check(model, tmp_path, images(*IMAGE))
-        return
-    with pytest.raises(InputError, match=f"has ONNX operators of version {opset}, expected 7 to 22"):
-        read(model, tmp_path)
-
-
-def test_a_file_that_is_no_onnx_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "net.onnx").write_bytes(b"no protobuf at all")
-    with pytest.raises(InputError, match=r"cannot read '.*net.onnx' as ONNX"):
-        mxquant.from_onnx(tmp_path / "net.onnx")
-    with pytest.raises(InputError, match=r"cannot read '.*none.onnx' as ONNX"):
-        mxquant.from_onnx(tmp_path / "none.onnx")
-
-
-def test_shapes_have_to_fit(tmp_path: Path) -> None:
-    model = model_of([node("Relu", "x")])
-    with pytest.raises(InputError, match="the network has no input 'data'; its inputs are x"):
-        read(model, tmp_path, input_shapes={"data": IMAGE})
-    with pytest.raises(InputError, match="expected 4 lengths"):
-        read(model, tmp_path, input_shapes=(1, 2))
