@@ -149,7 +149,7 @@ def _examined(
     with progress_bar("timing layers", None):
         fp32_ms = fp32_milliseconds(network, plan, few)
         layer_ms = {} if here is None else int8_milliseconds(network, plan, here, few)
-        whole = [] if here is None else milliseconds([bound(network, few), bound(here, few)])
+        whole = [] if here is None else milliseconds([bound(network, few, fused=True), bound(here, few)])
     measured = Measured(
         comparison,
         {row.layer: row.both for row in sensitivity.layers},

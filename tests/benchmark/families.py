@@ -86,7 +86,7 @@ def measured(name: str) -> Dict[str, Any]:
     symbol, args, aux, data = loaded(name)
     model = mxquant.quantize(symbol, data, arg_params=args, aux_params=aux, accuracy="fast")
     fp32, int8 = network_of(symbol, args, aux), network_of(model.symbol, model.arg_params, model.aux_params)
-    executors = {"fp32": bound(fp32, {"data": data}), "int8": bound(int8, {"data": data})}
+    executors = {"fp32": bound(fp32, {"data": data}, fused=True), "int8": bound(int8, {"data": data})}
     seconds = in_turns({side: lambda each=each: _run(each) for side, each in executors.items()}, ROUNDS)
     return {
         "family": FAMILIES[name].family,
