@@ -11,7 +11,8 @@ import numpy as np
 
 from mxquant._compat import mx
 from mxquant.errors import InputError
-from mxquant.mxnet_bridge import environment, first_line
+from mxquant.graph.barriers import fusable
+from mxquant.mxnet_bridge import environment, first_line, graph_of, symbol_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,6 +45,10 @@ class Predictor:
     timed: List[int] = field(default_factory=list)
     _executor: Any = None
     _shapes: Dict[str, Tuple[int, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.fused:
+            self.symbol = symbol_of(fusable(graph_of(self.symbol)))
 
     def __call__(self, arrays: Mapping[str, NDArray[Any]], size: int) -> List[NDArray[Any]]:
         """Return the outputs for a batch.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, List, Mapping, Sequence
 from mxquant._compat import mx
 from mxquant.accuracy.judge import with_labels
 from mxquant.graph import Network
+from mxquant.graph.barriers import fusable
 from mxquant.mxnet_bridge import environment, split_params, symbol_of
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def bound(network: Network, inputs: Mapping[str, NDArray[Any]], fused: bool = Fa
 
     With `fused` MXNet fuses operators as it does by default, which is how fp32 networks run; int8 networks are fused.
     """
-    symbol = symbol_of(network.graph)
+    symbol = symbol_of(fusable(network.graph) if fused else network.graph)
     args, aux = split_params(network, symbol)
     data = {name: mx.nd.array(v, dtype=v.dtype) for name, v in with_labels(network, inputs).items()}
     with environment(MXNET_SUBGRAPH_BACKEND="MKLDNN" if fused else "default", MXNET_SUBGRAPH_VERBOSE="0"):

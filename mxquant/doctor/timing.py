@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping
 from mxquant._compat import mx
 from mxquant.analysis.turns import bound
 from mxquant.graph import Network
+from mxquant.graph.barriers import fusable
 from mxquant.lowering.onednn import OneDNN, fused_for
 from mxquant.mxnet_bridge import backend_symbol, graph_of, symbol_of
 from mxquant.plan import QuantPlan
@@ -49,7 +50,7 @@ def fp32_milliseconds(network: Network, plan: QuantPlan, inputs: Mapping[str, ND
     """
     layers = {name: layer.name for layer in plan.layers.values() for name in layer.contains}
     made = {node.output.name: layers.get(node.layers[0], "") for node in network.graph.operators}
-    fused = backend_symbol(symbol_of(network.graph), "MKLDNN")
+    fused = backend_symbol(symbol_of(fusable(network.graph)), "MKLDNN")
     owners = {output: made[name] for output, name in reported_names(network.graph, fused).items() if name in made}
     total: Dict[str, float] = defaultdict(float)
     for output, spent in _outputs(bound(Network(graph_of(fused), network.params), inputs)).items():

@@ -15,7 +15,7 @@ from typing import Dict, Iterable, Iterator, List, Tuple
 from mxquant.graph.attributes import read_int
 from mxquant.graph.ir import Graph, Node, Tensor
 
-__all__ = ["BARRIER", "put_barriers", "runnable", "take_barriers", "unfusable"]
+__all__ = ["BARRIER", "fusable", "put_barriers", "runnable", "take_barriers", "unfusable"]
 
 BARRIER = "mxquant_barrier"
 # What MXNet fuses with what follows.
@@ -35,8 +35,20 @@ def unfusable(graph: Graph) -> Iterator[Edge]:
         if tensor.node.op not in _FUSED:
             continue
         for node, slot in uses:
-            if node is not None and (len(uses) > 1 or (node.op == "BatchNorm" and read_int(node, "axis", 1) != 1)):
+            if node is not None and (len(uses) > 1 or _is_misfused(node)):
                 yield node, slot
+
+
+def fusable(graph: Graph) -> Graph:
+    """Return a copy that MXNet can fuse: as it does by default, but for what corrupts the memory of the process."""
+    copy = graph.copy()
+    norms = [node for node in copy.operators if _is_misfused(node)]
+    put_barriers(copy, [(node, 0) for node in norms if node.inputs[0].node.op in _FUSED])
+    return copy
+
+
+def _is_misfused(node: Node) -> bool:
+    return node.op == "BatchNorm" and read_int(node, "axis", 1) != 1
 
 
 def runnable(graph: Graph) -> Graph:

@@ -11,8 +11,11 @@ import pytest
 
 import mxquant
 from mxquant._compat import mx
-from mxquant.graph.barriers import BARRIER, put_barriers, take_barriers, unfusable
-from mxquant.mxnet_bridge import backend_symbol, graph_of, symbol_of
+from mxquant.analysis.predictor import Predictor
+from mxquant.analysis.turns import bound
+from mxquant.doctor.timing import fp32_milliseconds
+from mxquant.graph.barriers import BARRIER, fusable, put_barriers, take_barriers, unfusable
+from mxquant.mxnet_bridge import backend_symbol, graph_of, network_of, symbol_of
 from tests.networks import conv, dense, forward, images, random_params, relu, sqnr
 
 SHAPE = (4, 6, 6, 6)
@@ -105,3 +108,26 @@ def test_a_softmax_of_a_concat_can_be_observed_though_mxnet_dies_of_it() -> None
     model = mxquant.quantize(symbol, examples, accuracy="balanced", **params)
     assert mxquant.compare(symbol, model, examples, **params).outputs[0].sqnr > 30
     assert [node.op for node in graph_of(model.symbol).operators][-2:] == ["Concat", "softmax"]
+
+
+def test_what_is_timed_and_scored_in_fp32_is_kept_from_the_fusion_that_corrupts_memory() -> None:
+    symbol = relu(norm_of_rows(mx.sym.var("data")))
+    args, aux = random_params(symbol, data=SHAPE)
+    network, data = network_of(symbol, args, aux), images(*SHAPE)
+    assert [node.op for node in fusable(network.graph).operators] == [
+        *("Convolution", "BlockGrad", "BatchNorm", "Activation")
+    ]
+    expected = forward(symbol, args, aux, data=data)[0]
+    for _ in range(20):
+        (scored,) = Predictor(symbol, args, aux, fused=True)({"data": data}, len(data))
+        (timed,) = bound(network, {"data": data}, fused=True).forward(is_train=False)
+        np.testing.assert_allclose(scored, expected, atol=1e-5)
+        np.testing.assert_allclose(timed.asnumpy(), expected, atol=1e-5)
+    params = {"arg_params": args, "aux_params": aux}
+    plan = mxquant.make_plan(symbol, mxquant.calibrate(symbol, data, **params), **params)
+    assert fp32_milliseconds(network, plan, {"data": data})
+
+
+def test_other_fusions_stay() -> None:
+    graph = graph_of(relu(mx.sym.BatchNorm(conv(mx.sym.var("data"), "c"))))
+    assert [node.op for node in fusable(graph).operators] == ["Convolution", "BatchNorm", "Activation"]
