@@ -88,10 +88,8 @@ def at_heads(
     dict of str to numpy.ndarray
         What the network of :meth:`~mxquant.graph.heads.Heads.judged` reads, by name.
     """
-    found = outputs(heads.deciding(network), inputs)
-    count = len(heads.tensors)
-    decided = {tensor.name: value for tensor, value in zip(heads.decisions, found[count:])}
-    return found[:count], {**inputs, **decided}
+    found, decided = heads.parted(outputs(heads.deciding(network), inputs))
+    return found, {**inputs, **decided}
 
 
 class Judge:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, List, Mapping, Optional, Tuple
 
 from mxquant.analysis.predictor import Predictor
 from mxquant.graph import Graph, Network
@@ -39,31 +39,31 @@ class AtHeads:
     rounded: Predictor
 
     @classmethod
-    def of(cls, network: Network, int8: Network) -> Optional[AtHeads]:
+    def of(cls, network: Network, int8: Callable[[], Network]) -> Optional[AtHeads]:
         """Return what runs both networks, or None where they are judged at their outputs.
 
         Parameters
         ----------
         network : Network
             The canonical fp32 network.
-        int8 : Network
-            What was made of it: the int8 network, or its simulation.
+        int8 : callable
+            Returns what was made of it, the int8 network or its simulation; called where there are heads only.
         """
         heads = Heads.of(network)
         if not any(edge.reader for edge in heads.edges):
             return None
-        return cls(network.graph, heads, _predictor(heads.deciding(network)), _predictor(heads.judged(int8)))
+        return cls(network.graph, heads, _predictor(heads.deciding(network)), _predictor(heads.judged(int8())))
 
     def __call__(self, arrays: Mapping[str, NDArray[Any]], size: int) -> Tuple[List[NDArray[Any]], List[NDArray[Any]]]:
         """Return the heads of both networks for the first `size` examples of a batch, by name of the input."""
-        data, count = {name: value[:size] for name, value in arrays.items()}, len(self.heads.tensors)
+        data = {name: value[:size] for name, value in arrays.items()}
         with semantics(self.graph):
             self.exact.bind(data)
-            found = self.exact.forward()
-            given = {**data, **{tensor.name: value for tensor, value in zip(self.heads.decisions, found[count:])}}
+            found, decided = self.heads.parted(self.exact.forward())
+            given = {**data, **decided}
             # Of the decisions it reads those that come before its heads.
             self.rounded.bind({name: given[name] for name in self.rounded.symbol.list_arguments() if name in given})
-            return found[:count], self.rounded.forward()
+            return found, self.rounded.forward()
 
 
 def _predictor(network: Network) -> Predictor:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple
 
 from mxquant.analysis.at_heads import AtHeads
 from mxquant.analysis.predictor import Predictor
 from mxquant.analysis.scores import Scores
-from mxquant.model import Source
+from mxquant.model import load
 from mxquant.mxnet_bridge import network_of
 
 if TYPE_CHECKING:
@@ -36,13 +37,11 @@ class Scoring:
     heads: Optional[AtHeads] = None
 
     @classmethod
-    def of(cls, source: Source, fp32: Parts, int8: Optional[Parts] = None, rows: int = 0) -> Scoring:
+    def of(cls, fp32: Parts, int8: Optional[Parts] = None, rows: int = 0) -> Scoring:
         """Return networks that are ready to be scored.
 
         Parameters
         ----------
-        source : Source
-            The fp32 network.
         fp32, int8 : tuple of Symbol and two mappings of str to NDArray
             Both networks as MXNet runs them.
         rows : int
@@ -52,7 +51,7 @@ class Scoring:
         if int8 is None:
             return cls(predictors)
         predictors["int8"] = Predictor(*int8, rows=rows)
-        return cls(predictors, AtHeads.of(source.model().canonical.network, network_of(*int8)))
+        return cls(predictors, AtHeads.of(load(*fp32).canonical.network, partial(network_of, *int8)))
 
     def add(
         self, scores: Scores, arrays: Mapping[str, NDArray[Any]], size: int, labels: Optional[NDArray[Any]]

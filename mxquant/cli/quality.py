@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
 
@@ -137,9 +138,9 @@ def _at_heads(net: Net, model: Any) -> Optional[AtHeads]:
     if isinstance(model, OnnxModel):
         return None
     canonical = _canonical(net)
-    here = model.plan.isa == detect()
-    int8 = network_of(model.symbol, model.arg_params, model.aux_params) if here else _simulated(canonical, model)
-    return AtHeads.of(canonical, int8)
+    if model.plan.isa != detect():
+        return AtHeads.of(canonical, partial(_simulated, canonical, model))
+    return AtHeads.of(canonical, partial(network_of, model.symbol, model.arg_params, model.aux_params))
 
 
 def _simulation(net: Net, model: Any) -> Callable[[Labelled], Outputs]:

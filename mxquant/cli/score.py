@@ -99,11 +99,10 @@ def _here(net: Net, int8: Optional[QuantizedModel], data: Data) -> Scores:
     """Return scores as this process finds them."""
     from mxquant.analysis.scores import Scores
     from mxquant.analysis.scoring import Scoring
-    from mxquant.model import read
     from mxquant.progress import progress_bar
 
     parts = None if int8 is None else (int8.symbol, int8.arg_params, int8.aux_params)
-    scoring = Scoring.of(read(net.symbol, **net.params), (net.symbol, net.arg_params, net.aux_params), parts)
+    scoring = Scoring.of((net.symbol, net.arg_params, net.aux_params), parts)
     scores = Scores.of(scoring.predictors)
     with progress_bar("scoring", data.count) as report:
         for batch in data.labelled():

@@ -97,8 +97,7 @@ class ScoreTask(Task):
     def load(self, parcel: Parcel) -> Loaded:
         """Return the networks, bound with the first batch."""
         int8 = None if parcel.int8 is None else parcel.int8.symbol()
-        source = parcel.fp32.source()
-        return _Scorer(source.inputs, Scoring.of(source, parcel.fp32.symbol(), int8, self.rows))
+        return _Scorer(parcel.fp32.inputs, Scoring.of(parcel.fp32.symbol(), int8, self.rows))
 
 
 @dataclass

@@ -42,8 +42,7 @@ def unfusable(graph: Graph) -> Iterator[Edge]:
 def fusable(graph: Graph) -> Graph:
     """Return a copy that MXNet can fuse: as it does by default, but for what corrupts the memory of the process."""
     copy = graph.copy()
-    norms = [node for node in copy.operators if _is_misfused(node)]
-    put_barriers(copy, [(node, 0) for node in norms if node.inputs[0].node.op in _FUSED])
+    put_barriers(copy, [edge for edge in unfusable(copy) if _is_misfused(edge[0])])
     return copy
 
 

@@ -13,7 +13,20 @@ are the same values: from an operator that decides, the way leads back to those 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Container, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import (
+    Container,
+    Dict,
+    FrozenSet,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+    TypeVar,
+)
 
 from mxquant.errors import GraphError
 from mxquant.graph.ir import VARIABLE, Graph, Node, Tensor
@@ -21,6 +34,7 @@ from mxquant.graph.network import Network
 
 __all__ = ["Heads", "decides", "varying"]
 
+_Value = TypeVar("_Value")
 _COMPARISONS = ("equal", "not_equal", "greater", "greater_equal", "lesser", "lesser_equal")
 _DECIDING: FrozenSet[str] = frozenset(
     {
@@ -136,6 +150,11 @@ class Heads:
         graph = Graph(network.graph.nodes, [*self.tensors, *self.decisions], dict(network.graph.attrs)).copy()
         graph.prune()
         return Network(graph, network.params)
+
+    def parted(self, values: Sequence[_Value]) -> Tuple[List[_Value], Dict[str, _Value]]:
+        """Return what :meth:`deciding` computes as values of the heads, and of decisions by name of the tensor."""
+        count = len(self.tensors)
+        return list(values[:count]), {tensor.name: value for tensor, value in zip(self.decisions, values[count:])}
 
     def judged(self, network: Network) -> Network:
         """Return the network that computes the heads of `network`, given the decisions; see :meth:`undecided`."""

@@ -13,7 +13,7 @@ from mxquant import GraphError, InputError
 from mxquant._compat import mx
 from tests.export.test_translations import CASES
 from tests.networks import images
-from tests.onnx_import.models import IMAGE, REGIONS, check, model_of, node, read, whole
+from tests.onnx_import.models import IMAGE, REGIONS, check, model_of, node, read, resized, whole
 
 
 def test_more_constants_than_can_be_meant_are_refused(tmp_path: Path) -> None:
@@ -55,26 +55,12 @@ REFUSED: Dict[str, Tuple[List[Any], Dict[str, np.ndarray], int]] = {
         {"z": whole(2, 4, 4, 5)},
         18,
     ),
-    "keep_aspect_ratio_policy is not_larger": (
-        [node("Resize", "x", "", "", "z", mode="linear", keep_aspect_ratio_policy="not_larger")],
-        {"z": whole(2, 4, 4, 5)},
-        18,
+    "keep_aspect_ratio_policy is not_larger": resized(
+        "z", whole(2, 4, 4, 5), 18, keep_aspect_ratio_policy="not_larger"
     ),
-    "9 times 1.5 is no whole number": (
-        [node("Resize", "x", "", "s", mode="linear")],
-        {"s": np.float32([1, 1, 1.5, 2])},
-        13,
-    ),
-    "one pixel is taken from the middle": (
-        [node("Resize", "x", "", "", "z", mode="linear")],
-        {"z": whole(2, 4, 1, 5)},
-        13,
-    ),
-    "only height and width can be resized": (
-        [node("Resize", "x", "", "s", mode="linear")],
-        {"s": np.float32([1, 2, 2, 2])},
-        13,
-    ),
+    "9 times 1.5 is no whole number": resized("s", np.float32([1, 1, 1.5, 2])),
+    "one pixel is taken from the middle": resized("z", whole(2, 4, 1, 5)),
+    "only height and width can be resized": resized("s", np.float32([1, 2, 2, 2])),
     "align_corners and round_prefer_floor with the factor 2": (
         [node("Resize", "x", "", "s", coordinate_transformation_mode="align_corners")],
         {"s": np.float32([1, 1, 2, 2])},

@@ -145,8 +145,9 @@
   }));
 
   // A drawing that is wider than its frame begins where the network does.
-  const frame = document.querySelector(".network").getBoundingClientRect();
-  const first = document.querySelector(".network .box")?.getBoundingClientRect();
-  if (first) document.querySelector(".network").scrollLeft = first.x + first.width / 2 - frame.x - frame.width / 2;
+  const network = document.querySelector(".network");
+  const frame = network.getBoundingClientRect();
+  const first = network.querySelector(".box")?.getBoundingClientRect();
+  if (first) network.scrollLeft = first.x + first.width / 2 - frame.x - frame.width / 2;
   paint(wantsDark.matches);
 })();
