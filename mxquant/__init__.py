@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from mxquant.pipeline import lower, make_plan, quantize
     from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
     from mxquant.quantized_model import QuantizedModel, load
+    from mxquant.recurrent_plan import RecurrentPlan
     from mxquant.stats import Histogram, Statistics
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "PlanError",
     "QuantPlan",
     "QuantizedModel",
+    "RecurrentPlan",
     "Statistics",
     "StatisticsError",
     "TensorPlan",
@@ -113,6 +115,7 @@ _MODULES = {
     "pipeline": ("lower", "make_plan", "quantize"),
     "plan": ("LayerPlan", "QuantPlan", "TensorPlan"),
     "quantized_model": ("QuantizedModel", "load"),
+    "recurrent_plan": ("RecurrentPlan",),
     "stats": ("Histogram", "Statistics"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -13,6 +13,7 @@ import numpy as np
 
 from mxquant.graph import Network, Node
 from mxquant.lowering.quantized_params import LARGEST_THRESHOLD, SMALLEST_THRESHOLD
+from mxquant.lowering.target import observed_tensors
 
 if TYPE_CHECKING:
     from mxquant.lowering.target import Int8Operator
@@ -44,10 +45,7 @@ def lost_in_int8(
     str or None
         The tensor, how small or large it is, and what to do about it.
     """
-    tensors = [node.inputs[slot] for slot in operator.data]
-    if operator.output == "own" and not operator.float_output:
-        tensors.append(node.output)
-    for tensor in tensors:
+    for tensor in observed_tensors(node, operator):
         histogram = statistics.get(tensor.name)
         if histogram is None or tensor.node.name in network.params:
             continue

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, field, replace
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any, Dict, Iterable, Mapping, Optional, Tuple, Union
 
@@ -27,6 +28,7 @@ import numpy as np
 from mxquant._files import write_text
 from mxquant._json import parse_json, read_text
 from mxquant.errors import PlanError
+from mxquant.recurrent_plan import RecurrentPlan
 
 __all__ = ["LayerPlan", "QuantPlan", "TensorPlan"]
 
@@ -138,6 +140,8 @@ class LayerPlan:
     pair_codes : int or None
         The largest sum of codes that two weights of one sign may have whose products are added in int16, 128 to 255;
         weights above are made smaller. None where weights stay as they are.
+    recurrent : RecurrentPlan or None
+        What the codes of an int8 LSTM stand for, which has them inside only; None for other layers.
     """
 
     name: str
@@ -148,6 +152,7 @@ class LayerPlan:
     granularity: Optional[str] = None
     weight_codes: Optional[int] = None
     pair_codes: Optional[int] = None
+    recurrent: Optional[RecurrentPlan] = None
 
     def __post_init__(self) -> None:
         where = f"layers['{self.name}']"
@@ -385,12 +390,22 @@ def _number(value: Any) -> float:
 
 
 def _read_layer(entry: Any, position: int) -> LayerPlan:
-    fields = {"name", "op", "contains", "precision", "reason", "granularity", "weight_codes", "pair_codes"}
+    fields = {field.name for field in dataclass_fields(LayerPlan)}
     _check_fields(entry, fields, {"name", "op", "contains", "precision"}, f"layers[{position}]")
     _check_texts(entry, ("name", "op", "reason"), f"layers[{position}]")
     if not isinstance(entry["contains"], list) or not all(isinstance(name, str) for name in entry["contains"]):
         raise PlanError(f"layers['{entry['name']}'].contains is {entry['contains']!r}, expected a list of names")
-    return LayerPlan(**{"reason": "", **entry})
+    values = {"reason": "", **entry}
+    if values.get("recurrent") is not None:
+        values["recurrent"] = _read_recurrent(values["recurrent"], f"layers['{entry['name']}']")
+    return LayerPlan(**values)
+
+
+def _read_recurrent(entry: Any, where: str) -> RecurrentPlan:
+    try:
+        return RecurrentPlan.read(entry)
+    except PlanError as error:
+        raise PlanError(f"{where}.{error}") from None
 
 
 def _read_tensor(entry: Any, position: int) -> TensorPlan:

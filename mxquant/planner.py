@@ -13,7 +13,7 @@ In four steps, each with a reason for the reader:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -38,7 +38,7 @@ from mxquant.exclusions import check_operators, excluded_layers, layers_of
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.passes import Canonical
 from mxquant.lowering.quantized_params import INT8_RANGE, quantize_int8
-from mxquant.lowering.target import Int8Operator, Target
+from mxquant.lowering.target import RECURRENT, Int8Operator, Target, observed_tensors
 from mxquant.magnitudes import lost_in_int8
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 from mxquant.plan_options import PlanOptions
@@ -195,9 +195,7 @@ class Draft:
     def _unknown_tensor(self, node: Node, operator: Int8Operator) -> Optional[str]:
         if not self.calibrated:
             return None
-        tensors = [] if operator.moves else [node.inputs[slot] for slot in operator.data]
-        if operator.output == "own" and not operator.float_output:
-            tensors.append(node.output)
+        tensors = [] if operator.moves else observed_tensors(node, operator)
         for tensor in tensors:
             if tensor.node.name not in self.network.params and tensor.name not in self.statistics:
                 return f"calibration has no statistics of '{tensor.name}': it is not float32, or not part of the table"
@@ -216,8 +214,9 @@ class Draft:
         for node, inputs in sources.items():
             for source in inputs:
                 readers.setdefault(source, []).append(node)
-        before = _reach(must, lambda node: sources[node], may)
-        after = _reach(must, lambda node: readers.get(node, []), may)
+        ends = [node for node in must if self.operators[node].output != "float32"]
+        before = _reach(ends, lambda node: sources[node], may)
+        after = _reach(ends, lambda node: readers.get(node, []), may)
         return set(must) | (before & after)
 
     def _assign_dtypes(self) -> Dict[Node, str]:
@@ -241,7 +240,8 @@ class Draft:
             unfit = sorted(set(inputs) - operator.accepts)
             if unfit:
                 clashes[node] = f"MXNet's int8 {node.op} cannot read {unfit[0]}, which its input is stored in"
-            self.dtypes[node.output] = self._result_dtype(node.output, operator, inputs)
+            if operator.output != "float32":
+                self.dtypes[node.output] = self._result_dtype(node.output, operator, inputs)
         return clashes
 
     def _free_dtype(self, tensor: Tensor) -> str:
@@ -372,10 +372,13 @@ class Draft:
 
     def finish(self, digest: str) -> QuantPlan:
         """Choose thresholds and write the plan."""
-        tensors = Ranges(self).plan()
+        ranges = Ranges(self)
+        tensors = ranges.plan()
         layers = {}
         for node in self.network.graph.operators:
             layer = self._layer(node, tensors)
+            if node in self.int8 and self.operators[node].op == RECURRENT:
+                layer = replace(layer, recurrent=ranges.recurrent(node))
             layers[layer.name] = layer
         settings = {
             "method": self.options.method or "none",

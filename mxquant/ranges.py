@@ -20,8 +20,9 @@ from mxquant.lowering.quantized_params import (
     joined_range,
     parameter_range,
 )
-from mxquant.lowering.target import Int8Operator
+from mxquant.lowering.target import RECURRENT, Int8Operator
 from mxquant.plan import TensorPlan
+from mxquant.recurrent_plan import RecurrentPlan
 from mxquant.thresholds import choose_threshold
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ class Ranges:
                 tensor = node.inputs[slot]
                 if tensor not in self.plans:
                     self.plans[tensor] = self._quantized(tensor)
-            self.plans[node.output] = self._result(node, operator)
+            if operator.output != "float32":
+                self.plans[node.output] = self._result(node, operator)
         self._share_ranges()
         self._limit_codes()
         self._inherit_again()
@@ -113,6 +115,28 @@ class Ranges:
         plan = self._chosen(tensor, dtype, f"the result of int8 {node.layers[0]}")
         mixed = operator.op == _ADDITION and len({each.dtype for each in inputs}) > 1
         return self._wide(plan, inputs) if mixed else plan
+
+    def recurrent(self, node: Node) -> RecurrentPlan:
+        """Plan the codes of an int8 LSTM.
+
+        The state has its whole range, since an error in it comes back at each step. A layer that reads another one has
+        the codes of its state, so that nothing is rounded between the two.
+        """
+        data, state = node.inputs[0], self._largest(node.output)
+        if data == data.node.output and self._is_recurrent(data.node):
+            end = self._largest(data)
+            return RecurrentPlan(-end, end, state)
+        histogram = self.draft.statistics[data.name]
+        threshold = max(self._threshold(data.name, histogram.minimum >= 0), SMALLEST_THRESHOLD)
+        lowest, largest = max(float(histogram.minimum), -threshold), min(float(histogram.maximum), threshold)
+        return RecurrentPlan(min(lowest, 0.0), max(largest, 0.0) if largest > 0 or lowest < 0 else threshold, state)
+
+    def _is_recurrent(self, node: Node) -> bool:
+        return node in self.draft.int8 and self.draft.operators[node].op == RECURRENT
+
+    def _largest(self, tensor: Tensor) -> float:
+        histogram = self.draft.statistics[tensor.name]
+        return max(-histogram.minimum, histogram.maximum, SMALLEST_THRESHOLD)
 
     def _joined(self, tensor: Tensor, dtype: str, inputs: Sequence[TensorPlan]) -> TensorPlan:
         reason = "has the largest range of its inputs"
@@ -250,7 +274,7 @@ class Ranges:
     def _has_own_range(self, tensor: Tensor) -> bool:
         if tensor.node not in self.draft.int8:
             return True
-        return self.draft.operators[tensor.node].output == "own"
+        return self.draft.operators[tensor.node].output in ("own", "float32")
 
     def _inherit_again(self) -> None:
         for node in self.graph.operators:

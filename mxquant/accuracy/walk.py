@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Walk"]
 
+# What a CachedOp cannot be made of.
+_WITHOUT_GRADIENTS = ("_contrib_quantize_asym", "_contrib_quantized_rnn")
+
 
 class Walk:
     """A forward pass that stops wherever it is told to.
@@ -94,7 +97,10 @@ class Walk:
         inputs = [variable.output for variable in variables]
         alone = Node(node.op, "op", dict(node.attrs), inputs, node.num_outputs, node.subgraphs)
         graph = Graph([*variables, alone], [Tensor(alone, i) for i in indices], dict(self.graph.attrs))
-        return mx.nd.CachedOp(symbol_of(runnable(graph)))
+        symbol = symbol_of(runnable(graph))
+        if node.op in _WITHOUT_GRADIENTS:
+            return lambda *values: symbol.bind(mx.cpu(), list(values), grad_req="null").forward(is_train=False)
+        return mx.nd.CachedOp(symbol)
 
     def _without_inputs(self, node: Node, indices: List[int]) -> Any:
         attrs = dict(node.attrs)

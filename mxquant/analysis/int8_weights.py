@@ -8,7 +8,9 @@ import numpy as np
 
 from mxquant.errors import InputError
 from mxquant.graph import Graph, Network, Node
+from mxquant.graph.packed_lstm import input_size
 from mxquant.lowering.quantized_params import INT8_RANGE
+from mxquant.lowering.recurrent import original_parameters, parameters_name
 from mxquant.lowering.stored_weights import stored_weights, weight_sums
 from mxquant.lowering.zero_points import bias_shift
 from mxquant.plan import QuantPlan
@@ -45,6 +47,7 @@ def weights_of(network: Network, plan: QuantPlan, int8: Network) -> Network:
     """
     params: Dict[str, NDArray[Any]] = {}
     biases = {node.inputs[2].name: node for node in network.graph.operators if node.op in _LINEAR and node.inputs[2:]}
+    recurrent = {node.inputs[1].name: node for node in network.graph.operators if node.op == "RNN"}
     heads = {name: nodes[-1].output.name for name, nodes in nodes_of(network.graph, plan).items()}
     variables = [node.name for node in network.graph.variables if node.name in network.params]
     # A shifted bias needs the weight of its layer, so biases come last.
@@ -55,6 +58,8 @@ def weights_of(network: Network, plan: QuantPlan, int8: Network) -> Network:
             value = (int8.params[f"{name}_quantize"] * step).astype(np.float32)
         elif value is None and name in biases:
             value = _bias_of(biases[name], heads, plan, int8, params)
+        elif value is None and name in recurrent:
+            value = _parameters_of(recurrent[name], plan, int8)
         if value is None or value.shape != network.params[name].shape:
             raise InputError(
                 f"parameter '{name}' has shape {network.params[name].shape} in the fp32 network, and "
@@ -76,6 +81,14 @@ def _bias_of(
     sums = weight_sums(stored, steps)
     shift = bias_shift(sums, plan.tensors.get(node.inputs[0].name), plan.tensors.get(heads[layer.name]))
     return shifted if shift is None else (shifted - shift).astype(np.float32)
+
+
+def _parameters_of(node: Node, plan: QuantPlan, int8: Network) -> Optional[NDArray[np.float32]]:
+    """Return the parameters of an LSTM from those that go with its int8 data."""
+    layer, rescaled = plan.layers.get(node.layers[0]), int8.params.get(parameters_name(node))
+    if layer is None or layer.recurrent is None or rescaled is None or input_size(node, rescaled.size) is None:
+        return rescaled
+    return original_parameters(node, rescaled, layer.recurrent)
 
 
 def nodes_of(graph: Graph, plan: QuantPlan) -> Dict[str, List[Node]]:

@@ -22,6 +22,7 @@ from mxquant.graph.rules.fold_batch_norm import FoldBatchNorm
 from mxquant.graph.rules.fold_constants import FoldConstants
 from mxquant.graph.rules.fold_pad import FoldPad
 from mxquant.graph.rules.inline_fused import InlineFused
+from mxquant.graph.rules.split_recurrent import SplitRecurrent
 from mxquant.graph.rules.unique_names import UniqueNames
 
 __all__ = ["CANONICAL", "Canonical", "apply", "canonicalize"]
@@ -39,6 +40,7 @@ CANONICAL: Tuple[Pass, ...] = (
     FoldBatchNorm(),
     FoldPad(),
     DeconvolutionAsConvolution(),
+    SplitRecurrent(),
     ExplicitGamma(),
 )
 

@@ -69,6 +69,17 @@ class Rewriter:
                 self.uses[tensor].remove(Use(old.node, slot))
         self.modified = True
 
+    def insert(self, old: Tensor, new: Tensor) -> None:
+        """Let every reader of `old` read `new` instead, which is computed from `old` by nodes that are not entered."""
+        for use in list(self.readers(old)):
+            if use.node is not None:
+                self.connect(use.node, use.slot, new)
+                continue
+            self.graph.outputs[use.slot] = new
+            self.uses[old].remove(use)
+            self.uses.setdefault(new, []).append(use)
+        self.modified = True
+
     def enter(self, node: Node, slot: int, tensor: Tensor) -> None:
         """Note that input `slot` of the new node `node` reads `tensor`."""
         self.uses.setdefault(tensor, []).append(Use(node, slot))

@@ -12,9 +12,10 @@ from typing import Callable, Dict, Optional, Union
 
 from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_bool, read_int, read_tuple
+from mxquant.graph.packed_lstm import input_size
 from mxquant.lowering.moves import MOVES, SLOW_MOVES
 from mxquant.lowering.refusals import parameter_refusal
-from mxquant.lowering.target import Int8Operator
+from mxquant.lowering.target import RECURRENT, Int8Operator
 
 __all__ = ["OPERATORS", "describe"]
 
@@ -22,6 +23,12 @@ Answer = Union[Int8Operator, str]
 
 # What returns values in an order of oneDNN's own.
 _BLOCKED = ("_sg_mkldnn_conv", "Pooling", "BatchNorm")
+# What an LSTM may have that the int8 operator has not.
+_NOT_IN_INT8 = {
+    "projection_size": "projection of its state",
+    "use_sequence_length": "lengths for single sequences",
+    "lstm_state_clip_min": "clipping of its state",
+}
 # Operators on single values.
 _IN_PLACE = (
     *("Activation", "LeakyReLU", "relu", "sigmoid", "tanh", "clip", "abs", "square", "sqrt", "exp"),
@@ -253,9 +260,23 @@ def _recurrent(network: Network, node: Node, calibrated: bool) -> Answer:
     mode = node.attrs.get("mode", "")
     if mode != "lstm":
         return f"MXNet's int8 recurrent layer is an LSTM, this one is {mode}"
-    return (
-        "MXNet's int8 LSTM keeps its state and its result in the few codes that the range of its data leaves them, "
-        "scales the weights of all layers by those of the first, and saturates on CPUs without VNNI"
+    if not calibrated:
+        return "an int8 LSTM needs calibration"
+    refusal = parameter_refusal(network, node.inputs[1])
+    if refusal:
+        return refusal
+    for key, what in _NOT_IN_INT8.items():
+        if node.attrs.get(key, "None") not in ("None", "False"):
+            return f"MXNet's int8 LSTM has no {what}"
+    if input_size(node, network.params[node.inputs[1].node.name].size) is None or read_int(node, "num_layers", 1) > 1:
+        return "its layers could not be computed apart, and MXNet's int8 LSTM gives all the scales of the first"
+    return Int8Operator(
+        op=RECURRENT,
+        must=True,
+        data=(),
+        output="float32",
+        channel_wise=True,
+        note="its data and state have 128 codes, with which it cannot saturate",
     )
 
 

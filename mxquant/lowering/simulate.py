@@ -16,7 +16,7 @@ the last digits. Not simulated: saturation of sums, where a plan for 'vnni' is r
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from mxquant.lowering.onednn import OneDNN
 from mxquant.lowering.onnx_qdq import OnnxQDQ
 from mxquant.lowering.pairs import limited
 from mxquant.lowering.quantized_params import INT8_RANGE, UINT8_RANGE, largest_magnitude, quantize_int8, range_end
+from mxquant.lowering.recurrent import AddRecurrent, recurrent_plan
 from mxquant.lowering.stored_weights import HALVED, int8_weight, stored_weights, weight_sums
 from mxquant.lowering.zero_points import bias_shift
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
@@ -216,6 +217,7 @@ class _Simulation:
         self.inside: Dict[Tensor, Tensor] = {}
         self.results: Dict[str, TensorPlan] = {}
         self.curved: Dict[str, bool] = {}
+        self.uses = self.graph.uses()
         for node in self.graph.operators:
             layer = self._int8_layer(node)
             if layer is not None:
@@ -271,12 +273,13 @@ class _Simulation:
             return self.codes[tensor]
         value = self.params.get(tensor.node.name) if tensor.node.is_variable else None
         if value is not None:
-            self.codes[tensor] = self._parameter(f"{tensor.name}_codes", quantize_int8(value)[0])
+            self.codes[tensor] = self.add_parameter(f"{tensor.name}_codes", quantize_int8(value)[0])
             return self.codes[tensor]
         if self.on_gpu:
             self.codes[tensor] = self._rounded_on_gpu(tensor, plan, tensor.name)
             return self.codes[tensor]
-        source = self._op("_mul_scalar", f"{tensor.name}_scaled", [tensor], scalar=_span_over_end(plan))
+        real = self.inside.get(tensor, tensor)
+        source = self._op("_mul_scalar", f"{tensor.name}_scaled", [real], scalar=_span_over_end(plan))
         if plan.zero_point:
             source = self._op("_plus_scalar", f"{tensor.name}_shifted", [source], scalar=plan.zero_point)
         self.codes[tensor] = self._rounded(source, plan, tensor.name)
@@ -306,7 +309,9 @@ class _Simulation:
 
     def _int8_node(self, node: Node, layer: LayerPlan) -> None:
         main = node.layers[0] == layer.name
-        if node.op in _LINEAR and main:
+        if node.op == "RNN":
+            self._recurrent(node, layer)
+        elif node.op in _LINEAR and main:
             self._linear(node, layer)
         elif not main:
             self._fused(node, layer)
@@ -322,6 +327,18 @@ class _Simulation:
         else:
             self._on_reals(node, layer)
 
+    def _recurrent(self, node: Node, layer: LayerPlan) -> None:
+        """Run an LSTM by the int8 operator itself, which computes the same on every CPU."""
+        if self.exact_weights:
+            self._float_node(node)
+            return
+        reals = [self._real(tensor) for tensor in node.inputs]
+        read = [tensor for tensor in self.uses if tensor.node is node]
+        add = AddRecurrent(self, node.name, node, recurrent_plan(layer))
+        self.inside.update(add(reals, self.params[node.inputs[1].node.name], read))
+        # Float32 layers read what was not rounded.
+        self.reals[node.output] = self.inside.get(node.output, node.output)
+
     def _linear(self, node: Node, layer: LayerPlan) -> None:
         result = self.results.get(layer.name)
         data = self.plan.tensors[node.inputs[0].name]
@@ -334,14 +351,14 @@ class _Simulation:
         node.inputs[0] = self._coded(node.inputs[0])
         for slot, value in enumerate(simulated[: len(names)], start=1):
             assert value is not None
-            node.inputs[slot] = self._parameter(f"{node.name}_{names[slot - 1]}_int8", value)
+            node.inputs[slot] = self.add_parameter(f"{node.name}_{names[slot - 1]}_int8", value)
         self.nodes.append(node)
         tensor = node.output
         if self.on_gpu:
             tensor = self._op("_mul_scalar", f"{node.name}_result", [tensor], scalar=linear.unit_on_gpu(values[0]))
         elif node.op == "Convolution":
             shape = (1, -1) + (1,) * len(read_tuple(node, "kernel"))
-            scales = self._parameter(f"{node.name}_scale", linear.scales(values[0]).reshape(shape))
+            scales = self.add_parameter(f"{node.name}_scale", linear.scales(values[0]).reshape(shape))
             tensor = self._op("broadcast_mul", f"{node.name}_result", [tensor, scales])
         elif self._is_in_codes(layer):
             assert result is not None and result.scale is not None
@@ -444,13 +461,13 @@ class _Simulation:
             if tensor.node.is_variable and tensor.node.name in self.params and tensor.name in self.plan.tensors:
                 value = self.params[tensor.node.name]
                 rounded = quantize_int8(value)[0] * np.float32(largest_magnitude(value) / 127)
-                node.inputs[slot] = self._parameter(f"{node.name}_{tensor.name}_int8", rounded)
+                node.inputs[slot] = self.add_parameter(f"{node.name}_{tensor.name}_int8", rounded)
             elif self._stored(tensor) is not None:
                 node.inputs[slot] = self._rounded_real(tensor, f"{node.name}_{slot}")
         if node.op == "Embedding":
             value = self.params[node.inputs[1].node.name]
             rounded = quantize_int8(value)[0] * np.float32(largest_magnitude(value) / 127)
-            node.inputs[1] = self._parameter(f"{node.name}_rows_int8", rounded)
+            node.inputs[1] = self.add_parameter(f"{node.name}_rows_int8", rounded)
         self.nodes.append(node)
         self.inside[node.output] = node.output
         plan = self._stored(node.output)
@@ -462,11 +479,16 @@ class _Simulation:
                 self.reals[node.output] = node.output
 
     def _op(self, op: str, name: str, inputs: List[Tensor], **attrs: Any) -> Tensor:
-        node = Node(op, name, {key: f"{value:.9g}" for key, value in attrs.items()}, inputs)
-        self.nodes.append(node)
-        return node.output
+        return self.add(op, name, {key: f"{value:.9g}" for key, value in attrs.items()}, inputs, 1).output
 
-    def _parameter(self, name: str, value: NDArray[Any]) -> Tensor:
+    def add(self, op: str, name: str, attrs: Mapping[str, str], inputs: Iterable[Tensor], num_outputs: int) -> Node:
+        """Append a node."""
+        node = Node(op, name, dict(attrs), list(inputs), num_outputs)
+        self.nodes.append(node)
+        return node
+
+    def add_parameter(self, name: str, value: NDArray[Any]) -> Tensor:
+        """Append a variable with a value."""
         self.params[name] = value.astype(np.float32)
         variable = Node("null", name)
         self.nodes.append(variable)

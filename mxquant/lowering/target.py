@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Dict, FrozenSet, Mapping, Optional, Set, Tuple, Union
+from typing import ClassVar, Dict, FrozenSet, List, Mapping, Optional, Set, Tuple, Union
 
-from mxquant.graph import Network, Node
+from mxquant.graph import Network, Node, Tensor
 from mxquant.lowering.pairs import PairExcess
 from mxquant.plan import QuantPlan
 
-__all__ = ["ANY_INT8", "Int8Operator", "Target"]
+__all__ = ["ANY_INT8", "RECURRENT", "Int8Operator", "Target", "observed_tensors"]
 
 ANY_INT8: FrozenSet[str] = frozenset({"int8", "uint8"})
+RECURRENT = "_contrib_quantized_rnn"
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,9 @@ class Int8Operator:
         Inputs that have to be int8: activations, and parameters that are used like them.
     accepts : frozenset of str
         Types that these inputs may have.
-    output : {'own', 'inherited', 'joined', 'weights'}
+    output : {'own', 'inherited', 'joined', 'weights', 'float32'}
         Where the range of the result comes from: a threshold of its own; its only data input; the largest of its data
-        inputs; its weights.
+        inputs; its weights. Or 'float32' for an operator that reads and returns float32, and makes codes inside only.
     result : {'int8', 'uint8', 'like-input', 'any'}
         Type of the result: fixed by the operator; that of its inputs (int8 when they are mixed); free to choose.
     sum_input : int or None
@@ -84,6 +85,15 @@ class Int8Operator:
     moves: bool = False
     settled: int = 0
     note: str = ""
+
+
+def observed_tensors(node: Node, operator: Int8Operator) -> List[Tensor]:
+    """Return the tensors whose statistics say in which codes a node reads and makes them."""
+    if operator.op == RECURRENT:
+        return [node.inputs[0], node.output]
+    tensors = [node.inputs[slot] for slot in operator.data]
+    # What returns float32 has a range only for the int8 operators that read it.
+    return [*tensors, node.output] if operator.output == "own" and not operator.float_output else tensors
 
 
 @dataclass(frozen=True)

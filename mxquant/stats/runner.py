@@ -171,15 +171,26 @@ def _feed(
 
 
 def reported_names(graph: Graph, symbol: Any) -> Dict[str, str]:
-    """Return the names of a graph's tensors by those that the monitor reports for a symbol of it, fused or not."""
-    nodes = {node.name: node for node in graph.operators}
+    """Return the names of a graph's tensors by those that the monitor reports for a symbol of it, fused or not.
+
+    Left out are further results of an operator that nothing reads: MXNet does not compute them.
+    """
+    nodes, uses = {node.name: node for node in graph.operators}, graph.uses()
     names: Dict[str, str] = {}
     for node in graph_of(symbol).operators:
         tensors = node.subgraphs[0].outputs if node.subgraphs else [Tensor(node, i) for i in range(node.num_outputs)]
         for name, tensor in zip(node.output_names, tensors):
-            if tensor.node.name in nodes:
-                names[name] = Tensor(nodes[tensor.node.name], tensor.index).name
+            original = Tensor(nodes[tensor.node.name], tensor.index) if tensor.node.name in nodes else None
+            if original is not None and (original.index == 0 or original in uses):
+                names[name] = original.name
     return names
+
+
+def _complete(graph: Graph) -> Graph:
+    """Let a graph return the first result of each operator where nothing reads it: MXNet would not compute it."""
+    uses = graph.uses()
+    graph.outputs += [node.output for node in graph.operators if node.output not in uses]
+    return graph
 
 
 @dataclass
@@ -199,7 +210,7 @@ class _Session:
 
     def __post_init__(self) -> None:
         graph = self.network.graph
-        self.symbol = symbol_of(runnable(graph))
+        self.symbol = symbol_of(_complete(runnable(graph)))
         self.inputs = [node.name for node in self.network.inputs]
         args, aux = split_params(self.network, self.symbol, self.take_params)
         self.args = {name: value.as_in_context(self.ctx) for name, value in args.items()}
@@ -211,7 +222,7 @@ class _Session:
     def _fuse(self, tensors: Container[str]) -> None:
         """Let MXNet fuse operators as it does for inference, if the tensors to observe are all still there."""
         try:
-            apart = runnable(self.network.graph)
+            apart = _complete(runnable(self.network.graph))
             put_barriers(apart, list(unfusable(apart)))
             fused = backend_symbol(symbol_of(apart), "MKLDNN")
             names = reported_names(self.network.graph, fused)

@@ -33,6 +33,7 @@ def test_the_order_is_one_tuple() -> None:
         "fold_batch_norm",
         "fold_pad",
         "deconvolution_as_convolution",
+        "split_recurrent",
         "explicit_gamma",
     ]
 

@@ -69,6 +69,18 @@ def test_hidden_outputs_and_whole_numbers_are_not_seen() -> None:
     assert set(recorder.seen) == {"data", "bn_output"}
 
 
+def test_the_first_result_is_computed_where_nothing_reads_it_and_others_are_not_seen() -> None:
+    states = [mx.sym.zeros((1, 0, 6)) for _ in range(2)]
+    attrs = {"mode": "lstm", "state_size": 6, "num_layers": 1, "state_outputs": True, "name": "rnn"}
+    rnn = mx.sym.RNN(mx.sym.reshape(data, (4, -1, 8), name="steps"), mx.sym.var("vector"), *states, **attrs)
+    params, array, recorder = random_params(rnn[1], data=SHAPE), images(*SHAPE), Recorder()
+    run_all(rnn[1], array, recorder)
+    results = {"rnn_output", "rnn_state_output"}
+    assert {name for name in recorder.seen if name.startswith("rnn")} == results
+    for name, value in zip(("rnn_output", "rnn_state_output"), forward(rnn, *params, data=array)):
+        np.testing.assert_allclose(recorder.seen[name][0], value, rtol=1e-5, atol=1e-6)
+
+
 def test_only_the_tensors_asked_for() -> None:
     recorder = Recorder()
     run_all(relu(conv(data, "conv"), "act"), images(*SHAPE), recorder, tensors={"act_output"})

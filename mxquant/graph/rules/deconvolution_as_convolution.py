@@ -140,17 +140,9 @@ def _spread(rewriter: Rewriter, convolution: Node, last: Node, sizes: _Sizes) ->
     for node in dict.fromkeys((convolution, last)):
         node.output_names = (f"{node.output.name}_channels",)
     source: Tensor = last.output
-    uses = list(rewriter.readers(source))
+    rewriter.insert(source, moves[-1].output)
     for move in moves:
         move.inputs = [source]
         rewriter.enter(move, 0, source)
         source = move.output
     moves[-1].output_names = (known,)
-    for use in uses:
-        if use.node is None:
-            rewriter.graph.outputs[use.slot] = source
-            rewriter.uses[last.output].remove(use)
-            rewriter.uses.setdefault(source, []).append(use)
-        else:
-            rewriter.connect(use.node, use.slot, source)
-    rewriter.modified = True

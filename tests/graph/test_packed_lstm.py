@@ -1,0 +1,43 @@
+"""The one vector of an LSTM's parameters is taken apart as Gluon puts it together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mxquant._compat import mx
+from mxquant.graph import Node
+from mxquant.graph.packed_lstm import input_size, pack, unpack
+
+UNITS, INPUTS = 5, 3
+
+
+def layer(layers: int, both: bool) -> Node:
+    attrs = {"mode": "lstm", "state_size": str(UNITS), "num_layers": str(layers), "bidirectional": str(both)}
+    return Node("RNN", "rnn", attrs)
+
+
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_each_part_is_where_gluon_puts_it(layers: int, both: bool) -> None:
+    block = mx.gluon.rnn.LSTM(UNITS, layers, bidirectional=both, input_size=INPUTS, prefix="")
+    block.initialize(mx.init.Normal(1))
+    parameters = {name: value.data().asnumpy() for name, value in block.collect_params().items()}
+    kinds = [(kind, part) for kind in ("weight", "bias") for part in ("i2h", "h2h")]
+    order = [f"{way}{n}_" for n in range(layers) for way in ("l", "r")[: 1 + both]]
+    weights = [parameters[f"{stem}{part}_weight"].ravel() for stem in order for part in ("i2h", "h2h")]
+    biases = [parameters[f"{stem}{part}_bias"] for stem in order for part in ("i2h", "h2h")]
+    vector = np.concatenate([*weights, *biases])
+    found = unpack(layer(layers, both), vector)
+    for stem, direction in zip(order, [direction for each in found for direction in each]):
+        for (kind, part), values in zip(kinds, direction):
+            np.testing.assert_array_equal(values, parameters[f"{stem}{part}_{kind}"])
+    np.testing.assert_array_equal(pack(found), vector)
+
+
+def test_the_length_tells_the_size_of_the_data() -> None:
+    node = layer(2, True)
+    length = 2 * 4 * UNITS * (INPUTS + UNITS + 2 * UNITS + UNITS + 4)
+    assert input_size(node, length) == INPUTS
+    assert input_size(node, length + 1) is None and input_size(node, 10) is None
+    assert input_size(Node("RNN", "rnn", {"mode": "lstm"}), length) is None

@@ -1,0 +1,252 @@
+"""The int8 LSTM computes in the codes of its plan, to the last one, whatever its data and weights."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, Tuple
+
+import numpy as np
+import pytest
+
+import mxquant
+from mxquant import PlanError, RecurrentPlan
+from mxquant._compat import mx
+from mxquant.accuracy.judge import outputs
+from mxquant.graph import Graph, Network, Node, Tensor
+from mxquant.graph.packed_lstm import Direction, pack, unpack
+from mxquant.lowering.onednn_operators import describe
+from mxquant.lowering.recurrent import AddRecurrent, original_parameters
+from tests.networks import forward, images, network_of, sqnr
+
+STEPS, BATCH, WIDTH, UNITS = 9, 4, 20, 128
+
+
+def lstm(both: bool = False) -> Node:
+    variables = [Node("null", name) for name in ("data", "vector", "state", "cell")]
+    attrs = {"mode": "lstm", "state_size": str(UNITS), "num_layers": "1", "state_outputs": "True"}
+    return Node("RNN", "rnn", {**attrs, "bidirectional": str(both)}, [each.output for each in variables], 3)
+
+
+def parameters(both: bool = False, seed: int = 0, of_data: float = 1.0) -> np.ndarray:
+    rng = np.random.RandomState(seed)
+    draws = [
+        Direction(
+            of_data * rng.randn(4 * UNITS, WIDTH) / np.sqrt(WIDTH),
+            rng.randn(4 * UNITS, UNITS) / np.sqrt(UNITS),
+            *rng.randn(2, 4 * UNITS) / 10,
+        )
+        for _ in range(1 + both)
+    ]
+    return pack([draws])
+
+
+def states(both: bool = False) -> Dict[str, np.ndarray]:
+    shape = (1 + both, BATCH, UNITS)
+    return {"state": images(*shape, seed=5).clip(-1, 1) / 4, "cell": images(*shape, seed=6)}
+
+
+class Nodes:
+    """A graph in the making."""
+
+    def __init__(self, inputs: List[Tensor]) -> None:
+        self.nodes, self.params = [tensor.node for tensor in inputs], {}
+
+    def add(self, op: str, name: str, attrs: Mapping[str, str], inputs: Any, num_outputs: int) -> Node:
+        self.nodes.append(Node(op, name, dict(attrs), list(inputs), num_outputs))
+        return self.nodes[-1]
+
+    def add_parameter(self, name: str, value: np.ndarray) -> Tensor:
+        self.params[name] = value
+        self.nodes.append(Node("null", name))
+        return self.nodes[-1].output
+
+
+def run(node: Node, vector: np.ndarray, data: Mapping[str, np.ndarray], plan: RecurrentPlan, read: Any) -> list:
+    emit = Nodes([node.inputs[0], *node.inputs[2:]])
+    found = AddRecurrent(emit, "rnn", node, plan)(node.inputs, vector, [Tensor(node, index) for index in read])
+    graph = Graph(
+        emit.nodes, [found[Tensor(node, index)] for index in read], {"attrs": {"mxnet_version": ["int", 10901]}}
+    )
+    return outputs(Network(graph, emit.params), data)
+
+
+def real(node: Node, vector: np.ndarray, data: Mapping[str, np.ndarray]) -> list:
+    copy = Node(node.op, node.name, node.attrs, node.inputs, 3)
+    results = [Tensor(copy, index) for index in range(3)]
+    graph = Graph([*(t.node for t in node.inputs), copy], results, {"attrs": {"mxnet_version": ["int", 10901]}})
+    return outputs(Network(graph, {"vector": vector}), data)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def emulated(node: Node, vector: np.ndarray, data: Mapping[str, np.ndarray], plan: RecurrentPlan) -> np.ndarray:
+    """Return the codes of the state at each step, shape (steps, batch, units), by the arithmetic of whole numbers."""
+    ((direction,),) = unpack(node, vector)
+    factor = plan.state_scale / plan.data_scale
+    of_data = direction.of_data * np.float32(factor)
+    steps = np.abs(np.concatenate([of_data, direction.of_state], axis=1)).max(axis=1).astype(np.float64) / 127
+    of_data, of_state = (np.rint(each / steps[:, None]) for each in (of_data, direction.of_state))
+    codes = np.clip(np.rint(data["data"] * plan.data_scale + plan.data_zero), 0, 128) - plan.data_zero
+    state, cell = np.rint(data["state"][0] * plan.state_scale), data["cell"][0].astype(np.float64)
+    results = []
+    for step in codes:
+        sums = (step @ of_data.T + state @ of_state.T) * steps / plan.state_scale
+        gate, forget, value, out = np.split(sums + direction.bias_of_data + direction.bias_of_state, 4, axis=1)
+        cell = sigmoid(forget) * cell + sigmoid(gate) * np.tanh(value)
+        state = np.clip(np.rint(sigmoid(out) * np.tanh(cell) * plan.state_scale), -64, 255 - 64)
+        results.append(state)
+    return np.array(results)
+
+
+@pytest.mark.parametrize("low, high", [(-3.0, 3.0), (0.0, 3.0), (-0.2, 3.0), (-300.0, 300.0), (-0.003, 0.002)], ids=str)
+def test_each_code_of_the_state_is_right(low: float, high: float) -> None:
+    node, plan = lstm(), RecurrentPlan(low, high, 0.6)
+    vector = parameters(of_data=3 / high)
+    data = {"data": np.random.RandomState(3).uniform(low, high, (STEPS, BATCH, WIDTH)).astype(np.float32), **states()}
+    (result,) = run(node, vector, data, plan, [0])
+    codes = result * plan.state_scale
+    # A sum just at the half of a code may fall to either side, and moves what follows.
+    assert np.mean(np.abs(codes - emulated(node, vector, data, plan)) < 1e-3) > 0.995
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_data_much_larger_than_the_state_have_as_many_codes(both: bool) -> None:
+    node, vector = lstm(both), parameters(both, of_data=0.01)
+    data = {"data": 100 * images(STEPS, BATCH, WIDTH), **states(both)}
+    end = float(np.abs(data["data"]).max())
+    expected = real(node, vector, data)
+    plan = RecurrentPlan(-end, end, float(np.abs(expected[0]).max()))
+    results = run(node, vector, data, plan, [0, 1, 2])
+    assert min(sqnr(*pair) for pair in zip(expected, results)) > 28
+
+
+def test_the_largest_codes_and_weights_do_not_saturate() -> None:
+    node, plan = lstm(), RecurrentPlan(0.0, 1.0, 1.0)
+    ones = Direction(np.full((4 * UNITS, WIDTH), 1e-3), np.full((4 * UNITS, UNITS), 2e-3), *np.zeros((2, 4 * UNITS)))
+    vector = pack([[ones]])
+    data = {"data": np.ones((STEPS, BATCH, WIDTH), np.float32), **states()}
+    data["state"] = np.ones_like(data["state"])
+    (result,) = run(node, vector, data, plan, [0])
+    np.testing.assert_allclose(result * plan.state_scale, emulated(node, vector, data, plan), atol=1e-3)
+
+
+@pytest.mark.parametrize("read", [[0], [1], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2]], ids=str)
+def test_results_that_nothing_reads_make_no_difference(read: List[int]) -> None:
+    node, vector, plan = lstm(), parameters(), RecurrentPlan(-3.0, 3.0, 0.7)
+    data = {"data": images(STEPS, BATCH, WIDTH), **states()}
+    whole = run(node, vector, data, plan, [0, 1, 2])
+    for index, result in zip(read, run(node, vector, data, plan, read)):
+        np.testing.assert_array_equal(result, whole[index])
+
+
+def test_units_without_weights_give_what_their_bias_does() -> None:
+    node, plan = lstm(), RecurrentPlan(-3.0, 3.0, 0.7)
+    ((direction,),) = unpack(node, parameters())
+    for weight in (direction.of_data, direction.of_state):
+        weight[::3] = 0
+    vector = pack([[direction]])
+    data = {"data": images(STEPS, BATCH, WIDTH).clip(-3, 3), **states()}
+    (result,) = run(node, vector, data, plan, [0])
+    assert sqnr(real(node, vector, data)[0], result) > 29
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_the_fp32_parameters_can_be_read_back(both: bool) -> None:
+    node, vector, plan = lstm(both), parameters(both), RecurrentPlan(-0.1, 7.0, 0.3)
+    emit = Nodes([])
+    AddRecurrent(emit, "rnn", node, plan)(node.inputs, vector, [node.output])
+    found = original_parameters(node, emit.params["vector_rescaled"], plan)
+    np.testing.assert_allclose(found, vector, rtol=1e-5, atol=1e-6)
+
+
+def network(layers: int = 1, units: int = UNITS) -> Tuple[Any, Dict[str, Any], np.ndarray]:
+    zeros = [mx.sym.zeros((layers, 0, units)) for _ in range(2)]
+    data = mx.sym.swapaxes(mx.sym.var("data"), dim1=0, dim2=1)
+    attrs = {"mode": "lstm", "state_size": units, "num_layers": layers, "state_outputs": True, "name": "rnn"}
+    symbol = mx.sym.swapaxes(mx.sym.RNN(data, mx.sym.var("vector"), *zeros, **attrs)[0], dim1=0, dim2=1, name="last")
+    rng, inputs = np.random.RandomState(0), [WIDTH, *(units,) * (layers - 1)]
+    weights = [rng.randn(4 * units * n) / np.sqrt(n) for width in inputs for n in (width, units)]
+    args = {"vector": mx.nd.array(np.concatenate([*weights, rng.randn(8 * units * layers) / 10]))}
+    return symbol, {"arg_params": args, "aux_params": {}}, 2 * images(BATCH, STEPS, WIDTH)
+
+
+@pytest.fixture(scope="module")
+def quantized() -> Any:
+    symbol, params, data = network()
+    return symbol, params, data, mxquant.quantize(symbol, data, accuracy="fast", **params)
+
+
+def test_a_network_keeps_its_results_in_int8(quantized: Any) -> None:
+    symbol, params, _, model = quantized
+    others = 2 * images(BATCH, STEPS, WIDTH, seed=9)
+    (expected,) = forward(symbol, **_named(params), data=others)
+    (result,) = forward(model.symbol, model.arg_params, model.aux_params, data=others)
+    assert model.plan.layers["rnn"].precision == "int8" and sqnr(expected, result) > 28
+
+
+def _named(params: Dict[str, Any]) -> Dict[str, Any]:
+    return {"args": params["arg_params"], "aux": params["aux_params"]}
+
+
+def test_the_simulation_is_what_runs(quantized: Any) -> None:
+    symbol, params, data, model = quantized
+    simulated = mxquant.lower(symbol, model.plan, target="simulate", **params)
+    results = [forward(m.symbol, m.arg_params, m.aux_params, data=data)[0] for m in (model, simulated)]
+    np.testing.assert_array_equal(*results)
+
+
+def test_batches_of_other_sizes_and_lengths_follow_in_one_block(quantized: Any) -> None:
+    model = quantized[-1]
+    block = model.as_block()
+    for shape in ((BATCH, STEPS), (1, STEPS), (BATCH, 3), (7, 12), (BATCH, STEPS)):
+        batch = 2 * images(*shape, WIDTH, seed=sum(shape))
+        (alone,) = forward(model.symbol, model.arg_params, model.aux_params, data=batch)
+        np.testing.assert_array_equal(block(mx.nd.array(batch)).asnumpy(), alone)
+
+
+def test_a_layer_reads_another_one_in_the_codes_of_its_state() -> None:
+    symbol, params, data = network(3)
+    layers = mxquant.quantize(symbol, data, accuracy="fast", **params).plan.layers
+    plans = [layers[name].recurrent for name in ("rnn_layer0", "rnn_layer1", "rnn")]
+    for before, after in zip(plans, plans[1:]):
+        assert (after.lowest, after.largest, after.data_zero) == (-before.state, before.state, 64)
+        assert after.data_scale == before.state_scale
+
+
+def test_a_small_lstm_runs_in_int8_only_where_all_is_to() -> None:
+    symbol, params, data = network(units=64)
+    layers = {m: mxquant.quantize(symbol, data, mode=m, **params).plan.layers["rnn"] for m in ("smart", "full")}
+    assert (layers["smart"].precision, layers["full"].precision) == ("float32", "int8")
+    assert layers["smart"].reason.startswith("with 64 units an LSTM takes longer in int8")
+
+
+def test_a_plan_without_its_codes_is_refused(quantized: Any) -> None:
+    symbol, params, _, model = quantized
+    for target in ("onednn", "simulate"):
+        with pytest.raises(PlanError, match=r"layers\['rnn'\].recurrent is null, but an int8 LSTM has codes"):
+            mxquant.lower(symbol, model.plan.edit_layer("rnn", recurrent=None), target=target, **params)
+
+
+def test_an_edited_range_is_obeyed(quantized: Any) -> None:
+    symbol, params, data, model = quantized
+    plan = model.plan.edit_layer("rnn", recurrent=RecurrentPlan(-1.0, 1.0, 1.0))
+    edited = mxquant.lower(symbol, plan, **params)
+    (result,) = forward(edited.symbol, edited.arg_params, edited.aux_params, data=data)
+    np.testing.assert_allclose(result * 64, np.rint(result * 64), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "attrs, reason",
+    [
+        ({"mode": "gru"}, "int8 recurrent layer is an LSTM, this one is gru"),
+        ({"projection_size": 8}, "no projection"),
+        ({"lstm_state_clip_min": -1.0, "lstm_state_clip_max": 1.0}, "no clipping"),
+    ],
+)
+def test_what_the_operator_lacks_stays_float32(attrs: Dict[str, Any], reason: str) -> None:
+    states = [mx.sym.var(name) for name in ("state", "cell")][: 1 if attrs.get("mode") == "gru" else 2]
+    given = {"mode": "lstm", "state_size": UNITS, "num_layers": 1, **attrs}
+    node = mx.sym.RNN(mx.sym.var("data"), mx.sym.var("vector"), *states, name="rnn", **given)
+    found = network_of(node, {"vector": mx.nd.zeros((8,))}, {})
+    assert reason in str(describe(found, found.graph.find("rnn"), True))
