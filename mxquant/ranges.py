@@ -15,6 +15,7 @@ from mxquant.code_limits import Reader, joined
 from mxquant.graph import Node, Tensor
 from mxquant.lowering.quantized_params import (
     INT8_RANGE,
+    LARGEST_THRESHOLD,
     SMALLEST_THRESHOLD,
     UINT8_RANGE,
     joined_range,
@@ -129,7 +130,8 @@ class Ranges:
         histogram = self.draft.statistics[data.name]
         threshold = max(self._threshold(data.name, histogram.minimum >= 0), SMALLEST_THRESHOLD)
         lowest, largest = max(float(histogram.minimum), -threshold), min(float(histogram.maximum), threshold)
-        return RecurrentPlan(min(lowest, 0.0), max(largest, 0.0) if largest > 0 or lowest < 0 else threshold, state)
+        ends = (min(lowest, 0.0), max(largest, 0.0) if largest > 0 or lowest < 0 else threshold)
+        return RecurrentPlan(*ends, max(state, 2 * (ends[1] - ends[0]) / LARGEST_THRESHOLD))
 
     def _is_recurrent(self, node: Node) -> bool:
         return node in self.draft.int8 and self.draft.operators[node].op == RECURRENT

@@ -21,6 +21,8 @@ from mxquant.errors import PlanError
 __all__ = ["RecurrentPlan"]
 
 _CODES = 128
+# Scales and their ratio are float32 numbers.
+_SMALLEST, _LARGEST = 1e-12, 1e37
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,9 @@ class RecurrentPlan:
             )
         if self.state <= 0:
             raise PlanError(f"recurrent.state is {self.state!r}, expected a number above 0")
+        span = self.largest - self.lowest
+        if not all(_SMALLEST <= value <= _LARGEST for value in (span, self.state)) or span > _LARGEST * self.state:
+            raise PlanError(f"recurrent is {self}, whose scales, or their ratio, are beyond the range of float32")
 
     @classmethod
     def read(cls, entry: Any) -> RecurrentPlan:

@@ -137,7 +137,7 @@ class AddRecurrent:
 
 def parameters_name(node: Node) -> str:
     """Return the name of the parameters of an int8 LSTM."""
-    return f"{node.inputs[1].node.name}_rescaled"
+    return f"{node.name}_rescaled"
 
 
 def rescaled_parameters(node: Node, parameters: NDArray[Any], plan: RecurrentPlan) -> NDArray[np.float32]:

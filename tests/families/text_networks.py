@@ -1,4 +1,4 @@
-"""Networks for text, with random weights: BERT in its two forms of attention, and recurrent networks.
+"""Networks for text, with random weights: BERT in its two forms of attention, recurrent networks, and one that reads.
 
 BERT reads token ids, token types and valid lengths, and returns the encoded sequence, the pooled first token, a
 classification, and scores over the vocabulary, whose weight is that of the word embedding. With `interleaved` its
@@ -17,7 +17,18 @@ from mxquant._compat import mx
 
 __all__ = [
     *("BASE", "NETWORKS", "SMALL", "TINY"),
-    *("Bert", "BertSize", "Recurrent", "TextNetwork", "Unrolled", "bert", "initialized", "tokens", "with_outliers"),
+    *(
+        "Bert",
+        "BertSize",
+        "Crnn",
+        "Recurrent",
+        "TextNetwork",
+        "Unrolled",
+        "bert",
+        "initialized",
+        "tokens",
+        "with_outliers",
+    ),
 ]
 
 nn, rnn = mx.gluon.nn, mx.gluon.rnn
@@ -190,6 +201,33 @@ class Unrolled(HybridBlock):
         return self.classes(outputs)
 
 
+class Crnn(HybridBlock):
+    """Images of lines of text, 32 pixels high, to a character at each step: convolutions, then LSTM both ways.
+
+    Source: Shi et al. 2015, arXiv:1507.05717, without the last two poolings' overlap.
+    """
+
+    def __init__(self, units: int = 256, width: int = 64, characters: int = 37, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.features = nn.HybridSequential(prefix="features_")
+            channels = 1
+            for factor, pool in ((1, (2, 2)), (2, (2, 2)), (4, None), (4, (2, 1)), (8, None), (8, (2, 1))):
+                self.features.add(nn.Conv2D(width * factor, 3, padding=1, in_channels=channels))
+                channels = width * factor
+                self.features.add(nn.BatchNorm(in_channels=channels), nn.Activation("relu"))
+                if pool is not None:
+                    self.features.add(nn.MaxPool2D(pool, pool))
+            self.features.add(nn.Conv2D(channels, (2, 1), in_channels=channels, activation="relu"))
+            self.layer = rnn.LSTM(units, 2, bidirectional=True, input_size=channels, prefix="layer_")
+            self.classes = nn.Dense(characters, flatten=False, in_units=2 * units, prefix="classes_")
+
+    def hybrid_forward(self, F: Any, lines: Any) -> Any:
+        """Return scores, shape (time, batch, characters)."""
+        columns = F.transpose(F.squeeze(self.features(lines), axis=2), axes=(2, 0, 1))
+        return self.classes(self.layer(columns))
+
+
 def initialized(block: Any, seed: int = 0) -> Any:
     """Return a block with random weights that keep the magnitude of activations."""
     block.initialize(mx.init.Zero())
@@ -201,7 +239,10 @@ def initialized(block: Any, seed: int = 0) -> Any:
         elif "embed" in name or "position" in name:
             value = rng.randn(*shape)
         elif len(shape) > 1:
-            value = rng.randn(*shape) / np.sqrt(shape[-1])
+            value = rng.randn(*shape) / np.sqrt(np.prod(shape[1:]))
+            value *= np.sqrt(2) if len(shape) > 2 else 1
+        elif name.endswith("running_var"):
+            value = np.ones(shape)
         else:
             value = 0.1 * rng.randn(*shape)
         parameter.set_data(mx.nd.array(value))
@@ -253,6 +294,11 @@ def _of_ids(name: str, block: Any, length: int) -> TextNetwork:
     return TextNetwork(name, initialized(block), [(ids[:8],), (ids[8:],)])
 
 
+def _of_lines(name: str, block: Any) -> TextNetwork:
+    lines = np.random.RandomState(0).uniform(-1, 1, (16, 1, 32, 100)).astype(np.float32)
+    return TextNetwork(name, initialized(block), [(lines[:8],), (lines[8:],)])
+
+
 # What the table of families has; each is built when it is asked for.
 NETWORKS: Dict[str, Callable[[], TextNetwork]] = {
     "BERT base": lambda: _bert("BERT base", BASE, True, 16, 128),
@@ -260,5 +306,6 @@ NETWORKS: Dict[str, Callable[[], TextNetwork]] = {
     "BERT small": lambda: _bert("BERT small", SMALL, True, 32, 64),
     "LSTM": lambda: _of_ids("LSTM", Recurrent("LSTM", 256, 2, True, prefix="lstm_"), 32),
     "GRU": lambda: _of_ids("GRU", Recurrent("GRU", 256, prefix="gru_"), 32),
+    "CRNN": lambda: _of_lines("CRNN", Crnn(prefix="crnn_")),
     "LSTM of cells": lambda: _of_ids("LSTM of cells", Unrolled("LSTMCell", 256, 16, prefix="unrolled_"), 16),
 }

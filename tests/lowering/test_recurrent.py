@@ -99,7 +99,9 @@ def emulated(node: Node, vector: np.ndarray, data: Mapping[str, np.ndarray], pla
     return np.array(results)
 
 
-@pytest.mark.parametrize("low, high", [(-3.0, 3.0), (0.0, 3.0), (-0.2, 3.0), (-300.0, 300.0), (-0.003, 0.002)], ids=str)
+@pytest.mark.parametrize(
+    "low, high", [(-3.0, 3.0), (0.0, 3.0), (-0.2, 3.0), (-300.0, 300.0), (-1e30, 1e30), (-3e-9, 2e-9)], ids=str
+)
 def test_each_code_of_the_state_is_right(low: float, high: float) -> None:
     node, plan = lstm(), RecurrentPlan(low, high, 0.6)
     vector = parameters(of_data=3 / high)
@@ -156,7 +158,7 @@ def test_the_fp32_parameters_can_be_read_back(both: bool) -> None:
     node, vector, plan = lstm(both), parameters(both), RecurrentPlan(-0.1, 7.0, 0.3)
     emit = Nodes([])
     AddRecurrent(emit, "rnn", node, plan)(node.inputs, vector, [node.output])
-    found = original_parameters(node, emit.params["vector_rescaled"], plan)
+    found = original_parameters(node, emit.params["rnn_rescaled"], plan)
     np.testing.assert_allclose(found, vector, rtol=1e-5, atol=1e-6)
 
 
@@ -234,6 +236,24 @@ def test_an_edited_range_is_obeyed(quantized: Any) -> None:
     edited = mxquant.lower(symbol, plan, **params)
     (result,) = forward(edited.symbol, edited.arg_params, edited.aux_params, data=data)
     np.testing.assert_allclose(result * 64, np.rint(result * 64), atol=1e-4)
+
+
+def test_two_layers_of_the_same_parameters_have_codes_of_their_own() -> None:
+    vector, zeros = mx.sym.var("vector"), [mx.sym.zeros((2, 0, UNITS)) for _ in range(2)]
+    attrs = {"mode": "lstm", "state_size": UNITS, "num_layers": 2}
+    data = mx.sym.swapaxes(mx.sym.var("data"), dim1=0, dim2=1)
+    twins = [mx.sym.RNN(each, vector, *zeros, name=f"rnn{i}", **attrs) for i, each in enumerate((data, 0.1 * data))]
+    _, params, batch = network(2)
+    symbol = mx.sym.swapaxes(mx.sym.Concat(*twins, dim=2), dim1=0, dim2=1)
+    model = mxquant.quantize(symbol, batch, **params)
+    ends = [model.plan.layers[name].recurrent.largest for name in ("rnn0_layer0", "rnn1_layer0")]
+    assert ends[0] > 5 * ends[1]
+    (expected,), (result,) = (
+        forward(symbol, **_named(params), data=batch),
+        forward(model.symbol, model.arg_params, model.aux_params, data=batch),
+    )
+    assert sqnr(expected, result) > 27
+    assert mxquant.compare(symbol, model, batch, **params).outputs[0].int8_simulated > 60
 
 
 @pytest.mark.parametrize(
