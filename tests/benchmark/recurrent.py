@@ -21,7 +21,6 @@ if __name__ == "__main__":
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
 
 import numpy as np
-from mxnet.contrib import quantization as stock
 
 import mxquant
 from mxquant._compat import mx
@@ -95,7 +94,9 @@ def measured(shape: Shape) -> Dict[str, Any]:
     seen, unseen = data_of(shape, 1), data_of(shape, 2)
     batches = mx.io.NDArrayIter({"data": seen}, batch_size=STEPS)
     options = {"data_names": ["data"], "label_names": None, "calib_mode": "naive", "calib_data": batches}
-    other = stock.quantize_model(symbol, args, {}, num_calib_examples=STEPS, quantized_dtype="auto", **options)
+    other = mx.contrib.quantization.quantize_model(
+        symbol, args, {}, num_calib_examples=STEPS, quantized_dtype="auto", **options
+    )
     model = mxquant.quantize(symbol, seen, arg_params=args, aux_params={}, data_names=["data"])
     networks = {"fp32": (symbol, args, {}), "stock": other}
     networks["mxquant"] = (model.symbol, model.arg_params, model.aux_params)
