@@ -11,7 +11,7 @@ import json
 import os
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -32,6 +32,7 @@ __all__ = [
     "semantics",
     "split_params",
     "symbol_of",
+    "tensor_dtypes",
     "tensor_shapes",
     "text_of",
 ]
@@ -147,16 +148,47 @@ def tensor_shapes(network: Network, inputs: Mapping[str, Tuple[int, ...]]) -> Op
     known = {name: value.shape for name, value in network.params.items()}
     given = {name: shape for name, shape in {**known, **inputs}.items() if name in internals.list_inputs()}
     with semantics(network.graph):
-        _, shapes, _ = internals.infer_shape(**given)
+        # What the public function adds is to print all shapes where the network cannot take these.
+        _, shapes, _ = internals._infer_shape_impl(False, **given)
     if shapes is None:
         return None
+    return {name: tuple(shape) for name, shape in zip(_tensor_names(network, internals), shapes)}
+
+
+def tensor_dtypes(network: Network) -> Dict[str, str]:
+    """Return NumPy's names for the types of all tensors of a network whose inputs are float32, by the tensors' names.
+
+    Parameters
+    ----------
+    network : Network
+        Any network.
+
+    Returns
+    -------
+    dict of str to str
+        Nothing where MXNet cannot tell.
+    """
+    internals = symbol_of(network.graph).get_internals()
+    known = {name: value.dtype for name, value in network.params.items()}
+    given = {name: known.get(name, np.dtype(np.float32)) for name in internals.list_arguments()}
+    try:
+        with semantics(network.graph):
+            _, dtypes, _ = internals.infer_type(**{name: dtype.name for name, dtype in given.items()})
+    except mx.MXNetError:
+        return {}
+    names = _tensor_names(network, internals)
+    return {name: np.dtype(dtype).name for name, dtype in zip(names, dtypes or ())}
+
+
+def _tensor_names(network: Network, internals: Any) -> List[str]:
+    """Return the names of the tensors of a network in the order of its symbol's internals."""
     nodes = {node.name: node for node in network.graph.nodes}
     counts: Dict[str, int] = {}
-    found: Dict[str, Tuple[int, ...]] = {}
-    for part, shape in zip(internals, shapes):
+    names: List[str] = []
+    for part in internals:
         index = counts[part.name] = counts.get(part.name, -1) + 1
-        found[Tensor(nodes[part.name], index).name] = tuple(shape)
-    return found
+        names.append(Tensor(nodes[part.name], index).name)
+    return names
 
 
 def numpy_params(params: Mapping[str, Any], role: str = "params") -> Dict[str, NDArray[Any]]:

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Mapping, Tuple
 import numpy as np
 
 from mxquant.errors import LoweringError
+from mxquant.export.choices import CHOICES
 from mxquant.export.detection import DETECTION
 from mxquant.export.layers import LAYERS
 from mxquant.export.sampling import SAMPLING
@@ -21,7 +22,9 @@ from mxquant.graph import Network, Node, Tensor
 __all__ = ["OPERATORS", "Translation", "float_model", "outputs_of"]
 
 # The operators of MXNet that can be translated.
-OPERATORS = {**TENSORS, **LAYERS, **SEQUENCES, **SAMPLING, **DETECTION}
+OPERATORS = {**TENSORS, **LAYERS, **SEQUENCES, **CHOICES, **SAMPLING, **DETECTION}
+# Those of which every output has a meaning.
+_SEVERAL = ("SliceChannel", "topk")
 
 
 def float_model(network: Network, shapes: Mapping[str, Tuple[int, ...]], metadata: Mapping[str, str]) -> Any:
@@ -94,7 +97,7 @@ class Translation(ABC):
                 if node.name in needed
             ],
             [
-                value_info(name, onnx.TensorProto.FLOAT, self.shapes.symbolic(tensor))
+                value_info(name, self._kind(tensor), self.shapes.symbolic(tensor))
                 for name, tensor in zip(outputs, graph.outputs)
             ],
             [onnx.numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items() if name in needed],
@@ -136,7 +139,10 @@ class Translation(ABC):
         shapes = [self.shapes.of(tensor) for tensor in node.inputs]
         if not node.subgraphs:
             result = self.shapes.symbolic(node.output)
-            OPERATORS[node.op](Call(self.writer, node, inputs, outputs, shapes, self.network.params, result))
+            dtypes, made = ([self.shapes.dtype(each) for each in part] for part in (node.inputs, outputs_of(node)))
+            lengths = [self.shapes.symbolic(tensor) for tensor in node.inputs]
+            call = Call(self.writer, node, inputs, outputs, shapes, self.network.params, result, dtypes, made, lengths)
+            OPERATORS[node.op](call)
             return
         main = node.subgraphs[0].operators[0]
         between = self.writer.unused(f"{main.name}_output")
@@ -148,6 +154,11 @@ class Translation(ABC):
         """Write the activation at the end of a group."""
         activation, shape = group.subgraphs[0].operators[-1], self.shapes.of(group.output)
         OPERATORS[activation.op](Call(self.writer, activation, [source], outputs, [shape], self.network.params))
+
+    def _kind(self, tensor: Tensor) -> int:
+        """Return ONNX's number for what a tensor is stored as."""
+        dtype = np.dtype(self.shapes.dtype(tensor))
+        return int(self.writer.onnx.helper.np_dtype_to_tensor_dtype(dtype))
 
     def _returned(self, tensor: Tensor, index: int) -> str:
         """Return the name of an output of the network, one for each."""
@@ -168,5 +179,5 @@ class _Float(Translation):
 
 
 def outputs_of(node: Node) -> List[Tensor]:
-    """Return the outputs that a translation makes: all of a SliceChannel, of others the first; the rest are hidden."""
-    return [Tensor(node, index) for index in range(node.num_outputs if node.op == "SliceChannel" else 1)]
+    """Return the outputs that a translation makes: all of some operators, of others the first; the rest are hidden."""
+    return [Tensor(node, index) for index in range(node.num_outputs if node.op in _SEVERAL else 1)]

@@ -80,9 +80,12 @@ def _regions(call: Call) -> None:
     call.writer.emit("Split", [call.inputs[1], columns], f"{node.name}_split", [images, boxes], axis=1)
     image = call.step("Squeeze", [images, call.constant("column", [1], np.int64)], "image")
     index = call.step("Cast", [image], "index", to=call.writer.onnx.TensorProto.INT64)
-    call.emit(
+    nowhere = call.step("Less", [image, call.constant("first", 0.0)], "nowhere")
+    index = call.step("Max", [index, call.constant("first_image", 0, np.int64)], "image_index")
+    found = call.step(
         "RoiAlign",
         [call.inputs[0], boxes, index],
+        "all",
         mode="avg",
         output_height=height,
         output_width=width,
@@ -90,6 +93,8 @@ def _regions(call: Call) -> None:
         spatial_scale=read_float(node, "spatial_scale", 1.0),
         **({"coordinate_transformation_mode": "half_pixel"} if aligned else {}),
     )
+    rows = call.step("Unsqueeze", [nowhere, call.constant("behind", [1, 2, 3], np.int64)], "nowhere_row")
+    call.emit("Where", [rows, call.constant("zero", 0.0), found])
 
 
 SAMPLING: Dict[str, Callable[[Call], None]] = {

@@ -97,24 +97,26 @@ def _real(call: Call, slot: int) -> str:
 
 
 def _comparison(call: Call, op: str, negated: bool = False) -> None:
-    """Write a comparison, which in MXNet is 1 or 0 in float32."""
+    """Write a comparison, which in MXNet is 1 or 0 of the type that is compared."""
     inputs = call.inputs
     if len(inputs) == 1:
-        inputs = [inputs[0], call.constant("scalar", read_float(call.node, "scalar", 0.0))]
+        inputs = [inputs[0], call.constant("scalar", read_float(call.node, "scalar", 0.0), call.dtype)]
     found = call.step(op, inputs, "holds")
     found = call.step("Not", [found], "not") if negated else found
-    call.emit("Cast", [found], to=call.writer.onnx.TensorProto.FLOAT)
+    call.emit("Cast", [found], to=call.kind())
 
 
 def _where(call: Call) -> None:
-    if len(call.shapes[0]) != len(call.shapes[1]):
-        raise call.refuse("its condition chooses rows; only one of the same shape is supported")
     condition = call.step("Cast", call.inputs[:1], "condition", to=call.writer.onnx.TensorProto.BOOL)
+    missing = list(range(call.rank, len(call.shapes[1])))
+    if missing:
+        # One number for each row.
+        condition = call.step("Unsqueeze", [condition, call.constant("behind", missing, np.int64)], "rows")
     call.emit("Where", [condition, *call.inputs[1:]])
 
 
 def _filled(call: Call, value: float) -> None:
-    tensor = call.writer.onnx.numpy_helper.from_array(np.array([value], np.float32))
+    tensor = call.writer.onnx.numpy_helper.from_array(np.array([value], call.dtype))
     call.emit("ConstantOfShape", [call.step("Shape", call.inputs[:1], "shape")], value=tensor)
 
 
@@ -124,10 +126,17 @@ def _arange_like(call: Call) -> None:
         raise call.refuse("only numbers along one axis, each once, are supported")
     start, step = read_float(call.node, "start", 0.0), read_float(call.node, "step", 1.0)
     count = call.target()[0]
-    if count < 0:
-        raise call.refuse("it counts along the batch, which is free")
-    numbers = (start + step * np.arange(count)).astype(np.float32)
-    call.emit("Identity", [call.constant("numbers", numbers)])
+    if count >= 0:
+        numbers = (start + step * np.arange(count)).astype(np.float32)
+        call.emit("Identity", [call.constant("numbers", numbers)])
+        return
+    shape = call.step("Shape", call.inputs, "shape")
+    length = call.step("Gather", [shape, call.constant("axis", call.axis(int(axis)), np.int64)], "length", axis=0)
+    ends = [call.constant(name, number, np.int64) for name, number in (("none", 0), ("one", 1))]
+    places = call.step("Range", [ends[0], length, ends[1]], "whole")
+    places = call.step("Cast", [places], "places", to=call.kind())
+    scaled = call.step("Mul", [places, call.constant("step", step)], "scaled")
+    call.emit("Add", [scaled, call.constant("start", start)])
 
 
 def _broadcast_axis(call: Call) -> None:
@@ -135,6 +144,19 @@ def _broadcast_axis(call: Call) -> None:
     for axis, size in zip(read_tuple(call.node, "axis"), read_tuple(call.node, "size")):
         lengths[axis] = size
     call.emit("Expand", [call.inputs[0], call.constant("lengths", lengths, np.int64)])
+
+
+def _broadcast_like(call: Call) -> None:
+    shape = call.step("Shape", [call.inputs[1]], "shape")
+    axes = [read_tuple(call.node, key) for key in ("lhs_axes", "rhs_axes")]
+    if axes[0]:
+        whole = len(call.shapes[1])
+        taken = dict(zip((call.axis(axis) for axis in axes[0]), (axis % whole for axis in axes[1])))
+        # Lengths of the other, and a 1 behind them for axes that stay.
+        lengths = call.step("Concat", [shape, call.constant("one", [1], np.int64)], "lengths", axis=0)
+        places = [taken.get(axis, whole) for axis in range(call.rank)]
+        shape = call.step("Gather", [lengths, call.constant("places", places, np.int64)], "wanted", axis=0)
+    call.emit("Expand", [call.inputs[0], shape])
 
 
 def _cast(call: Call) -> None:
@@ -176,6 +198,7 @@ SEQUENCES: Dict[str, Callable[[Call], Any]] = {
     "zeros_like": partial(_filled, value=0.0),
     "ones_like": partial(_filled, value=1.0),
     "broadcast_axis": _broadcast_axis,
+    "broadcast_like": _broadcast_like,
     "Cast": _cast,
     "cast": _cast,
     "stack": _stack,

@@ -1,4 +1,4 @@
-"""Shapes of all tensors of a network, and which of their dimensions grow with the batch."""
+"""Shapes and types of all tensors of a network, and which of their dimensions grow with the batch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Dict, List, Mapping, Optional, Tuple
 from mxquant._compat import mx
 from mxquant.errors import InputError
 from mxquant.graph import Network, Tensor
-from mxquant.mxnet_bridge import first_line, tensor_shapes
+from mxquant.mxnet_bridge import first_line, tensor_dtypes, tensor_shapes
 
 __all__ = ["Dimension", "Shapes"]
 
@@ -43,11 +43,17 @@ class Shapes:
         except InputError:
             # The network holds a fixed batch.
             self._larger = self._known
+        self._dtypes = tensor_dtypes(network)
         self.batches = {shape[0] for shape in inputs.values()}
 
     def of(self, tensor: Tensor) -> Tuple[int, ...]:
         """Return the shape of a tensor."""
         return self._known[tensor.name]
+
+    def dtype(self, tensor: Tensor) -> str:
+        """Return what a tensor is stored as in ONNX: numbers with a point are float32."""
+        dtype = self._dtypes.get(tensor.name, "float32")
+        return "float32" if dtype.startswith("float") else dtype
 
     def symbolic(self, tensor: Tensor) -> List[Dimension]:
         """Return the shape of a tensor, 'N' for the batch and None for what otherwise grows with it."""

@@ -12,13 +12,16 @@ from mxquant.graph.attributes import read_bool, read_bounds, read_float, read_in
 
 __all__ = ["TENSORS"]
 
+# Beyond the end of any axis.
+_FAR = 2**31 - 1
+
 
 def _same(call: Call, op: str) -> None:
     call.emit(op, call.inputs)
 
 
 def _scalar(call: Call, op: str, reverse: bool = False) -> None:
-    number = call.constant("scalar", read_float(call.node, "scalar", 0.0))
+    number = call.constant("scalar", read_float(call.node, "scalar", 0.0), call.dtype)
     call.emit(op, [number, call.inputs[0]] if reverse else [call.inputs[0], number])
 
 
@@ -90,7 +93,7 @@ def _space_to_depth(call: Call) -> None:
 
 def _slice_axis(call: Call) -> None:
     axis = call.axis(read_int(call.node, "axis", 0))
-    _emit_slice(call, {axis: (read_int(call.node, "begin", 0), read_int(call.node, "end", 2**31 - 1), 1)})
+    _emit_slice(call, {axis: (read_int(call.node, "begin", 0), read_int(call.node, "end", _FAR), 1)})
 
 
 def _slice(call: Call) -> None:
@@ -99,10 +102,13 @@ def _slice(call: Call) -> None:
     limits: Dict[int, Tuple[int, int, int]] = {}
     for axis, (first, last, stride) in enumerate(zip(begin, end, step)):
         stride = 1 if stride is None else stride
-        if stride < 0:
-            raise call.refuse("slices with negative steps are not supported")
-        limits[axis] = (first or 0, 2**31 - 1 if last is None else last, stride)
+        ends = (0, _FAR) if stride > 0 else (_FAR, -_FAR)
+        limits[axis] = (ends[0] if first is None else first, ends[1] if last is None else last, stride)
     _emit_slice(call, limits)
+
+
+def _reverse(call: Call) -> None:
+    _emit_slice(call, {call.axis(axis): (_FAR, -_FAR, -1) for axis in read_tuple(call.node, "axis")})
 
 
 def _slice_like(call: Call) -> None:
@@ -167,6 +173,37 @@ def _reduce(call: Call, op: str) -> None:
         call.emit(op, call.inputs[:1], axes=axes, keepdims=keep)
 
 
+def _shape_of(call: Call) -> None:
+    call.emit("Shape", call.inputs)
+
+
+def _logarithm(call: Call, base: float) -> None:
+    """Write a logarithm of another base, which is whole where it has to be."""
+    doubles = call.writer.onnx.TensorProto.DOUBLE
+    natural = call.step("Log", [call.step("Cast", call.inputs, "precise", to=doubles)], "natural")
+    other = call.step("Div", [natural, call.constant("base", np.log(base), np.float64)], "other")
+    call.emit("Cast", [other], to=call.kind())
+
+
+def _remainder(call: Call) -> None:
+    """Write MXNet's remainder, which has the sign of the divisor, and is 0 where that is 0."""
+    divisor = call.inputs[1] if len(call.inputs) > 1 else call.constant("scalar", read_float(call.node, "scalar", 1.0))
+    if call.dtype != "float32":
+        divisor = call.step("Cast", [divisor], "whole", to=call.kind())
+    zero, one = (call.constant(name, number, call.dtype) for name, number in (("zero", 0), ("one", 1)))
+    nothing = call.step("Equal", [divisor, zero], "nothing")
+    divisor = call.step("Where", [nothing, one, divisor], "divisor")
+    if call.dtype != "float32":
+        call.emit("Mod", [call.inputs[0], divisor])
+        return
+    rest = call.step("Mod", [call.inputs[0], divisor], "rest", fmod=1)
+    below = [call.step("Less", [each, zero], f"below{slot}") for slot, each in enumerate((rest, divisor))]
+    there = call.step("Not", [call.step("Equal", [rest, zero], "whole")], "there")
+    other = call.step("And", [call.step("Xor", below, "opposite"), there], "other_sign")
+    rest = call.step("Where", [other, call.step("Add", [rest, divisor], "moved"), rest], "signed")
+    call.emit("Where", [nothing, zero, rest])
+
+
 def _embedding(call: Call) -> None:
     index = call.step("Cast", [call.inputs[0]], "index", to=call.writer.onnx.TensorProto.INT64)
     call.emit("Gather", [call.inputs[1], index], axis=0)
@@ -217,7 +254,7 @@ _SCALARS: Dict[str, Tuple[str, bool]] = {
     "_npi_power_scalar": ("Pow", False),
 }
 _REDUCTIONS = {
-    **{"mean": "ReduceMean", "sum": "ReduceSum", "max": "ReduceMax", "min": "ReduceMin"},
+    **{"mean": "ReduceMean", "sum": "ReduceSum", "max": "ReduceMax", "min": "ReduceMin", "prod": "ReduceProd"},
     **{"_npi_mean": "ReduceMean", "_np_sum": "ReduceSum", "_np_max": "ReduceMax", "_np_min": "ReduceMin"},
 }
 
@@ -249,6 +286,13 @@ TENSORS: Dict[str, Callable[[Call], Any]] = {
     "slice_axis": _slice_axis,
     "slice": _slice,
     "slice_like": _slice_like,
+    "reverse": _reverse,
+    "shape_array": _shape_of,
+    "log2": partial(_logarithm, base=2.0),
+    "log10": partial(_logarithm, base=10.0),
+    "broadcast_mod": _remainder,
+    "_mod": _remainder,
+    "_mod_scalar": _remainder,
     "tile": _tile,
     "repeat": _repeat,
     "_arange": _arange,

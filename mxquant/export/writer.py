@@ -77,10 +77,21 @@ class Writer:
         for node in reversed(self.nodes):
             if needed.intersection(node.output):
                 nodes.append(node)
-                needed.update(node.input)
-                for attribute in node.attribute:
-                    needed.update(name for inner in attribute.g.node for name in inner.input)
+                needed.update(_read(node))
         return nodes[::-1], needed
+
+    def inner(self) -> Writer:
+        """Return a writer of a graph within this one: its nodes are its own, names and constants are shared."""
+        return Writer([], self.constants, self.taken, self.opset)
+
+
+def _read(node: Any) -> Set[str]:
+    """Return the names of what a node and the graphs within it read."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            names |= _read(inner)
+    return names
 
 
 @dataclass
@@ -103,6 +114,12 @@ class Call:
         Values of parameters by the name of their variable.
     result : sequence
         Shape of its first result, with something else than a number for what grows with the batch.
+    dtypes : sequence of str
+        What its inputs are stored as in ONNX, as NumPy names it; float32 where nothing is said.
+    result_dtypes : sequence of str
+        What its results are stored as.
+    lengths : sequence of sequence
+        Shapes of its inputs, as `result` has that of its result.
     """
 
     writer: Writer
@@ -112,6 +129,9 @@ class Call:
     shapes: List[Tuple[int, ...]]
     params: Mapping[str, NDArray[Any]]
     result: Sequence[object] = ()
+    dtypes: Sequence[str] = ()
+    result_dtypes: Sequence[str] = ()
+    lengths: Sequence[Sequence[object]] = ()
 
     @property
     def rank(self) -> int:
@@ -121,6 +141,16 @@ class Call:
     def axis(self, axis: int) -> int:
         """Return an axis counted from the front."""
         return axis + self.rank if axis < 0 else axis
+
+    @property
+    def dtype(self) -> str:
+        """What the first input is stored as."""
+        return self.dtypes[0] if self.dtypes else "float32"
+
+    def kind(self, index: int = 0) -> int:
+        """Return ONNX's number for what a result is stored as."""
+        dtype = self.result_dtypes[index] if index < len(self.result_dtypes) else "float32"
+        return int(self.writer.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
     def target(self) -> List[int]:
         """Return the shape of the first result, -1 for what grows with the batch; refuse two such lengths."""

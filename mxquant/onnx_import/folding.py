@@ -58,6 +58,7 @@ def _lengths(step: Step, slot: int) -> Tuple[int, ...]:
 _ARITHMETIC: Dict[str, Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]] = {
     **{"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": _divided},
     **{"Less": np.less, "Greater": np.greater, "LessOrEqual": np.less_equal, "GreaterOrEqual": np.greater_equal},
+    **{"Max": np.maximum, "Min": np.minimum},
     **{"Equal": np.equal, "And": np.logical_and, "Or": np.logical_or, "Xor": np.logical_xor},
 }
 # What is computed at once where all inputs are constant.

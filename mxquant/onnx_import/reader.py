@@ -12,6 +12,7 @@ from mxquant._compat import mx
 from mxquant.errors import GraphError, InputError
 from mxquant.export.writer import import_onnx
 from mxquant.mxnet_bridge import first_line
+from mxquant.onnx_import.choices import CHOICES
 from mxquant.onnx_import.external import load_external
 from mxquant.onnx_import.fold_channels import fold_channels
 from mxquant.onnx_import.folding import FOLDED, folded
@@ -23,7 +24,7 @@ from mxquant.onnx_import.tensors import TENSORS
 __all__ = ["OPERATORS", "OnnxNetwork", "from_onnx"]
 
 # The operators of ONNX that can be translated.
-OPERATORS = {**TENSORS, **LAYERS, **SAMPLING}
+OPERATORS = {**TENSORS, **LAYERS, **CHOICES, **SAMPLING}
 
 _OLDEST, _NEWEST = 7, 22
 Shapes = Union[Tuple[int, ...], Mapping[str, Tuple[int, ...]]]

@@ -76,6 +76,16 @@ def _extreme(step: Step) -> None:
     step.returns(function(*_aligned(step), name=step.name))
 
 
+def _remainder(step: Step) -> None:
+    data, divisor = _aligned(step)
+    if not step.attrs.get("fmod", 0):
+        step.returns(sym.broadcast_mod(data, divisor, name=step.name))
+        return
+    # With the sign of the data, where MXNet's has that of the divisor.
+    rest = sym.broadcast_mod(sym.abs(data), sym.abs(divisor))
+    step.returns(sym.broadcast_mul(sym.sign(data), rest, name=step.name))
+
+
 def _sum(step: Step) -> None:
     step.returns(sym.add_n(*[step.symbol(slot) for slot in range(len(step.inputs))], name=step.name))
 
@@ -202,14 +212,12 @@ def _slice(step: Step) -> None:
     assert starts is not None and ends is not None
     axes = step.numbers("axes", 3) or list(range(len(starts)))
     steps = step.numbers("steps", 4) or [1] * len(starts)
-    if min(steps) < 1:
-        raise step.refuse(f"steps are {steps}, expected positive numbers")
     shape = step.shape(0) or (None,) * step.rank()
     places = [
         (step.axis(axis), slice(start, end, stride)) for axis, start, end, stride in zip(axes, starts, ends, steps)
     ]
     lengths = [shape[axis] for axis, _ in places]
-    if max(steps) == 1 and all(isinstance(length, int) for length in lengths):
+    if set(steps) == {1} and all(isinstance(length, int) for length in lengths):
         # Not by one slice, which oneDNN cannot do of blocks of channels.
         symbol = step.symbol(0)
         for number, ((axis, place), length) in enumerate(zip(places, lengths), start=1):
@@ -220,7 +228,8 @@ def _slice(step: Step) -> None:
         return
     limits: List[Tuple[Optional[int], Optional[int], Optional[int]]] = [(None, None, None)] * len(shape)
     for axis, place in places:
-        limits[axis] = (place.start, None if place.stop >= 2**31 - 1 else place.stop, place.step)
+        first, last = (None if abs(number) >= 2**31 - 1 else number for number in (place.start, place.stop))
+        limits[axis] = (first, last, place.step)
     begin_, end_, stride_ = zip(*limits)
     step.returns(sym.slice(step.symbol(0), begin=begin_, end=end_, step=stride_, name=step.name))
 
@@ -251,6 +260,10 @@ def _gather(step: Step) -> None:
             )
         )
         return
+    if not step.is_constant(1):
+        # Negative places count from the end.
+        step.returns(sym.take(step.symbol(0), step.symbol(1), axis=axis, mode="wrap", name=step.name))
+        return
     index = step.constant(1)
     if index.ndim == 0:
         # A length is taken from one place of an axis, which goes.
@@ -262,7 +275,10 @@ def _gather(step: Step) -> None:
     step.returns(sym.take(step.symbol(0), step.state.parameter(step.inputs[1], index), axis=axis, name=step.name))
 
 
-_REDUCTIONS = {"ReduceMean": sym.mean, "ReduceSum": sym.sum, "ReduceMax": sym.max, "ReduceMin": sym.min}
+_REDUCTIONS = {
+    **{"ReduceMean": sym.mean, "ReduceSum": sym.sum, "ReduceMax": sym.max, "ReduceMin": sym.min},
+    "ReduceProd": sym.prod,
+}
 
 
 def _reduce(step: Step) -> None:
@@ -289,6 +305,7 @@ def _space_to_depth(step: Step) -> None:
 TENSORS: Dict[str, Callable[[Step], None]] = {
     **dict.fromkeys(_ARITHMETIC, _arithmetic),
     **dict.fromkeys(("Max", "Min"), _extreme),
+    "Mod": _remainder,
     "Sum": _sum,
     **dict.fromkeys(_FUNCTIONS, _function),
     "Cast": _cast,

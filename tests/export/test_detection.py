@@ -68,6 +68,31 @@ def test_a_chain_of_suppressions_is_followed_to_its_end() -> None:
     np.testing.assert_array_equal(found, forward(symbol, {}, {}, data=rows)[0])
 
 
+@pytest.mark.parametrize("options", [{}, {"id_index": 0, "topk": 1100}], ids=str)
+def test_more_rows_than_are_compared_at_once_are_mxnets(options: Dict[str, Any]) -> None:
+    """In blocks of 512 of which the last is not full; several images, each with suppressions across blocks."""
+    data = boxes(2, 1300, seed=3)
+    data[..., 2:6] *= 4
+    symbol, proto = exported(data.shape, options)
+    expected = forward(symbol, {}, {}, data=data)[0]
+    assert (expected[..., 1] > 0).sum() > 600
+    for optimized in (False, True):
+        np.testing.assert_array_equal(in_onnxruntime(proto, optimized, data=data)[0], expected)
+
+
+def test_regions_of_no_image_are_zeros_and_others_are_mxnets() -> None:
+    """MXNet for CPUs leaves their places as the memory was, and a 0 in another region for each."""
+    regions = np.float32([[0, 0, 0, 5, 5], [-1, -1, -1, -1, -1], [1, 2, 2, 9, 9], [-1, 0, 0, 4, 4]])
+    symbol = mx.sym.contrib.ROIAlign(mx.sym.var("data"), mx.sym.var("regions"), (3, 3), 1.0, sample_ratio=2)
+    options = {"input_shapes": (2, 3, 12, 12), "arg_params": {"regions": mx.nd.array(regions)}}
+    data = np.random.RandomState(0).randn(2, 3, 12, 12).astype(np.float32)
+    (found,) = in_onnxruntime(mxquant.export_onnx(symbol, **options).proto, data=data)
+    there = regions[:, 0] >= 0
+    expected = forward(symbol, {"regions": mx.nd.array(regions[there])}, {}, data=data)[0]
+    np.testing.assert_allclose(found[there], expected, rtol=1e-5, atol=1e-6)
+    assert not found[~there].any()
+
+
 def test_openvino_returns_the_same_where_scores_differ() -> None:
     data = boxes(2, 100, seed=2)
     symbol, proto = exported(data.shape, OPTIONS["by class, the best"])

@@ -87,11 +87,8 @@ REFUSED: Dict[str, Tuple[List[Any], Dict[str, np.ndarray], int]] = {
     "only height and width": ([node("Pad", "x", "p")], {"p": whole(0, 1, 0, 0, 0, 0, 0, 0)}, 13),
     "dilated pooling": ([node("MaxPool", "x", kernel_shape=[2, 2], dilations=[2, 2])], {}, 13),
     "are not counted": ([node("AveragePool", "x", kernel_shape=[2, 2], pads=[0, 0, 1, 1])], {}, 13),
-    "expected positive numbers": (
-        [node("Slice", "x", "s", "e", "a", "t")],
-        {"s": whole(-1), "e": whole(0), "a": whole(2), "t": whole(-1)},
-        13,
-    ),
+    "select_last_index is set": ([node("ArgMax", "x", select_last_index=1)], {}, 13),
+    "batch_dims is 1": ([node("GatherND", "x", "i", batch_dims=1)], {"i": whole(1, 0).reshape(2, 1)}, 13),
     "does not depend on any input": ([node("Identity", "c")], {"c": np.ones(3, np.float32)}, 13),
 }
 
