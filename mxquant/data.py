@@ -26,7 +26,7 @@ from mxquant.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Batch", "Sample", "batches", "cut", "peek"]
+__all__ = ["Batch", "Sample", "batches", "cut", "part", "peek"]
 
 _BATCH_OF_ARRAY = 32
 _BYTES_KEPT = 80e6
@@ -69,8 +69,9 @@ class Sample:
         for batch in stream:
             each = sum(value.nbytes for value in batch.arrays.values()) / max(batch.size, 1)
             missing = min(self.size, max(1, int(_BYTES_KEPT // max(each, 1)))) - self.kept if self.size else 0
-            if missing > 0 and (not self.parts or _shapes(self.parts[0]) == _shapes(batch.arrays)):
-                self.parts.append({name: value[:missing].copy() for name, value in batch.arrays.items()})
+            if missing > 0 and (not self.parts or self._can_be_joined(batch)):
+                kept = part(batch.arrays, batch.size, 0, missing)
+                self.parts.append({name: value.copy() for name, value in kept.items()})
                 self.kept += min(batch.size, missing)
             self.full = missing <= batch.size
             yield batch
@@ -83,10 +84,15 @@ class Sample:
         if not self.parts:
             raise InputError("the data hold no examples; pass at least one")
 
+    def _can_be_joined(self, batch: Batch) -> bool:
+        """Whether a batch has the shape of the first, and examples along the first axis of all its arrays."""
+        whole = all(value.ndim and len(value) == batch.size for value in batch.arrays.values())
+        return whole and _shapes(self.parts[0]) == _shapes(batch.arrays)
+
     @property
     def arrays(self) -> Dict[str, NDArray[Any]]:
         """The examples by name of the input."""
-        return {name: np.concatenate([part[name] for part in self.parts]) for name in (self.parts or [{}])[0]}
+        return {name: np.concatenate([each[name] for each in self.parts]) for name in (self.parts or [{}])[0]}
 
 
 def _shapes(arrays: Mapping[str, NDArray[Any]]) -> Dict[str, Tuple[int, ...]]:
@@ -236,6 +242,10 @@ def _named(inputs: List[str], values: List[NDArray[Any]]) -> Batch:
             f"({', '.join(inputs)}); pass tuples or dictionaries"
         )
     size = len(values[0]) if values[0].ndim else 1
+    hollow = next((name for name, value in zip(inputs, values) if size and not value.size), None)
+    if hollow is not None:
+        shapes = {name: value.shape for name, value in zip(inputs, values)}
+        raise InputError(f"calibration data: '{hollow}' holds no value in a batch of {size} examples; shapes: {shapes}")
     return Batch(dict(zip(inputs, values)), size)
 
 
@@ -243,11 +253,15 @@ def cut(batch: Batch, begin: int, end: int) -> Batch:
     """Return the examples from `begin` to `end` - 1 of a batch."""
     if begin <= 0 and end >= batch.size:
         return batch
-    arrays: Dict[str, NDArray[Any]] = {
-        name: value[begin:end] if value.ndim and len(value) == batch.size else value
-        for name, value in batch.arrays.items()
-    }
-    return Batch(arrays, min(end, batch.size) - begin)
+    return Batch(part(batch.arrays, batch.size, begin, end), min(end, batch.size) - begin)
+
+
+def part(arrays: Mapping[str, NDArray[Any]], size: int, begin: int, end: Optional[int] = None) -> Dict[str, Any]:
+    """Return the examples from `begin` to `end` - 1 of arrays that hold `size` of them, and others as they are.
+
+    Others are constants, and the states that a recurrent layer begins with, whose first axis are layers.
+    """
+    return {name: value[begin:end] if value.ndim and len(value) == size else value for name, value in arrays.items()}
 
 
 def _is_array(value: Any) -> bool:

@@ -19,9 +19,10 @@ from mxquant.lowering.quantized_params import (
     SMALLEST_THRESHOLD,
     UINT8_RANGE,
     joined_range,
+    largest_magnitude,
     parameter_range,
 )
-from mxquant.lowering.target import RECURRENT, Int8Operator
+from mxquant.lowering.target import RECURRENT, Int8Operator, observed_tensors
 from mxquant.plan import TensorPlan
 from mxquant.recurrent_plan import RecurrentPlan
 from mxquant.thresholds import choose_threshold
@@ -123,9 +124,10 @@ class Ranges:
         The state has its whole range, since an error in it comes back at each step. A layer that reads another one has
         the codes of its state, so that nothing is rounded between the two.
         """
-        data, state = node.inputs[0], self._largest(node.output)
+        data, *states = observed_tensors(node, self.draft.operators[node])
+        state = max(map(self._largest, states))
         if data == data.node.output and self._is_recurrent(data.node):
-            end = self._largest(data)
+            end = self.recurrent(data.node).state
             return RecurrentPlan(-end, end, state)
         histogram = self.draft.statistics[data.name]
         threshold = max(self._threshold(data.name, histogram.minimum >= 0), SMALLEST_THRESHOLD)
@@ -137,6 +139,9 @@ class Ranges:
         return node in self.draft.int8 and self.draft.operators[node].op == RECURRENT
 
     def _largest(self, tensor: Tensor) -> float:
+        value = self.draft.network.params.get(tensor.node.name)
+        if value is not None:
+            return largest_magnitude(value)
         histogram = self.draft.statistics[tensor.name]
         return max(-histogram.minimum, histogram.maximum, SMALLEST_THRESHOLD)
 

@@ -9,7 +9,7 @@ import pytest
 
 from mxquant import InputError
 from mxquant._compat import mx
-from mxquant.data import Batch, Sample, batches, peek
+from mxquant.data import Batch, Sample, batches, part, peek
 
 EXAMPLES = np.arange(10 * 3, dtype=np.float32).reshape(10, 3)
 LABELS = np.arange(10)
@@ -142,6 +142,19 @@ def test_a_sample_keeps_the_first_examples_of_one_shape_while_batches_pass_by() 
     assert sample.arrays["data"][:, 0].tolist() == [0, 0, 1, 1, 2]
     stream[0].arrays["data"][:] = 9
     assert sample.arrays["data"][0, 0] == 0
+
+
+def test_what_is_no_example_stays_whole_and_with_its_batch() -> None:
+    state = np.ones((2, 4, 5), np.float32)
+    pairs = [(EXAMPLES[:4], state), (EXAMPLES[4:8], 2 * state)]
+    cut = list(batches(pairs, ("data", "state"), num_examples=6))
+    assert [batch.arrays["state"].shape for batch in cut] == [(2, 4, 5)] * 2
+    sample = Sample(6)
+    assert len(list(sample.of(batches(pairs, ("data", "state"))))) == 2
+    np.testing.assert_array_equal(sample.arrays["data"], EXAMPLES[:4])
+    np.testing.assert_array_equal(sample.arrays["state"], state)
+    halves = part(sample.arrays, 4, 0, 2), part(sample.arrays, 4, 2)
+    assert [(len(half["data"]), len(half["state"])) for half in halves] == [(2, 2), (2, 2)]
 
 
 def test_a_sample_of_large_examples_is_small() -> None:

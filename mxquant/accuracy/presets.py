@@ -18,6 +18,7 @@ from mxquant._compat import mx
 from mxquant.accuracy.bias_correction import correct_biases
 from mxquant.accuracy.judge import Judge, outputs
 from mxquant.accuracy.reconstruction import reconstruct
+from mxquant.data import part
 from mxquant.graph import Network
 from mxquant.plan import QuantPlan
 from mxquant.stats import Statistics
@@ -127,13 +128,13 @@ def divide(network: Network, inputs: Inputs) -> Tuple[Inputs, Inputs]:
     if count < 4 or not takes_any_batch(network, inputs):
         return inputs, inputs
     cut = count * 3 // 4
-    return {name: value[:cut] for name, value in inputs.items()}, {name: value[cut:] for name, value in inputs.items()}
+    return part(inputs, count, 0, cut), part(inputs, count, cut)
 
 
 def takes_any_batch(network: Network, inputs: Inputs) -> bool:
     """Whether a network can be run on one example as well as on a batch."""
     try:
-        outputs(network, {name: value[:1] for name, value in inputs.items()})
+        outputs(network, part(inputs, len(next(iter(inputs.values()))), 0, 1))
     except mx.MXNetError:
         return False
     return True

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, List, Mapping, Optional, Tuple
 
 from mxquant.analysis.predictor import Predictor
+from mxquant.data import part
 from mxquant.graph import Graph, Network
 from mxquant.graph.barriers import runnable
 from mxquant.graph.heads import Heads
@@ -56,7 +57,7 @@ class AtHeads:
 
     def __call__(self, arrays: Mapping[str, NDArray[Any]], size: int) -> Tuple[List[NDArray[Any]], List[NDArray[Any]]]:
         """Return the heads of both networks for the first `size` examples of a batch, by name of the input."""
-        data = {name: value[:size] for name, value in arrays.items()}
+        data = part(arrays, len(next(iter(arrays.values()))), 0, size)
         with semantics(self.graph):
             self.exact.bind(data)
             found, decided = self.heads.parted(self.exact.forward())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence
 import numpy as np
 
 from mxquant._compat import mx
-from mxquant.data import Batch, Sample, batches
+from mxquant.data import Batch, Sample, batches, part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +38,7 @@ class Examples:
 
     def part(self, begin: int, end: int) -> Examples:
         """Return those from `begin` to `end` - 1."""
-        arrays = {name: value[begin:end] for name, value in self.arrays.items()}
+        arrays = part(self.arrays, self.count, begin, end)
         return Examples(arrays, None if self.labels is None else self.labels[begin:end])
 
 

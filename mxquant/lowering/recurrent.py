@@ -97,7 +97,8 @@ class AddRecurrent:
         """
         with_states = any(tensor.index for tensor in read)
         attrs = {**self.node.attrs, "quantized": "true", "state_outputs": str(with_states)}
-        inputs = [self._codes(reals[0]), *self._constants(parameters, reals[2:])]
+        data, _, state, cell = reals
+        inputs = [self._codes(data), *self._constants(parameters, [self._state(state), cell])]
         made = self._add(RECURRENT, "int8", attrs, inputs, 3 if with_states else 1)
         unread = [Tensor(made, i) for i in range(made.num_outputs) if i not in {tensor.index for tensor in read}]
         return {tensor: self._result(tensor.index, Tensor(made, tensor.index), unread) for tensor in read}
@@ -111,6 +112,13 @@ class AddRecurrent:
         end = low + 255 / self.plan.data_scale
         whole = {"min_calib_range": f"{low:.9g}", "max_calib_range": f"{end:.9g}"}
         return self._add("_contrib_quantize_asym", "data_quantize", whole, [clipped.output], 3).output
+
+    def _state(self, state: Tensor) -> Tensor:
+        """Return the state to begin with, no larger than what its codes stand for: others may saturate."""
+        if state.node.op == "_zeros":
+            return state
+        ends = {"a_min": f"{-self.plan.state:.9g}", "a_max": f"{self.plan.state:.9g}"}
+        return self._add("clip", "state_clipped", ends, [state], 1).output
 
     def _constants(self, parameters: NDArray[Any], states: Sequence[Tensor]) -> List[Tensor]:
         weights = rescaled_parameters(self.node, parameters, self.plan)

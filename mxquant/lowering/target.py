@@ -18,6 +18,8 @@ __all__ = ["ANY_INT8", "RECURRENT", "Int8Operator", "Target", "observed_tensors"
 
 ANY_INT8: FrozenSet[str] = frozenset({"int8", "uint8"})
 RECURRENT = "_contrib_quantized_rnn"
+# Where an LSTM has the state that it begins with.
+_STATE = 2
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ class Int8Operator:
 def observed_tensors(node: Node, operator: Int8Operator) -> List[Tensor]:
     """Return the tensors whose statistics say in which codes a node reads and makes them."""
     if operator.op == RECURRENT:
-        return [node.inputs[0], node.output]
+        begin = node.inputs[_STATE]
+        return [node.inputs[0], node.output, *([] if begin.node.op == "_zeros" else [begin])]
     tensors = [node.inputs[slot] for slot in operator.data]
     # What returns float32 has a range only for the int8 operators that read it.
     return [*tensors, node.output] if operator.output == "own" and not operator.float_output else tensors
