@@ -36,6 +36,7 @@ from mxquant.lowering.quantized_params import quantize_int8
 from mxquant.lowering.refusals import weight_refusal
 from mxquant.lowering.stored_weights import stored_weights, weight_sums
 from mxquant.lowering.target import Int8Operator, Target
+from mxquant.lowering.whole_recurrent import join_recurrent
 from mxquant.lowering.zero_points import bias_shift
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 
@@ -64,8 +65,8 @@ class CuDNN(Target):
     zero_point: ClassVar[int] = -127
 
     def prepare(self, network: Network, calibrated: bool, apart: FrozenSet[str]) -> Network:
-        """Return `network` with activations joined to the convolution or FullyConnected that they read."""
-        return group_activations(network, apart, _LINEAR)
+        """Return `network` with activations joined to what they read, and LSTM layers to one another."""
+        return group_activations(join_recurrent(network), apart, _LINEAR)
 
     def describe(self, network: Network, node: Node, calibrated: bool) -> Answer:
         """Return the int8 form of a node, or why there is none."""
