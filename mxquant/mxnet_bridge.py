@@ -17,7 +17,8 @@ import numpy as np
 
 from mxquant._compat import mx
 from mxquant.errors import GraphError, InputError
-from mxquant.graph import Graph, Network, Tensor, symbol_json
+from mxquant.graph import Graph, Network, Node, Tensor, symbol_json
+from mxquant.graph.attributes import read_tuple
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,6 +100,27 @@ def text_of(symbol: Any) -> str:
     return mx.sym.Symbol(handle).tojson(remove_amp_cast=False)  # type: ignore[no-any-return]
 
 
+def _with_unknown_lengths(graph: Graph) -> Graph:
+    """Return a graph for the shapes of ``mx.np``, in which -1 is a length that is not known, and 0 is none at all.
+
+    The zeros that Gluon's recurrent layers begin with have a batch of 0, for which MXNet itself fails there.
+    """
+    if not any(_lengths_of_zeros(node) for node in graph.nodes):
+        return graph
+    copy = graph.copy()
+    for node in copy.nodes:
+        lengths = _lengths_of_zeros(node)
+        if lengths:
+            node.attrs["shape"] = str(tuple(length or -1 for length in lengths))
+    return copy
+
+
+def _lengths_of_zeros(node: Node) -> Tuple[int, ...]:
+    """Return the shape of zeros of which a length is not known; nothing for others."""
+    shape = read_tuple(node, "shape") if node.op == "_zeros" else ()
+    return shape if 0 in shape else ()
+
+
 def symbol_of(graph: Graph) -> Any:
     """Return the ``mxnet.symbol.Symbol`` of a graph.
 
@@ -117,6 +139,8 @@ def symbol_of(graph: Graph) -> Any:
     GraphError
         If MXNet refuses it, for example for an operator it does not know.
     """
+    if mx.util.is_np_shape():
+        graph = _with_unknown_lengths(graph)
     try:
         return mx.sym.load_json(symbol_json.dumps(graph))
     except mx.MXNetError as error:

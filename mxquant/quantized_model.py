@@ -16,7 +16,7 @@ from mxquant.errors import InputError, PlanError
 from mxquant.lowering.cudnn import CuDNN
 from mxquant.lowering.isa import detect, saturates
 from mxquant.model import inputs_of, load_checkpoint
-from mxquant.mxnet_bridge import graph_of, numpy_params, text_of
+from mxquant.mxnet_bridge import graph_of, numpy_params, symbol_of, text_of
 from mxquant.params_file import write_params_file
 from mxquant.plan import QuantPlan
 
@@ -122,7 +122,9 @@ class QuantizedModel:
                 "returns there is what lower(..., target='simulate') returns here"
             )
         ctx = ctx if ctx is not None else mx.gpu() if for_gpu else mx.cpu()
-        outputs = _nest(self.structure, list(self.symbol)) if self.structure is not None else self.symbol
+        # Built again, so that its shapes are meant as they are here and now.
+        symbol = symbol_of(graph_of(self.symbol)) if mx.util.is_np_shape() else self.symbol
+        outputs = _nest(self.structure, list(symbol)) if self.structure is not None else symbol
         # The type spares a warning of Gluon's; what the network takes is stated in the network.
         inputs = [mx.sym.var(name, dtype="float32") for name in self.inputs]
         if mx.util.is_np_array():

@@ -83,6 +83,40 @@ def test_a_block_quantizes_and_takes_and_returns_arrays_of_numpy(accuracy: str) 
         assert min(levels(net, block, images(*SHAPE, seed=5))) > 25
 
 
+class Remembering(mx.gluon.HybridBlock):
+    """An LSTM of two layers, both ways, and a head of what operators of mx.np make of it."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.layer = mx.gluon.rnn.LSTM(128, 2, bidirectional=True, input_size=24, layout="NTC", prefix="layer_")
+            self.last = mx.gluon.nn.Dense(7, in_units=256, flatten=False, prefix="last_")
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        """Return scores of each step, and their mean."""
+        scores = self.last(self.layer(x))
+        return scores, F.np.mean(scores, axis=1)
+
+
+@pytest.mark.usefixtures("numpy_arrays")
+@pytest.mark.filterwarnings("ignore:ndarray.context has been renamed:DeprecationWarning")  # Gluon's own.
+def test_an_lstm_runs_in_int8_for_any_batch_where_mxnet_fails_to_hybridize_it() -> None:
+    net, data = Remembering(prefix="net_"), images(8, 9, 24)
+    net.initialize(mx.init.Normal(0.1))
+    # As it is: a hybridized block of mx.np cannot begin with zeros of an unknown batch.
+    exact = [each.asnumpy() for each in net(mx.np.array(data))]
+    model = mxquant.quantize(net, mx.np.array(data))
+    assert {model.plan.layers[name].precision for name in ("net_layer_rnn0_layer0", "net_layer_rnn0")} == {"int8"}
+    block = model.as_block()
+    for count in (8, 3):
+        found = block(mx.np.array(data[:count]))
+        assert min(sqnr(one[:count], each.asnumpy()) for one, each in zip(exact, found)) > 25
+    assert mxquant.compare(net, model, data).outputs[0].int8_simulated > 40
+    net.hybridize()
+    with pytest.raises(mx.MXNetError, match="Shape inconsistent"):
+        net(mx.np.array(data))[0].asnumpy()
+
+
 @pytest.mark.usefixtures("numpy_arrays")
 def test_compare_and_the_doctor_look_at_it() -> None:
     net, data = network(), images(*SHAPE)
