@@ -27,6 +27,7 @@ from typing import (
     Sequence,
     Set,
     Tuple,
+    Union,
 )
 
 import numpy as np
@@ -136,7 +137,7 @@ class Draft:
     def settle(self) -> None:
         """Decide which nodes run in int8, and the types of their tensors."""
         for node in self.network.graph.operators:
-            answer = self._exclusion(node) or self.target.describe(self.network, node, self.calibrated)
+            answer = self._exclusion(node) or self._description(node)
             if isinstance(answer, str):
                 self.refused[node] = answer
             else:
@@ -180,6 +181,11 @@ class Draft:
         if self.options.mode == "full":
             return {}
         return self.target.not_worthwhile(self.network, self.int8, self._sizes, self.options.gpu_operations_per_byte)
+
+    def _description(self, node: Node) -> Union[Int8Operator, str]:
+        if not node.inputs:
+            return "it is computed from constants alone"
+        return self.target.describe(self.network, node, self.calibrated)
 
     def _exclusion(self, node: Node) -> Optional[str]:
         measured = next((why for name, why in self.options.float32_layers.items() if name in node.layers), None)
