@@ -12,6 +12,7 @@ from mxquant.errors import LoweringError
 from mxquant.export.choices import CHOICES
 from mxquant.export.detection import DETECTION
 from mxquant.export.layers import LAYERS
+from mxquant.export.multibox import MULTIBOX
 from mxquant.export.sampling import SAMPLING
 from mxquant.export.sequences import SEQUENCES
 from mxquant.export.shapes import Shapes
@@ -22,7 +23,7 @@ from mxquant.graph import Network, Node, Tensor
 __all__ = ["OPERATORS", "Translation", "float_model", "outputs_of"]
 
 # The operators of MXNet that can be translated.
-OPERATORS = {**TENSORS, **LAYERS, **SEQUENCES, **CHOICES, **SAMPLING, **DETECTION}
+OPERATORS = {**TENSORS, **LAYERS, **SEQUENCES, **CHOICES, **SAMPLING, **DETECTION, **MULTIBOX}
 # Those of which every output has a meaning.
 _SEVERAL = ("SliceChannel", "topk")
 

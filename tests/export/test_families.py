@@ -18,7 +18,6 @@ from tests.networks import forward, sqnr
 
 # What has operators without a translation.
 UNKNOWN = {
-    "SSD, MultiBox": "_contrib_MultiBoxDetection .*, _contrib_MultiBoxPrior",
     "Faster R-CNN": "_contrib_MultiProposal",
 }
 KNOWN = [name for name in SMALL if name not in UNKNOWN and name != "CenterNet"]

@@ -15,6 +15,7 @@ from mxquant.export.choices import CHOICES
 from mxquant.export.detection import DETECTION
 from mxquant.export.graph import OPERATORS
 from mxquant.export.layers import LAYERS
+from mxquant.export.multibox import MULTIBOX
 from mxquant.export.sampling import SAMPLING
 from mxquant.export.sequences import SEQUENCES
 from mxquant.export.tensors import TENSORS
@@ -82,6 +83,13 @@ def _decoded(x: Any, **options: Any) -> Any:
     offsets = sym.slice_axis(x, axis=2, begin=0, end=4)
     anchors = sym.abs(sym.slice(x, begin=(0, 0, 3), end=(1, None, 7)))
     return sym.contrib.box_decode(offsets, anchors, **options)
+
+
+def _detected(x: Any, **options: Any) -> Any:
+    """Return boxes of three classes at one anchor for each place of a map of four channels."""
+    scores = sym.softmax(sym.reshape(x, (0, 4, -1)), axis=1)
+    anchors = sym.contrib.MultiBoxPrior(x, sizes=(0.3,))
+    return sym.contrib.MultiBoxDetection(scores, sym.Flatten(x), anchors, **options)
 
 
 def _across(x: Any) -> Tuple[Any, Any]:
@@ -435,6 +443,13 @@ CASES: Dict[str, Tuple[Tuple[int, ...], Build]] = {
             {"topk": 0},
         )
     },
+    "_contrib_MultiBoxPrior": (
+        IMAGE,
+        lambda x: sym.broadcast_mul(
+            sym.contrib.MultiBoxPrior(x, sizes=(0.2, 0.4), ratios=(1, 2)), sym.reshape(sym.mean(x), (1, 1, 1))
+        ),
+    ),
+    "_contrib_MultiBoxDetection": (IMAGE, lambda x: _detected(x, nms_topk=30, threshold=0.3)),
 }
 # Operators of mx.np that keep their names: the same, by the function that makes them.
 NUMPY: Dict[str, Tuple[Tuple[int, ...], Build]] = {
@@ -490,7 +505,7 @@ def test_the_result_is_mxnets(case: str) -> None:
 
 def test_every_translation_has_a_case() -> None:
     assert set(OPERATORS) == {case.split(" ")[0] for case in CASES} | ALIASES
-    assert sum(map(len, (LAYERS, TENSORS, SEQUENCES, CHOICES, SAMPLING, DETECTION))) == len(OPERATORS)
+    assert sum(map(len, (LAYERS, TENSORS, SEQUENCES, CHOICES, SAMPLING, DETECTION, MULTIBOX))) == len(OPERATORS)
 
 
 @pytest.mark.parametrize(
