@@ -1,7 +1,8 @@
 """The network as a drawing: layers in rows, each below those that it reads, and lines between them.
 
 A layer's row is the length of the longest way to it. Within a row layers stand in the order of what they read, so that
-few lines cross; a line that passes rows by goes round them on the right.
+few lines cross; a line that passes rows by goes round them on the right. Zeros and the like, which recurrent layers
+begin with, are not drawn.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from mxquant.doctor.diagnosis import LayerFindings
 __all__ = ["Box", "Drawing", "draw"]
 
 WIDTH, HEIGHT, ACROSS, DOWN = 236, 58, 28, 24
+_CONSTANTS = ("_zeros", "_ones", "_full")
 # How far lines that pass rows by lie apart, and how many places they have.
 _LANE, _LANES, _MARGIN = 9, 6, 12
 
@@ -46,7 +48,8 @@ def draw(layers: Sequence[LayerFindings]) -> Drawing:
     layers : sequence of LayerFindings
         Each after those that it reads.
     """
-    rows = _rows(layers)
+    drawn = [layer for layer in layers if layer.op not in _CONSTANTS]
+    rows = _rows(drawn)
     most = max(map(len, rows), default=1)
     inner = most * WIDTH + (most - 1) * ACROSS
     boxes: Dict[str, Box] = {}
@@ -59,7 +62,7 @@ def draw(layers: Sequence[LayerFindings]) -> Drawing:
     right = _MARGIN + inner
     lines = []
     passing = 0
-    for layer in layers:
+    for layer in drawn:
         for source in layer.reads:
             begin, end = boxes.get(source), boxes[layer.name]
             if begin is None:

@@ -209,7 +209,8 @@ class _Emitter:
         reals = [self.graph.real(tensor) for tensor in node.inputs]
         parameters = self.network.params[node.inputs[1].node.name]
         read = [tensor for tensor in self.uses if tensor.node is node]
-        add = AddRecurrent(self.graph, f"quantized_{node.name}", node, recurrent_plan(layer))
+        names = f"quantized_{node.name}", f"{node.name}_result"
+        add = AddRecurrent(self.graph, *names, node, recurrent_plan(layer))
         self.graph.floats.update(add(reals, parameters, read))
 
     def _quantized(self, node: Node, operator: Int8Operator, layer: LayerPlan) -> None:

@@ -63,8 +63,8 @@ class AddRecurrent:
     ----------
     emit : Emitter
         The graph in the making.
-    name : str
-        Name of what makes the result.
+    name, result : str
+        Names of the int8 operator, and of what returns its result.
     node : Node
         The fp32 LSTM, of one layer.
     plan : RecurrentPlan
@@ -73,6 +73,7 @@ class AddRecurrent:
 
     emit: Emitter
     name: str
+    result: str
     node: Node
     plan: RecurrentPlan
 
@@ -99,12 +100,12 @@ class AddRecurrent:
         attrs = {**self.node.attrs, "quantized": "true", "state_outputs": str(with_states)}
         data, _, state, cell = reals
         inputs = [self._codes(data), *self._constants(parameters, [self._state(state), cell])]
-        made = self._add(RECURRENT, "int8", attrs, inputs, 3 if with_states else 1)
+        made = self.emit.add(RECURRENT, self.name, attrs, inputs, 3 if with_states else 1)
         unread = [Tensor(made, i) for i in range(made.num_outputs) if i not in {tensor.index for tensor in read}]
         return {tensor: self._result(tensor.index, Tensor(made, tensor.index), unread) for tensor in read}
 
     def _add(self, op: str, suffix: str, attrs: Mapping[str, str], inputs: Sequence[Tensor], num_outputs: int) -> Node:
-        return self.emit.add(op, f"{self.name}_{suffix}" if suffix else self.name, attrs, inputs, num_outputs)
+        return self.emit.add(op, f"{self.name}_{suffix}", attrs, inputs, num_outputs)
 
     def _codes(self, data: Tensor) -> Tensor:
         low, high = self.plan.data_ends
@@ -136,11 +137,10 @@ class AddRecurrent:
         Gluon asks for the gradients of whatever it runs, and the operator has none. It does with zeros, but only where
         each result is read. All of them have the batch as their axis 1, to which ``slice_like`` then cuts nothing off.
         """
-        suffix = f"result{index}" if index else ""
         for other in unread:
-            name = f"{suffix}_besides{other.index}".lstrip("_")
-            result = self._add("slice_like", name, {"axes": "(1,)"}, [result, other], 1).output
-        return self._add("BlockGrad", suffix, {}, [result], 1).output
+            suffix = f"result{index}_besides{other.index}"
+            result = self._add("slice_like", suffix, {"axes": "(1,)"}, [result, other], 1).output
+        return self.emit.add("BlockGrad", f"{self.result}{index or ''}", {}, [result], 1).output
 
 
 def parameters_name(node: Node) -> str:

@@ -334,7 +334,7 @@ class _Simulation:
             return
         reals = [self._real(tensor) for tensor in node.inputs]
         read = [tensor for tensor in self.uses if tensor.node is node]
-        add = AddRecurrent(self, node.name, node, recurrent_plan(layer))
+        add = AddRecurrent(self, f"{node.name}_int8", node.name, node, recurrent_plan(layer))
         self.inside.update(add(reals, self.params[node.inputs[1].node.name], read))
         # Float32 layers read what was not rounded.
         self.reals[node.output] = self.inside.get(node.output, node.output)

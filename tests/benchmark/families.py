@@ -21,7 +21,6 @@ import logging
 import os
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Sequence
@@ -42,6 +41,7 @@ from mxquant.graph.heads import Heads
 from mxquant.graph.passes import canonicalize
 from mxquant.plan import QuantPlan
 from tests.benchmark.machine import described, machine
+from tests.benchmark.reasons import reasons, table_of_reasons
 from tests.benchmark.turns import in_turns
 from tests.families.boxes import FoundAgain, detections, found_again
 from tests.families.zoo import FAMILIES, loaded
@@ -61,18 +61,6 @@ HEAD = (
     "times as fast",
 )
 ROUNDS = 5
-# What plans say of layers in float32, and what the table says.
-SHORT = {
-    "no int8": "no int8 form in MXNet",
-    "has no statistics": "integers",
-    "takes longer for int8": "moves values, faster in float32",
-    "prepares what": "before a decision",
-    "works on what": "after a decision",
-    "constants alone": "constants",
-    "gains nothing": "not between int8 layers",
-    "positive axis": "Concat of the last axis",
-    "operands is float32": "product with float32",
-}
 
 
 def measured(name: str) -> Dict[str, Any]:
@@ -132,16 +120,6 @@ def _share(network: Network, plan: QuantPlan, data: Any) -> float:
     return sum(count for name, count in macs.items() if name in int8) / sum(macs.values())
 
 
-def reasons(plan: QuantPlan) -> Dict[str, Dict[str, int]]:
-    """Return how many operators of each kind stay float32, by what the plan says why."""
-    found: Dict[str, Counter[str]] = {}
-    for layer in plan.layers.values():
-        if layer.precision == "float32":
-            why = next((short for text, short in SHORT.items() if text in layer.reason), layer.reason)
-            found.setdefault(why, Counter())[layer.op.lower().replace("_contrib_", "").lstrip("_")] += 1
-    return {why: dict(counter.most_common()) for why, counter in sorted(found.items())}
-
-
 def table(rows: Sequence[Mapping[str, Any]], on: Mapping[str, Any]) -> str:
     """Return what was measured as Markdown."""
     lines: List[Sequence[str]] = [HEAD, ("---",) * len(HEAD)]
@@ -165,18 +143,9 @@ def table(rows: Sequence[Mapping[str, Any]], on: Mapping[str, Any]) -> str:
         "",
         *(f"| {' | '.join(line)} |" for line in lines),
         "",
-        "What stays float32, and why:",
-        "",
+        *table_of_reasons(rows),
     ]
-    text += ["| network | operators |", "| --- | --- |"]
-    for row in rows:
-        parts = [f"{why}: {_counted(found)}" for why, found in row["float32"].items()]
-        text.append(f"| {row['network']} | {'; '.join(parts) or 'nothing'} |")
     return "\n".join([*text, ""])
-
-
-def _counted(found: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {op}" if count > 1 else op for op, count in found.items())
 
 
 def main(arguments: Sequence[str]) -> None:

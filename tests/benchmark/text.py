@@ -1,4 +1,4 @@
-"""Networks of text in int8 beside fp32: a table of what runs in int8, how near it is, and how fast.
+"""Networks of text in int8 beside fp32: a table of what runs in int8 and what does not, how near it is, and how fast.
 
 ::
 
@@ -28,6 +28,7 @@ if __name__ == "__main__":
 import mxquant
 from mxquant._compat import mx
 from tests.benchmark.machine import described, machine
+from tests.benchmark.reasons import reasons, table_of_reasons
 from tests.benchmark.turns import in_turns
 from tests.families.text_networks import NETWORKS
 from tests.networks import sqnr
@@ -64,6 +65,7 @@ def measured(name: str) -> Dict[str, Any]:
         "milliseconds": {side: 1e3 * median(each) for side, each in times.items()},
         "ratio": median([one / other for one, other in zip(times["fp32"], times["int8"])]),
         "seconds": seconds,
+        "float32": reasons(model.plan),
     }
 
 
@@ -88,7 +90,8 @@ def table(rows: Sequence[Mapping[str, Any]], on: Mapping[str, Any]) -> str:
                 f"{row['seconds']:.0f}",
             )
         )
-    return "\n".join([described(dict(on)), "", *(f"| {' | '.join(line)} |" for line in lines), ""])
+    text = [described(dict(on)), "", *(f"| {' | '.join(line)} |" for line in lines), "", *table_of_reasons(rows)]
+    return "\n".join([*text, ""])
 
 
 def main(arguments: Sequence[str]) -> None:

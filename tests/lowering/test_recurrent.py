@@ -64,7 +64,9 @@ class Nodes:
 
 def run(node: Node, vector: np.ndarray, data: Mapping[str, np.ndarray], plan: RecurrentPlan, read: Any) -> list:
     emit = Nodes([node.inputs[0], *node.inputs[2:]])
-    found = AddRecurrent(emit, "rnn", node, plan)(node.inputs, vector, [Tensor(node, index) for index in read])
+    found = AddRecurrent(emit, "rnn_int8", "rnn", node, plan)(
+        node.inputs, vector, [Tensor(node, index) for index in read]
+    )
     graph = Graph(
         emit.nodes, [found[Tensor(node, index)] for index in read], {"attrs": {"mxnet_version": ["int", 10901]}}
     )
@@ -193,7 +195,7 @@ def test_units_without_weights_give_what_their_bias_does() -> None:
 def test_the_fp32_parameters_can_be_read_back(both: bool) -> None:
     node, vector, plan = lstm(both), parameters(both), RecurrentPlan(-0.1, 7.0, 0.3)
     emit = Nodes([])
-    AddRecurrent(emit, "rnn", node, plan)(node.inputs, vector, [node.output])
+    AddRecurrent(emit, "rnn_int8", "rnn", node, plan)(node.inputs, vector, [node.output])
     found = original_parameters(node, emit.params["rnn_rescaled"], plan)
     np.testing.assert_allclose(found, vector, rtol=1e-5, atol=1e-6)
 

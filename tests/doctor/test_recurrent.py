@@ -1,0 +1,34 @@
+"""An int8 LSTM in the doctor's report: timed as a whole, and drawn without the zeros that it begins with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mxquant._compat import mx
+from mxquant.doctor import diagnose
+from mxquant.doctor.drawing import draw
+from tests.families.text_networks import TINY, Recurrent, initialized, tokens
+
+
+@pytest.fixture(scope="module")
+def found() -> Any:
+    net = initialized(Recurrent("LSTM", 256, 2, prefix="net_"))
+    return diagnose(net, [(mx.nd.array(ids[None]),) for ids in tokens(TINY, 8, 32)[0]], accuracy="fast")
+
+
+def test_its_time_is_that_of_the_int8_operator(found: Any) -> None:
+    layers = {layer.name: layer for layer in found.layers if layer.op == "RNN"}
+    assert set(layers) == {"net_layer_rnn0_layer0", "net_layer_rnn0"}
+    # The operators around it take a hundredth of this.
+    assert all(0.1 < layer.int8_ms / layer.fp32_ms < 3 for layer in layers.values())
+    assert all(np.isfinite(layer.local) and layer.macs > 0.2 for layer in layers.values())
+
+
+def test_the_zeros_are_in_the_table_but_not_in_the_drawing(found: Any) -> None:
+    assert "_zeros" in {layer.op for layer in found.layers}
+    drawing = draw(found.layers)
+    assert "_zeros" not in {box.layer.op for box in drawing.boxes}
+    assert drawing.width < 2 * 236 + 100
