@@ -13,6 +13,7 @@ from mxquant.export.choices import CHOICES
 from mxquant.export.detection import DETECTION
 from mxquant.export.layers import LAYERS
 from mxquant.export.multibox import MULTIBOX
+from mxquant.export.recurrent import RECURRENT
 from mxquant.export.sampling import SAMPLING
 from mxquant.export.sequences import SEQUENCES
 from mxquant.export.shapes import Shapes
@@ -23,9 +24,9 @@ from mxquant.graph import Network, Node, Tensor
 __all__ = ["OPERATORS", "Translation", "float_model", "outputs_of"]
 
 # The operators of MXNet that can be translated.
-OPERATORS = {**TENSORS, **LAYERS, **SEQUENCES, **CHOICES, **SAMPLING, **DETECTION, **MULTIBOX}
+OPERATORS = {**TENSORS, **LAYERS, **SEQUENCES, **CHOICES, **SAMPLING, **DETECTION, **MULTIBOX, **RECURRENT}
 # Those of which every output has a meaning.
-_SEVERAL = ("SliceChannel", "topk")
+_SEVERAL = ("RNN", "SliceChannel", "topk")
 
 
 def float_model(network: Network, shapes: Mapping[str, Tuple[int, ...]], metadata: Mapping[str, str]) -> Any:
@@ -142,7 +143,8 @@ class Translation(ABC):
             result = self.shapes.symbolic(node.output)
             dtypes, made = ([self.shapes.dtype(each) for each in part] for part in (node.inputs, outputs_of(node)))
             lengths = [self.shapes.symbolic(tensor) for tensor in node.inputs]
-            call = Call(self.writer, node, inputs, outputs, shapes, self.network.params, result, dtypes, made, lengths)
+            params, batch = self.network.params, self._batch()
+            call = Call(self.writer, node, inputs, outputs, shapes, params, result, dtypes, made, lengths, batch)
             OPERATORS[node.op](call)
             return
         main = node.subgraphs[0].operators[0]
@@ -155,6 +157,11 @@ class Translation(ABC):
         """Write the activation at the end of a group."""
         activation, shape = group.subgraphs[0].operators[-1], self.shapes.of(group.output)
         OPERATORS[activation.op](Call(self.writer, activation, [source], outputs, [shape], self.network.params))
+
+    def _batch(self) -> str:
+        """Return an input of the network whose first length is the batch, or nothing where the batch is fixed."""
+        inputs = self.network.inputs
+        return next((node.name for node in inputs if self.shapes.symbolic(node.output)[:1] == ["N"]), "")
 
     def _kind(self, tensor: Tensor) -> int:
         """Return ONNX's number for what a tensor is stored as."""

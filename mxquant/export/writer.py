@@ -120,6 +120,8 @@ class Call:
         What its results are stored as.
     lengths : sequence of sequence
         Shapes of its inputs, as `result` has that of its result.
+    batch : str
+        An input of the network whose first length is the batch; nothing where the batch is fixed.
     """
 
     writer: Writer
@@ -132,6 +134,7 @@ class Call:
     dtypes: Sequence[str] = ()
     result_dtypes: Sequence[str] = ()
     lengths: Sequence[Sequence[object]] = ()
+    batch: str = ""
 
     @property
     def rank(self) -> int:
@@ -149,8 +152,11 @@ class Call:
 
     def kind(self, index: int = 0) -> int:
         """Return ONNX's number for what a result is stored as."""
-        dtype = self.result_dtypes[index] if index < len(self.result_dtypes) else "float32"
-        return int(self.writer.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+        return int(self.writer.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(self.result_dtype(index))))
+
+    def result_dtype(self, index: int = 0) -> str:
+        """Return what a result is stored as."""
+        return self.result_dtypes[index] if index < len(self.result_dtypes) else "float32"
 
     def target(self) -> List[int]:
         """Return the shape of the first result, -1 for what grows with the batch; refuse two such lengths."""

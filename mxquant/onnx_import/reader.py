@@ -17,6 +17,7 @@ from mxquant.onnx_import.external import load_external
 from mxquant.onnx_import.fold_channels import fold_channels
 from mxquant.onnx_import.folding import FOLDED, folded
 from mxquant.onnx_import.layers import LAYERS
+from mxquant.onnx_import.recurrent import RECURRENT
 from mxquant.onnx_import.sampling import SAMPLING
 from mxquant.onnx_import.state import Length, State, Step
 from mxquant.onnx_import.tensors import TENSORS
@@ -24,7 +25,7 @@ from mxquant.onnx_import.tensors import TENSORS
 __all__ = ["OPERATORS", "OnnxNetwork", "from_onnx"]
 
 # The operators of ONNX that can be translated.
-OPERATORS = {**TENSORS, **LAYERS, **CHOICES, **SAMPLING}
+OPERATORS = {**TENSORS, **LAYERS, **CHOICES, **RECURRENT, **SAMPLING}
 
 _OLDEST, _NEWEST = 7, 22
 Shapes = Union[Tuple[int, ...], Mapping[str, Tuple[int, ...]]]

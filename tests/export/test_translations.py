@@ -16,6 +16,7 @@ from mxquant.export.detection import DETECTION
 from mxquant.export.graph import OPERATORS
 from mxquant.export.layers import LAYERS
 from mxquant.export.multibox import MULTIBOX
+from mxquant.export.recurrent import RECURRENT
 from mxquant.export.sampling import SAMPLING
 from mxquant.export.sequences import SEQUENCES
 from mxquant.export.tensors import TENSORS
@@ -90,6 +91,14 @@ def _detected(x: Any, **options: Any) -> Any:
     scores = sym.softmax(sym.reshape(x, (0, 4, -1)), axis=1)
     anchors = sym.contrib.MultiBoxPrior(x, sizes=(0.3,))
     return sym.contrib.MultiBoxDetection(scores, sym.Flatten(x), anchors, **options)
+
+
+def _recurrent(x: Any, mode: str, layers: int = 1, both: bool = False, states: bool = False) -> Any:
+    """Return what a recurrent layer of five units makes, and its last states."""
+    zeros = [sym.zeros(shape=(layers * (1 + both), 0, 5)) for _ in range(2 if mode == "lstm" else 1)]
+    options = {"state_size": 5, "num_layers": layers, "mode": mode, "bidirectional": both, "state_outputs": states}
+    found = sym.RNN(x, sym.var("parameters") * 4, *zeros, **options)
+    return _all_outputs(found) if states else found
 
 
 def _across(x: Any) -> Tuple[Any, Any]:
@@ -443,6 +452,17 @@ CASES: Dict[str, Tuple[Tuple[int, ...], Build]] = {
             {"topk": 0},
         )
     },
+    **{
+        f"RNN {mode}, {layers} layers{', both ways' if both else ''}{', with states' if states else ''}": (
+            (7, 2, 4),
+            lambda x, options=(mode, layers, both, states): _recurrent(x, *options),
+        )
+        for mode in ("lstm", "gru", "rnn_tanh", "rnn_relu")
+        for layers, both, states in ((1, False, False), (1, True, True), (2, False, True), (3, True, False))
+    },
+    "_zeros": (ROW, lambda x: sym.concat(x, sym.zeros(shape=(3, 2)), dim=1)),
+    "_zeros as many as images": (IMAGE, lambda x: sym.relu(x) + sym.zeros(shape=(0, 4, 9, 10))),
+    "_ones": (ROW, lambda x: sym.broadcast_add(x, sym.ones(shape=(1, 7)))),
     "_contrib_MultiBoxPrior": (
         IMAGE,
         lambda x: sym.broadcast_mul(
@@ -505,7 +525,9 @@ def test_the_result_is_mxnets(case: str) -> None:
 
 def test_every_translation_has_a_case() -> None:
     assert set(OPERATORS) == {case.split(" ")[0] for case in CASES} | ALIASES
-    assert sum(map(len, (LAYERS, TENSORS, SEQUENCES, CHOICES, SAMPLING, DETECTION, MULTIBOX))) == len(OPERATORS)
+    assert sum(map(len, (LAYERS, TENSORS, SEQUENCES, CHOICES, SAMPLING, DETECTION, MULTIBOX, RECURRENT))) == len(
+        OPERATORS
+    )
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ NOT_READ = (
     "slice_like of all axes",
     *("shape_array", "shape_array in arithmetic", "broadcast_like", "broadcast_like of some axes"),
     *("topk k=4, ret_typ=mask, axis=1", "topk k=5, ret_typ=mask, axis=None", "sort of all, the largest first"),
-    *("_contrib_arange_like of images", "argsort of whole numbers"),
+    *("_contrib_arange_like of images", "argsort of whole numbers", "_zeros as many as images"),
 )
 RNG = np.random.RandomState(0)
 

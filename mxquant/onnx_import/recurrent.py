@@ -1,0 +1,90 @@
+"""Translation of ONNX's LSTM, GRU and RNN to MXNet's RNN, whose gates have another order.
+
+What belongs to which gate is told in :mod:`mxquant.export.recurrent`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable, Dict, List
+
+import numpy as np
+
+from mxquant._compat import mx
+from mxquant.export.recurrent import GATES
+from mxquant.onnx_import.state import Step
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["RECURRENT"]
+
+sym = mx.sym
+_USUAL = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
+# ONNX's inputs: data, weights of the data, of the state, biases, lengths, states, weights of peepholes.
+_BIAS, _LENGTHS, _STATES, _PEEPHOLES = 3, 4, (5, 6), 7
+
+
+def _recurrent(step: Step) -> None:
+    direction = step.attrs.get("direction", "forward")
+    mode = _mode(step)
+    weights = [step.constant(slot) for slot in (1, 2)]
+    directions, units = weights[1].shape[0], weights[1].shape[2]
+    without = np.zeros((directions, 2 * weights[0].shape[1]), np.float32)
+    weights.append(step.constant(_BIAS) if step.has(_BIAS) else without)
+    vector = step.state.parameter(f"{step.name}_parameters", _packed(mode, units, weights))
+    data = step.symbol(0)
+    if direction == "reverse":
+        data = sym.reverse(data, axis=0)
+    states = [_begin(step, slot, (directions, 0, units)) for slot in _STATES[: 2 if mode == "lstm" else 1]]
+    options = {"state_size": units, "num_layers": 1, "mode": mode, "bidirectional": directions == 2}
+    found = list(sym.RNN(data, vector, *states, state_outputs=True, name=step.name, **options))
+    steps = sym.reverse(found[0], axis=0) if direction == "reverse" else found[0]
+    # Directions have an axis of their own in ONNX, before the batch.
+    apart = sym.transpose(sym.reshape(steps, shape=(0, 0, directions, units)), axes=(0, 2, 1, 3))
+    step.returns(apart, *found[1:])
+
+
+def _mode(step: Step) -> str:
+    """Return MXNet's name for what is computed; refuse what it has no name for."""
+    attrs, usual = step.attrs, _USUAL[step.op]
+    count = 2 if attrs.get("direction", "forward") == "bidirectional" else 1
+    names = [each.decode() if isinstance(each, bytes) else each for each in attrs.get("activations", usual * count)]
+    relu = step.op == "RNN" and names == ["Relu"] * count
+    if names != usual * count and not relu:
+        raise step.refuse(f"its activations are {', '.join(names)}, expected {', '.join(usual)}")
+    if attrs.get("layout", 0):
+        raise step.refuse(f"layout is {attrs['layout']}, expected 0: time first")
+    for key in ("clip", "input_forget", "activation_alpha", "activation_beta"):
+        if attrs.get(key):
+            raise step.refuse(f"{key} is set")
+    if step.op == "GRU" and not attrs.get("linear_before_reset", 0):
+        raise step.refuse("linear_before_reset is 0; MXNet's GRU resets what its weights make of the state")
+    for slot, what in ((_LENGTHS, "sequences have lengths of their own"), (_PEEPHOLES, "it has peepholes")):
+        if step.has(slot):
+            raise step.refuse(what)
+    return {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn_relu" if relu else "rnn_tanh"}[step.op]
+
+
+def _packed(mode: str, units: int, weights: List[NDArray[Any]]) -> NDArray[np.float32]:
+    """Return MXNet's vector of parameters, given the weights of the data, of the state, and the biases."""
+    of_data, of_state, biases = weights
+    places = np.argsort(GATES[mode].gates)
+    rows = np.concatenate([np.arange(units) + place * units for place in places])
+    split = biases.shape[1] // 2
+    parts: List[NDArray[Any]] = []
+    for direction in range(len(of_data)):
+        parts += [of_data[direction][rows].ravel(), of_state[direction][rows].ravel()]
+    for direction in range(len(of_data)):
+        parts += [biases[direction][:split][rows], biases[direction][split:][rows]]
+    vector: NDArray[np.float32] = np.concatenate(parts).astype(np.float32)
+    return vector
+
+
+def _begin(step: Step, slot: int, shape: Any) -> Any:
+    """Return a state to begin with: zeros for any batch where nothing else is given."""
+    if not step.has(slot) or (step.is_constant(slot) and not step.constant(slot).any()):
+        return sym.zeros(shape=shape)
+    return step.symbol(slot)
+
+
+RECURRENT: Dict[str, Callable[[Step], None]] = dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent)
