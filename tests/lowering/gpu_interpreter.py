@@ -24,10 +24,16 @@ def run_as_gpu(symbol: Any, params: Mapping[str, Any], **inputs: Array) -> List[
     """Return the outputs of an int8 network for GPUs, with parameters and inputs by name."""
     graph = graph_of(symbol)
     values: Dict[Tensor, Array] = {}
+    internals = symbol.get_internals()
+    known = {name: value.shape for name, value in {**params, **inputs}.items() if name in symbol.list_inputs()}
+    shapes = dict(zip(internals.list_outputs(), internals.infer_shape_partial(**known)[1]))
     for node in graph.nodes:
         if node.is_variable:
             given = inputs[node.name] if node.name in inputs else params[node.name].asnumpy()
             values[node.output] = np.asarray(given)
+            continue
+        if node.op == "_zeros":
+            values[node.output] = np.zeros(shapes[f"{node.name}_output"], F)
             continue
         read = [values[tensor] for tensor in node.inputs]
         kernel = KERNELS.get(node.op)

@@ -148,6 +148,8 @@ def _group(symbols: List[Any]) -> Any:
 def _built(layer: Layer, number: int, reads: List[Any], weights: Dict[int, Any]) -> Any:
     if layer.op == "parameter":
         return mx.sym.var(layer.name or f"parameter{number}", shape=layer.attrs["shape"])
+    if layer.op == "RNN":
+        return _recurrent(layer, *reads)
     more = {}
     if layer.op in _WITH_WEIGHTS and (layer.shares is not None or layer.name is not None):
         weights[number] = weights[layer.shares] if layer.shares is not None else mx.sym.var(f"{layer.name}_weight")
@@ -155,3 +157,13 @@ def _built(layer: Layer, number: int, reads: List[Any], weights: Dict[int, Any])
     function = getattr(mx.sym._internal if layer.op.startswith("_") else mx.sym, layer.op)
     made = function(*reads, name=layer.name, **more, **layer.attrs)
     return made[layer.result] if len(made) > 1 else made
+
+
+def _recurrent(layer: Layer, data: Any) -> Any:
+    """Return a result of a recurrent layer that begins with zeros, examples along its first axis as in its data."""
+    attrs = dict(layer.attrs)
+    rows = attrs["num_layers"] * (1 + attrs["bidirectional"])
+    states = [mx.sym.zeros((rows, 0, attrs["state_size"])) for _ in range(1 + (attrs["mode"] == "lstm"))]
+    inputs = {"data": mx.sym.swapaxes(data, dim1=0, dim2=1), **dict(zip(("state", "state_cell"), states))}
+    made = mx.sym.RNN(**inputs, name=layer.name, state_outputs=True, **attrs)
+    return mx.sym.swapaxes(made[layer.result], dim1=0, dim2=1)

@@ -10,7 +10,7 @@ from tests.soak.networks.description import Layer
 from tests.soak.networks.names import layer_names
 from tests.soak.networks.sketch import Sketch
 
-__all__ = ["dense", "dropout", "normalization", "softmax"]
+__all__ = ["dense", "dropout", "normalization", "recurrent", "softmax"]
 
 
 def dense(draw: st.DrawFn, sketch: Sketch) -> Optional[Layer]:
@@ -42,6 +42,22 @@ def dense(draw: st.DrawFn, sketch: Sketch) -> Optional[Layer]:
     return Layer(
         "FullyConnected", draw(layer_names(sketch.number, plain=shares is not None)), (data,), attrs, shares=shares
     )
+
+
+def recurrent(draw: st.DrawFn, sketch: Sketch) -> Optional[Layer]:
+    """Draw a recurrent layer, mostly an LSTM, over the second axis: its result at each step, or a last state."""
+    data = sketch.some(draw, (3,))
+    if data is None:
+        return None
+    mode = draw(st.sampled_from(("lstm", "lstm", "lstm", "gru", "rnn_tanh")))
+    attrs: Dict[str, Any] = {
+        "mode": mode,
+        "state_size": draw(st.integers(1, 10)),
+        "num_layers": draw(st.sampled_from((1, 1, 2, 3))),
+        "bidirectional": draw(st.booleans()),
+    }
+    result = draw(st.sampled_from((0, 0, 0, 1, *((2,) if mode == "lstm" else ()))))
+    return Layer("RNN", draw(layer_names(sketch.number, plain=False)), (data,), attrs, result=result)
 
 
 def normalization(draw: st.DrawFn, sketch: Sketch) -> Optional[Layer]:

@@ -18,6 +18,7 @@ _KINDS: Tuple[Callable[[st.DrawFn, Sketch], Optional[Layer]], ...] = (
     *(windows.convolution,) * 7,
     *(pointwise.activation,) * 4,
     *(layers.dense,) * 3,
+    *(layers.recurrent,) * 2,
     *(pointwise.combination,) * 3,
     *(windows.pooling,) * 3,
     *(arrangement.concat,) * 2,
