@@ -111,9 +111,9 @@ class _Noisy:
         self.tensors, self.plan = tensors, plan
         self.params = dict(network.params)
         self.steps: Dict[str, Tuple[Any, Tuple[int, ...]]] = {}
-        layers = {name: layer for layer in plan.layers.values() for name in layer.contains}
+        self.layers = {name: layer for layer in plan.layers.values() for name in layer.contains}
         for node in network.graph.operators:
-            layer = layers[node.layers[0]]
+            layer = self.layers[node.layers[0]]
             if node.op in _LINEAR and layer.precision == "int8":
                 self._round_weights(node, layer)
         # Variables that stand for rounded weights, and errors, come before the nodes that read them.
@@ -164,11 +164,19 @@ class _Noisy:
             ends = {"a_min": f"{-end:.9g}", "a_max": f"{end:.9g}"}
             last = Node("clip", f"{tensor.name} clipped", ends, [wrong.output])
         uses = self.graph.uses().get(tensor, [])
+        made_in_int8 = self._is_int8(tensor.node)
         for use in uses:
+            # What is made in float32 is read as it is by float32, and returned as it is.
+            if not (made_in_int8 or (use.node is not None and self._is_int8(use.node))):
+                continue
             if use.node is None:
                 self.graph.outputs[use.slot] = last.output
             elif use.node not in (present, wrong):
                 use.node.inputs[use.slot] = last.output
+
+    def _is_int8(self, node: Node) -> bool:
+        layer = None if node.is_variable else self.layers.get(node.layers[0])
+        return layer is not None and layer.precision == "int8"
 
     def _alike(self, name: str, drawn: np.ndarray) -> np.ndarray:
         """Give equal values of a tensor equal errors, as rounding does."""
