@@ -12,7 +12,7 @@ every CPU.
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,9 @@ class RecurrentPlan:
     def __post_init__(self) -> None:
         for name in ("lowest", "largest", "state"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            # A whole number may be beyond all float ones.
+            if not is_number or not abs(value) <= sys.float_info.max:
                 raise PlanError(f"recurrent.{name} is {value!r}, expected a finite number")
         if not self.lowest <= 0 <= self.largest or self.lowest == self.largest:
             raise PlanError(

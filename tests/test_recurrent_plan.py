@@ -44,6 +44,8 @@ def test_a_plan_with_it_comes_back_from_json_as_it_was() -> None:
         ({"state": math.inf}, "recurrent.state is inf, expected a finite number"),
         ({"largest": "3"}, "recurrent.largest is '3', expected a finite number"),
         ({"lowest": True}, "recurrent.lowest is True, expected a finite number"),
+        ({"largest": 10**400}, "expected a finite number"),
+        ({"state": math.nan}, "recurrent.state is nan, expected a finite number"),
         ({"lowest": 0, "largest": 1e-310}, "beyond the range of float32"),
         ({"largest": 1e38}, "beyond the range of float32"),
         ({"largest": 1e37, "state": 1e-3}, "beyond the range of float32"),
