@@ -7,20 +7,24 @@ M = max|w| of each channel::
 
 A file holds q and M. Read back, a weight is q · M / 127.5, but one of each channel is ±M itself, so that M stays what
 it was. An odd q would be half-way between two of the halved codes; a bit tells on which side of q it was.
+
+An LSTM has its biases in the same vector as its weights: :mod:`mxquant.compact_recurrent`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence
 
 import numpy as np
 
 from mxquant._threads import in_parallel
+from mxquant.compact_recurrent import recurrent_parts, recurrent_vector
 from mxquant.errors import InputError
 from mxquant.graph import Graph
 from mxquant.graph.ir import Use
 from mxquant.lowering.quantized_params import INT8_RANGE
 from mxquant.lowering.saturation import halved_weight_codes, weight_codes
+from mxquant.lowering.target import RECURRENT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +34,7 @@ __all__ = ["COMPACT", "compact", "expand"]
 # How the keys of a file begin whose value :func:`expand` has to see.
 COMPACT = "compact:"
 
-_CODES, _LARGEST, _SIDES = "int8:", "largest:", "sides:"
+_CODES, _LARGEST, _SIDES, _BIASES = "int8:", "largest:", "sides:", "biases:"
 _WEIGHT = 1
 _INT8 = ("_sg_mkldnn_conv", "_sg_mkldnn_fully_connected")
 
@@ -53,8 +57,8 @@ def compact(graph: Graph, params: Mapping[str, NDArray[Any]]) -> Dict[str, NDArr
     found: Dict[str, NDArray[Any]] = {}
     readers = {tensor.node.name: uses for tensor, uses in graph.uses().items() if tensor.node.is_variable}
     for name, value in params.items():
-        is_int8 = name in readers and all(map(_is_int8_weight, readers[name]))
-        parts = _parts(value) if is_int8 and value.dtype == np.float32 and value.size else None
+        uses = readers.get(name, [])
+        parts = _parts_of(value, uses) if uses and value.dtype == np.float32 and value.size else None
         found.update({name: value} if parts is None else {f"{kind}{name}": part for kind, part in parts.items()})
     return found
 
@@ -80,11 +84,14 @@ def expand(saved: Mapping[str, NDArray[Any]]) -> Dict[str, NDArray[Any]]:
     names = [key[len(_CODES) :] for key in saved if key.startswith(_CODES)]
 
     def weight(name: str) -> NDArray[Any]:
+        if _BIASES + name in saved:
+            parts = (saved[kind + name] for kind in (_CODES, _LARGEST, _BIASES))
+            return recurrent_vector(name, *parts)
         return _weight(saved[_CODES + name], saved[_LARGEST + name], saved.get(_SIDES + name))
 
     for name in names:
         _check(name, *(saved.get(kind + name) for kind in (_CODES, _LARGEST, _SIDES)))
-    others = {key: value for key, value in saved.items() if not key.startswith((_CODES, _LARGEST, _SIDES))}
+    others = {key: value for key, value in saved.items() if not key.startswith((_CODES, _LARGEST, _SIDES, _BIASES))}
     return {**others, **dict(zip(names, in_parallel(weight, names)))}
 
 
@@ -105,6 +112,17 @@ def _check(name: str, codes: Any, largest: Any, sides: Any) -> None:
 def _is_int8_weight(use: Use) -> bool:
     node, slot = use
     return node is not None and node.op in _INT8 and node.attrs.get("quantized") == "True" and slot == _WEIGHT
+
+
+def _parts_of(value: NDArray[np.float32], uses: Sequence[Use]) -> Optional[Dict[str, NDArray[Any]]]:
+    """Return the parts of a parameter with its readers, or None where it has to stay as it is."""
+    if all(map(_is_int8_weight, uses)):
+        return _parts(value)
+    node = uses[0].node
+    if len(uses) > 1 or node is None or node.op != RECURRENT or uses[0].slot != _WEIGHT:
+        return None
+    found = recurrent_parts(node, value)
+    return found and {_CODES: found["codes"], _LARGEST: found["largest"], _BIASES: found["biases"]}
 
 
 def _parts(weight: NDArray[np.float32]) -> Optional[Dict[str, NDArray[Any]]]:
