@@ -13,6 +13,7 @@ from mxquant.export.choices import CHOICES
 from mxquant.export.detection import DETECTION
 from mxquant.export.layers import LAYERS
 from mxquant.export.multibox import MULTIBOX
+from mxquant.export.proposals import PROPOSALS
 from mxquant.export.recurrent import RECURRENT
 from mxquant.export.sampling import SAMPLING
 from mxquant.export.sequences import SEQUENCES
@@ -24,9 +25,9 @@ from mxquant.graph import Network, Node, Tensor
 __all__ = ["OPERATORS", "Translation", "float_model", "outputs_of"]
 
 # The operators of MXNet that can be translated.
-OPERATORS = {**TENSORS, **LAYERS, **SEQUENCES, **CHOICES, **SAMPLING, **DETECTION, **MULTIBOX, **RECURRENT}
+OPERATORS = {**TENSORS, **LAYERS, **SEQUENCES, **CHOICES, **SAMPLING, **DETECTION, **MULTIBOX, **PROPOSALS, **RECURRENT}
 # Those of which every output has a meaning.
-_SEVERAL = ("RNN", "SliceChannel", "topk")
+_SEVERAL = ("RNN", "SliceChannel", "_contrib_MultiProposal", "_contrib_Proposal", "topk")
 
 
 def float_model(network: Network, shapes: Mapping[str, Tuple[int, ...]], metadata: Mapping[str, str]) -> Any:

@@ -5,7 +5,6 @@ Anchors depend on nothing but the size of the map, so they are a constant, compu
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Callable, Dict, List, Tuple
 
 import numpy as np
@@ -23,8 +22,8 @@ _COLUMNS = 6
 
 
 def _anchors(call: Call) -> None:
-    sizes, ratios = (_numbers(call, key, (1.0,)) for key in ("sizes", "ratios"))
-    steps, offsets = _numbers(call, "steps", (-1.0, -1.0)), _numbers(call, "offsets", (0.5, 0.5))
+    sizes, ratios = (call.numbers(key, (1.0,)) for key in ("sizes", "ratios"))
+    steps, offsets = call.numbers("steps", (-1.0, -1.0)), call.numbers("offsets", (0.5, 0.5))
     lengths = call.lengths[0][2:4]
     if not all(isinstance(length, int) for length in lengths):
         raise call.refuse(f"the size of its map is {list(lengths)}, which grows with the batch")
@@ -35,12 +34,6 @@ def _anchors(call: Call) -> None:
     if read_bool(call.node, "clip", False):
         rows = np.clip(rows, 0, 1)
     call.emit("Identity", [call.constant("anchors", rows)])
-
-
-def _numbers(call: Call, key: str, default: Tuple[float, ...]) -> NDArray[np.float32]:
-    """Return an attribute as float32 numbers."""
-    text = call.node.attrs.get(key, str(default))
-    return np.array([float(part) for part in re.split(r"[,\s]+", text.strip("()[] ,")) if part], np.float32)
 
 
 def _halves(
@@ -126,7 +119,7 @@ def _surest_class(call: Call) -> Tuple[str, str, str]:
 
 def _decoded(call: Call) -> str:
     """Return corners of boxes, shape (images, anchors, 4)."""
-    variances = _numbers(call, "variances", (0.1, 0.1, 0.2, 0.2))
+    variances = call.numbers("variances", (0.1, 0.1, 0.2, 0.2))
     shape = call.constant("offsets_shape", [0, -1, 4], np.int64)
     offsets = columns(call, call.step("Reshape", [call.inputs[1], shape], "offsets"), "offset")
     anchors = columns(call, call.inputs[2], "anchor")

@@ -97,8 +97,14 @@ def _regions(call: Call) -> None:
     call.emit("Where", [rows, call.constant("zero", 0.0), found])
 
 
+def _largest_of_regions(call: Call) -> None:
+    size, scale = read_tuple(call.node, "pooled_size"), read_float(call.node, "spatial_scale", 1.0)
+    call.emit("MaxRoiPool", call.inputs, pooled_shape=size, spatial_scale=scale)
+
+
 SAMPLING: Dict[str, Callable[[Call], None]] = {
     "_contrib_BilinearResize2D": _bilinear_resize,
     "_contrib_AdaptiveAvgPooling2D": _means_of_bins,
     "_contrib_ROIAlign": _regions,
+    "ROIPooling": _largest_of_regions,
 }

@@ -47,6 +47,8 @@ class Rows:
         Whether the limit itself is too much.
     turned : bool
         Whether boxes whose ends are the wrong way round have no area; else it is the product of their sides.
+    longer : float
+        By how much sides are longer than the difference of their ends: 1 for ends that are pixels of the box.
     """
 
     corners: List[str]
@@ -55,6 +57,7 @@ class Rows:
     limit: float
     at_limit: bool = False
     turned: bool = True
+    longer: float = 0.0
 
 
 def columns(call: Call, rows: str, suffix: str, start: int = 0) -> List[str]:
@@ -124,7 +127,8 @@ def _suppressing(call: Call, rows: Rows, own: List[str], kinds: Optional[str], p
         begin = call.step("Max", [own[axis], across[axis]], f"begin{axis}")
         end = call.step("Min", [own[2 + axis], across[2 + axis]], f"end{axis}")
         zero = call.constant("zero", 0.0)
-        common.append(call.step("Max", [call.step("Sub", [end, begin], f"long{axis}"), zero], f"common{axis}"))
+        length = _side(call, rows, end, begin, f"long{axis}")
+        common.append(call.step("Max", [length, zero], f"common{axis}"))
     shared = call.step("Mul", common, "shared")
     areas = [_area(call, rows, each, name) for each, name in ((own, "down"), (across, "right"))]
     both = call.step("Add", areas, "both")
@@ -146,11 +150,16 @@ def _turned(call: Call, column: str, suffix: str) -> str:
 def _area(call: Call, rows: Rows, corners: List[str], name: str) -> str:
     sides = []
     for axis in (0, 1):
-        side = call.step("Sub", [corners[2 + axis], corners[axis]], f"length_{name}{axis}")
+        side = _side(call, rows, corners[2 + axis], corners[axis], f"length_{name}{axis}")
         if rows.turned:
             side = call.step("Max", [side, call.constant("nothing", 0.0)], f"side_{name}{axis}")
         sides.append(side)
     return call.step("Mul", sides, f"area_{name}")
+
+
+def _side(call: Call, rows: Rows, end: str, begin: str, suffix: str) -> str:
+    side = call.step("Sub", [end, begin], suffix)
+    return call.step("Add", [side, call.constant("longer", rows.longer)], f"{suffix}_whole") if rows.longer else side
 
 
 def _settled(call: Call, alive: str, suppressing: str) -> str:

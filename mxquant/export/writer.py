@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
@@ -157,6 +158,11 @@ class Call:
     def result_dtype(self, index: int = 0) -> str:
         """Return what a result is stored as."""
         return self.result_dtypes[index] if index < len(self.result_dtypes) else "float32"
+
+    def numbers(self, key: str, default: Sequence[float]) -> NDArray[np.float32]:
+        """Return an attribute as float32 numbers; MXNet has checked it."""
+        text = self.node.attrs.get(key, str(tuple(default)))
+        return np.array([float(part) for part in re.split(r"[,\s]+", text.strip("()[] ,")) if part], np.float32)
 
     def target(self) -> List[int]:
         """Return the shape of the first result, -1 for what grows with the batch; refuse two such lengths."""

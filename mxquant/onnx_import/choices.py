@@ -14,6 +14,9 @@ sym = mx.sym
 
 def _top(step: Step) -> None:
     most = [int(number) for number in step.constant(1).reshape(-1)] if step.has(1) else [int(step.attrs["k"])]
+    if len(most) != 1 or most[0] < 1:
+        # MXNet takes all of them then.
+        raise step.refuse(f"k is {most}, expected one number above 0")
     both = sym.topk(
         step.symbol(0),
         k=most[0],

@@ -5,7 +5,7 @@ What belongs to which gate is told in :mod:`mxquant.export.recurrent`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, List
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Tuple
 
 import numpy as np
 
@@ -28,9 +28,11 @@ def _recurrent(step: Step) -> None:
     direction = step.attrs.get("direction", "forward")
     mode = _mode(step)
     weights = [step.constant(slot) for slot in (1, 2)]
-    directions, units = weights[1].shape[0], weights[1].shape[2]
+    directions, units = _sizes(step, mode, [each.shape for each in weights])
     without = np.zeros((directions, 2 * weights[0].shape[1]), np.float32)
     weights.append(step.constant(_BIAS) if step.has(_BIAS) else without)
+    if weights[-1].shape != without.shape:
+        raise step.refuse(f"its biases have the shape {weights[-1].shape}, expected {without.shape}")
     vector = step.state.parameter(f"{step.name}_parameters", _packed(mode, units, weights))
     data = step.symbol(0)
     if direction == "reverse":
@@ -63,6 +65,24 @@ def _mode(step: Step) -> str:
         if step.has(slot):
             raise step.refuse(what)
     return {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn_relu" if relu else "rnn_tanh"}[step.op]
+
+
+def _sizes(step: Step, mode: str, shapes: List[Tuple[int, ...]]) -> Tuple[int, int]:
+    """Return the number of directions and of units; refuse weights that do not fit."""
+    directions = 2 if step.attrs.get("direction", "forward") == "bidirectional" else 1
+    units = int(step.attrs.get("hidden_size", shapes[1][-1] if shapes[1] else 0))
+    rows = len(GATES[mode].gates) * units
+    if (
+        units < 1
+        or shapes[1] != (directions, rows, units)
+        or len(shapes[0]) != 3
+        or shapes[0][:2] != (directions, rows)
+    ):
+        raise step.refuse(
+            f"its weights have the shapes {shapes[0]} and {shapes[1]}, expected ({directions}, {rows}, inputs) and "
+            f"({directions}, {rows}, {units})"
+        )
+    return directions, units
 
 
 def _packed(mode: str, units: int, weights: List[NDArray[Any]]) -> NDArray[np.float32]:

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
 import numpy as np
 
 from mxquant._compat import mx
 from mxquant.onnx_import.state import Step
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["SAMPLING"]
 
@@ -137,10 +140,8 @@ def _regions(step: Step) -> None:
         mode = step.attrs.get("coordinate_transformation_mode", "half_pixel")
     if mode != "output_half_pixel":
         raise step.refuse(f"it is {mode}, for which MXNet ends the process where a region has no area")
-    scale = step.attrs.get("spatial_scale", 1.0)
-    if not 0 < scale <= 1:
-        raise step.refuse(f"spatial_scale is {scale}, expected a number of at most 1")
-    _check_images(step)
+    scale = _scale(step)
+    _check_images(step, step.constant(2) if step.is_constant(2) else None)
     images = sym.expand_dims(step.symbol(2), axis=1)
     step.returns(
         sym.contrib.ROIAlign(
@@ -154,11 +155,25 @@ def _regions(step: Step) -> None:
     )
 
 
-def _check_images(step: Step) -> None:
+def _scale(step: Step) -> float:
+    scale = float(step.attrs.get("spatial_scale", 1.0))
+    if not 0 < scale <= 1:
+        raise step.refuse(f"spatial_scale is {scale}, expected a number of at most 1")
+    return scale
+
+
+def _largest_of_regions(step: Step) -> None:
+    _check_images(step, step.constant(1)[:, 0].astype(np.int64) if step.is_constant(1) else None)
+    size = tuple(step.attrs["pooled_shape"])
+    regions = [step.symbol(slot) for slot in (0, 1)]
+    step.returns(sym.ROIPooling(*regions, pooled_size=size, spatial_scale=_scale(step), name=step.name))
+
+
+def _check_images(step: Step, indices: Optional[NDArray[Any]]) -> None:
     """Refuse regions of images that are not there, of which MXNet reads whatever is in memory."""
-    if not step.is_constant(2):
+    if indices is None:
         return
-    shape, indices = step.shape(0) or (None,), step.constant(2)
+    shape = step.shape(0) or (None,)
     count = shape[0] if isinstance(shape[0], int) else None
     if indices.size and (indices.min() < 0 or (count is not None and indices.max() >= count)):
         raise step.refuse(f"its regions are of images {indices.min()} to {indices.max()}, of {count or 'any number'}")
@@ -168,4 +183,5 @@ SAMPLING: Dict[str, Callable[[Step], None]] = {
     "Resize": _resize,
     "Upsample": _resize,
     "RoiAlign": _regions,
+    "MaxRoiPool": _largest_of_regions,
 }

@@ -16,11 +16,8 @@ from tests.families.regions import with_zero_regions
 from tests.families.small import SMALL, built
 from tests.networks import forward, sqnr
 
-# What has operators without a translation.
-UNKNOWN = {
-    "Faster R-CNN": "_contrib_MultiProposal",
-}
-KNOWN = [name for name in SMALL if name not in UNKNOWN and name != "CenterNet"]
+# Those whose results are no rows of boxes have tests of their own.
+KNOWN = [name for name in SMALL if name not in ("CenterNet", "Faster R-CNN")]
 DETECTORS = [name for name in KNOWN if SMALL[name].detects]
 # Networks of GluonCV whose every operator has one.
 WHOLE = (
@@ -82,6 +79,18 @@ def test_a_small_center_net() -> None:
     assert (kinds == found_kinds).mean() >= 0.9
 
 
+def test_a_small_faster_rcnn() -> None:
+    """Regions, classes and offsets; in int8 the first stage may choose other regions, as many as the simulation's."""
+    symbol, args, aux, data = built("Faster R-CNN")
+    params = {"arg_params": args, "aux_params": aux}
+    model = mxquant.export_onnx(symbol, input_shapes=data.shape, **params)
+    check_float(in_onnxruntime(model.proto, data=data), forward(symbol, args, aux, data=data))
+    expected, found = in_int8(symbol, params, data)
+    same = np.abs(expected[0] - found[0]).max(axis=1) < 0.5
+    assert same.mean() >= 0.9
+    assert min(sqnr(a[same], b[same]) for a, b in zip(expected[1:3], found[1:3])) >= 40
+
+
 @pytest.mark.parametrize("name", [name for name in KNOWN if name not in DETECTORS])
 def test_a_small_network_comes_back(name: str, tmp_path: Path) -> None:
     symbol, args, aux, data = built(name)
@@ -118,10 +127,3 @@ def test_a_network_of_gluoncv(name: str) -> None:
         return
     for fp32, int8, simulation in zip(expected, found, simulated):
         assert sqnr(fp32, int8) >= sqnr(fp32, simulation) - APART_DB
-
-
-@pytest.mark.parametrize("name", UNKNOWN)
-def test_what_is_missing_is_named(name: str) -> None:
-    symbol, args, aux, data = built(name)
-    with pytest.raises(mxquant.LoweringError, match=f"no translation to ONNX for {UNKNOWN[name]}"):
-        mxquant.export_onnx(symbol, input_shapes=data.shape, arg_params=args, aux_params=aux)

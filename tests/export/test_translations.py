@@ -16,6 +16,7 @@ from mxquant.export.detection import DETECTION
 from mxquant.export.graph import OPERATORS
 from mxquant.export.layers import LAYERS
 from mxquant.export.multibox import MULTIBOX
+from mxquant.export.proposals import PROPOSALS
 from mxquant.export.recurrent import RECURRENT
 from mxquant.export.sampling import SAMPLING
 from mxquant.export.sequences import SEQUENCES
@@ -43,14 +44,17 @@ def _resized(**options: Any) -> Build:
     return lambda x: sym.contrib.BilinearResize2D(x, **options)
 
 
-def _regions(x: Any, **options: Any) -> Any:
+def _rows_of_regions(x: Any) -> Any:
     """Return regions of any size, some of which lie beyond the edges, each of one of the two images."""
     rows = sym.reshape(sym.slice_axis(sym.tanh(x), axis=0, begin=0, end=1), shape=(-1, 5))
     image = sym.slice_axis(rows, axis=1, begin=0, end=1) > 0
     corner = sym.slice_axis(rows, axis=1, begin=1, end=3) * 25 + 12
     sizes = sym.abs(sym.slice_axis(rows, axis=1, begin=3, end=5)) * 40 + 0.1
-    boxes = sym.concat(image, corner, corner + sizes, dim=1)
-    return sym.contrib.ROIAlign(x, boxes, **{"spatial_scale": 0.4, "pooled_size": (3, 2), **options})
+    return sym.concat(image, corner, corner + sizes, dim=1)
+
+
+def _regions(x: Any, **options: Any) -> Any:
+    return sym.contrib.ROIAlign(x, _rows_of_regions(x), **{"spatial_scale": 0.4, "pooled_size": (3, 2), **options})
 
 
 def _whole(x: Any) -> Any:
@@ -91,6 +95,17 @@ def _detected(x: Any, **options: Any) -> Any:
     scores = sym.softmax(sym.reshape(x, (0, 4, -1)), axis=1)
     anchors = sym.contrib.MultiBoxPrior(x, sizes=(0.3,))
     return sym.contrib.MultiBoxDetection(scores, sym.Flatten(x), anchors, **options)
+
+
+PLACES = (1, 24, 5, 6)
+
+
+def _proposed(x: Any, name: str) -> Any:
+    """Return regions of an image by scores and offsets of three anchors for each place."""
+    sizes = sym.broadcast_add(sym.ones(shape=(1, 3)) * 80, sym.zeros(shape=(1, 1)))
+    options = {"scales": (2,), "rpn_pre_nms_top_n": 50, "rpn_post_nms_top_n": 20, "rpn_min_size": 4}
+    scores = sym.slice_axis(x, axis=1, begin=0, end=6)
+    return getattr(sym.contrib, name)(scores, sym.slice_axis(x, axis=1, begin=12, end=24) / 4, sizes, **options)
 
 
 def _recurrent(x: Any, mode: str, layers: int = 1, both: bool = False, states: bool = False) -> Any:
@@ -439,6 +454,10 @@ CASES: Dict[str, Tuple[Tuple[int, ...], Build]] = {
     "_contrib_ROIAlign of few samples": (IMAGE, lambda x: _regions(x, sample_ratio=2)),
     "_contrib_ROIAlign of large maps": (IMAGE, lambda x: _regions(x, spatial_scale=0.05)),
     "_contrib_ROIAlign aligned": (IMAGE, lambda x: _regions(x, aligned=True)),
+    "ROIPooling": (IMAGE, lambda x: sym.ROIPooling(x, _rows_of_regions(x), pooled_size=(3, 2), spatial_scale=0.4)),
+    "ROIPooling of large maps": (
+        *(IMAGE, lambda x: sym.ROIPooling(x, _rows_of_regions(x), pooled_size=(2, 2), spatial_scale=0.05)),
+    ),
     "_contrib_box_decode": (ROWS, lambda x: _decoded(x, std0=0.1, std1=0.2, std2=0.3, std3=0.4)),
     "_contrib_box_decode of corners": (ROWS, lambda x: _decoded(x, format="corner", clip=0.5)),
     **{
@@ -452,6 +471,7 @@ CASES: Dict[str, Tuple[Tuple[int, ...], Build]] = {
             {"topk": 0},
         )
     },
+    **{f"_contrib_{name}": (PLACES, lambda x, name=name: _proposed(x, name)) for name in ("Proposal", "MultiProposal")},
     **{
         f"RNN {mode}, {layers} layers{', both ways' if both else ''}{', with states' if states else ''}": (
             (7, 2, 4),
@@ -525,9 +545,9 @@ def test_the_result_is_mxnets(case: str) -> None:
 
 def test_every_translation_has_a_case() -> None:
     assert set(OPERATORS) == {case.split(" ")[0] for case in CASES} | ALIASES
-    assert sum(map(len, (LAYERS, TENSORS, SEQUENCES, CHOICES, SAMPLING, DETECTION, MULTIBOX, RECURRENT))) == len(
-        OPERATORS
-    )
+    assert sum(
+        map(len, (LAYERS, TENSORS, SEQUENCES, CHOICES, SAMPLING, DETECTION, MULTIBOX, PROPOSALS, RECURRENT))
+    ) == len(OPERATORS)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from tests.onnx_import.models import IMAGE, REGIONS, check, model_of, node, read
 # Cases of what is written, and refused where it is read, or has an input that nothing reads.
 NOT_READ = (
     *(case for case in CASES if case.startswith("_contrib_box_nms") and "topk=0" not in case),
-    "_contrib_MultiBoxDetection",
+    *("_contrib_MultiBoxDetection", "_contrib_Proposal", "_contrib_MultiProposal"),
     "SoftmaxOutput",
     "SoftmaxOutput of images",
     "_contrib_ROIAlign aligned",

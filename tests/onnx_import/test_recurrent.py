@@ -75,6 +75,23 @@ def test_what_mxnet_has_not_is_refused(message: str, tmp_path: Path) -> None:
         read(network(op, 4, **attrs), tmp_path)
 
 
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    for name, shape, message in (
+        (
+            "of_state",
+            (1, 3 * UNITS, UNITS),
+            r"its weights have the shapes \(1, 20, 4\) and \(1, 15, 5\), expected \(1, 20, i",
+        ),
+        ("weights", (2, 4 * UNITS, WIDTH), r"its weights have the shapes \(2, 20, 4\)"),
+        ("bias", (1, 4 * UNITS), r"its biases have the shape \(1, 20\), expected \(1, 40\)"),
+    ):
+        given = {**constants("LSTM"), name: np.ones(shape, np.float32)}
+        layer = node("LSTM", "x", *NAMES[:3], outputs=("y",), hidden_size=UNITS)
+        read_by_it = {each: given[each] for each in NAMES[:3]}
+        with pytest.raises(GraphError, match=message):
+            read(model_of([layer], (STEPS, BATCH, WIDTH), **read_by_it), tmp_path)
+
+
 def test_lengths_and_peepholes_are_refused(tmp_path: Path) -> None:
     given = {**constants("LSTM"), "lengths": np.int32([6, 3, 2]), "peepholes": np.ones((1, 3 * UNITS), np.float32)}
     for inputs, message in (

@@ -75,6 +75,9 @@ REFUSED: Dict[str, Tuple[List[Any], Dict[str, np.ndarray], int]] = {
     "its regions are of images 0 to 2, of 2": (
         *([node("RoiAlign", "x", "r", "i")], {**REGIONS, "i": whole(1, 0, 2)}, 13),
     ),
+    "its regions are of images -1 to 0, of 2": (
+        *([node("MaxRoiPool", "x", "r", pooled_shape=[2, 2])], {"r": np.float32([[-1, 0, 0, 2, 2], [0] * 5])}, 13),
+    ),
     "mode is max": ([node("RoiAlign", "x", "r", "i", mode="max")], REGIONS, 13),
     "spatial_scale is 2.0": ([node("RoiAlign", "x", "r", "i", spatial_scale=2.0)], REGIONS, 13),
     "a cast to type 8 is not supported": ([node("Cast", "x", to=8)], {}, 13),
@@ -87,6 +90,9 @@ REFUSED: Dict[str, Tuple[List[Any], Dict[str, np.ndarray], int]] = {
     "only height and width": ([node("Pad", "x", "p")], {"p": whole(0, 1, 0, 0, 0, 0, 0, 0)}, 13),
     "dilated pooling": ([node("MaxPool", "x", kernel_shape=[2, 2], dilations=[2, 2])], {}, 13),
     "are not counted": ([node("AveragePool", "x", kernel_shape=[2, 2], pads=[0, 0, 1, 1])], {}, 13),
+    "k is \\[0\\], expected one number above 0": (
+        *([node("TopK", "x", "k", outputs=("y", "i"))], {"k": whole(0)}, 13),
+    ),
     "select_last_index is set": ([node("ArgMax", "x", select_last_index=1)], {}, 13),
     "batch_dims is 1": ([node("GatherND", "x", "i", batch_dims=1)], {"i": whole(1, 0).reshape(2, 1)}, 13),
     "does not depend on any input": ([node("Identity", "c")], {"c": np.ones(3, np.float32)}, 13),
