@@ -181,7 +181,7 @@ class Diagnosis:
     fp32_top1, int8_top1 : float or None
         Accuracy; None for data without labels.
     fp32_ms, int8_ms : float or None
-        Median milliseconds of a batch on this CPU, in turns.
+        Median milliseconds of a batch on this CPU, in turns; fp32 is the network as the user has it.
     batch : int
         How many examples that batch had.
     fp32_bytes, int8_bytes : int

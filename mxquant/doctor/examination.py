@@ -97,7 +97,8 @@ def diagnose(
     if int8 is not None and options:
         raise InputError(f"int8 is quantized already; leave out {', '.join(map(repr, sorted(options)))}")
     example, data = peek(data)
-    loaded = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
+    source = models.read(net, arg_params, aux_params, data_names, label_names, example or None)
+    loaded = source.model()
     examples = read_examples(data, loaded.inputs, num_examples)
     fitted, judged = examples, examples
     if int8 is None and examples.count >= _ENOUGH and takes_any_batch(loaded.canonical.network, examples.arrays):
@@ -123,12 +124,13 @@ def diagnose(
         check_plan(loaded, plan)
         loaded = smoothed_model(loaded, _parameters(made if int8 is None else int8))
         statistics = collect(loaded, [fitted.arrays], target=plan.target)
-        found = _examined(loaded, model, plan, statistics, fitted, judged)
+        found = _examined(loaded, source.network, model, plan, statistics, fitted, judged)
         return found if int8 is not None else replace(found, fresh=judged is not fitted)
 
 
 def _examined(
     loaded: models.Model,
+    original: Network,
     model: Optional[QuantizedModel],
     plan: QuantPlan,
     statistics: Statistics,
@@ -149,7 +151,7 @@ def _examined(
     with progress_bar("timing layers", None):
         fp32_ms = fp32_milliseconds(network, plan, few)
         layer_ms = {} if here is None else int8_milliseconds(network, plan, here, few)
-        whole = [] if here is None else milliseconds([bound(network, few, fused=True), bound(here, few)])
+        whole = [] if here is None else milliseconds([bound(original, few, fused=True), bound(here, few)])
     measured = Measured(
         comparison,
         {row.layer: row.both for row in sensitivity.layers},

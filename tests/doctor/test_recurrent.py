@@ -27,6 +27,11 @@ def test_its_time_is_that_of_the_int8_operator(found: Any) -> None:
     assert all(np.isfinite(layer.local) and layer.macs > 0.2 for layer in layers.values())
 
 
+def test_fp32_as_a_whole_is_the_network_of_the_users(found: Any) -> None:
+    # Gluon's network joins the parameters of all gates at each pass, which its layers in the table have done once.
+    assert found.fp32_ms > 1.3 * sum(layer.fp32_ms for layer in found.layers)
+
+
 def test_the_zeros_are_in_the_table_but_not_in_the_drawing(found: Any) -> None:
     assert "_zeros" in {layer.op for layer in found.layers}
     drawing = draw(found.layers)
