@@ -51,15 +51,18 @@ class Prediction(NamedTuple):
     tensors: Arrays
 
 
-def predict(network: Network, plan: QuantPlan, inputs: Arrays, seed: int) -> Prediction:
-    """Return how far the int8 network of a plan may be from the canonical fp32 network, on some inputs."""
+def predict(network: Network, plan: QuantPlan, inputs: Arrays, seed: int, clipped: bool = False) -> Prediction:
+    """Return how far the int8 network of a plan may be from the canonical fp32 network, on some inputs.
+
+    With `clipped` no value may be beyond its threshold, even where codes are left for it.
+    """
     exact = network.copy()
     names = _planned(exact, plan)
     outputs = len(exact.graph.outputs)
     exact.graph.outputs += [tensor for tensor in names]
     values = _run(exact, inputs)
     tensors = {tensor.name: value for tensor, value in zip(names, values[outputs:])}
-    noisy = _Noisy(limited(network, plan).copy(), plan, tensors)
+    noisy = _Noisy(limited(network, plan).copy(), plan, tensors, clipped)
     random = np.random.RandomState(seed)
     trials = [trial for _ in range(_TRIALS) for trial in noisy.run(inputs, random)]
     bounds = []
@@ -107,8 +110,8 @@ def _of_mxnet(rows: np.ndarray, largest: np.ndarray, codes: int) -> np.ndarray:
 class _Noisy:
     """A float32 network with an error added to each tensor that a plan has in int8."""
 
-    def __init__(self, network: Network, plan: QuantPlan, tensors: Arrays) -> None:
-        self.tensors, self.plan = tensors, plan
+    def __init__(self, network: Network, plan: QuantPlan, tensors: Arrays, clipped: bool) -> None:
+        self.tensors, self.plan, self.clipped = tensors, plan, clipped
         self.params = dict(network.params)
         self.steps: Dict[str, Tuple[Any, Tuple[int, ...]]] = {}
         self.layers = {name: layer for layer in plan.layers.values() for name in layer.contains}
@@ -160,7 +163,10 @@ class _Noisy:
         wrong = Node("elemwise_add", f"{tensor.name} wrong", {}, [tensor, masked.output])
         last = wrong
         if plan.threshold is not None:
-            end = plan.threshold + self.steps[error.name][0] / 2
+            # Where fewer codes are used than there are, values beyond the threshold have codes too.
+            more = plan.dtype == "uint8" and plan.codes not in (None, 127) and not self.clipped
+            beyond = 255 / (plan.codes or 255) if more else 1.0
+            end = plan.threshold * beyond + self.steps[error.name][0] / 2
             ends = {"a_min": f"{-end:.9g}", "a_max": f"{end:.9g}"}
             last = Node("clip", f"{tensor.name} clipped", ends, [wrong.output])
         uses = self.graph.uses().get(tensor, [])

@@ -223,7 +223,7 @@ def _beyond_thresholds(
         if errors[0] <= _ENERGY * (errors[1] + bound.energy) + floor:
             continue
         if clipped is None:
-            clipped = predict(network, made.plan, data, seed).bounds
+            clipped = predict(network, made.plan, data, seed, clipped=True).bounds
         if not errors[0] <= _ENERGY * (errors[1] + bound.energy + clipped[number].energy) + floor:
             detail = f"tripled data, output {number}: energy of the error {errors[0]:.3g}, simulated {errors[1]:.3g}"
             return Outcome("unlike its simulation", detail)
