@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Mapping, Tuple
 import numpy as np
 
 from mxquant.errors import LoweringError
+from mxquant.export.arithmetic import ARITHMETIC
 from mxquant.export.choices import CHOICES
 from mxquant.export.detection import DETECTION
 from mxquant.export.layers import LAYERS
@@ -25,7 +26,18 @@ from mxquant.graph import Network, Node, Tensor
 __all__ = ["OPERATORS", "Translation", "float_model", "outputs_of"]
 
 # The operators of MXNet that can be translated.
-OPERATORS = {**TENSORS, **LAYERS, **SEQUENCES, **CHOICES, **SAMPLING, **DETECTION, **MULTIBOX, **PROPOSALS, **RECURRENT}
+OPERATORS = {
+    **TENSORS,
+    **ARITHMETIC,
+    **LAYERS,
+    **SEQUENCES,
+    **CHOICES,
+    **SAMPLING,
+    **DETECTION,
+    **MULTIBOX,
+    **PROPOSALS,
+    **RECURRENT,
+}
 # Those of which every output has a meaning.
 _SEVERAL = ("RNN", "SliceChannel", "_contrib_MultiProposal", "_contrib_Proposal", "topk")
 

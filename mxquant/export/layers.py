@@ -221,7 +221,7 @@ def _leaky_relu(call: Call) -> None:
 
 
 def _clip(call: Call) -> None:
-    limits = [call.constant(key, float(call.node.attrs[key])) for key in ("a_min", "a_max")]
+    limits = [call.constant(key, float(call.node.attrs[key]), call.dtype) for key in ("a_min", "a_max")]
     call.emit("Clip", [call.inputs[0], *limits])
 
 

@@ -146,6 +146,12 @@ def _broadcast_axis(call: Call) -> None:
     call.emit("Expand", [call.inputs[0], call.constant("lengths", lengths, np.int64)])
 
 
+def _broadcast_to(call: Call) -> None:
+    # A length of 0 stays as it is.
+    lengths = [length or 1 for length in read_tuple(call.node, "shape")]
+    call.emit("Expand", [call.inputs[0], call.constant("lengths", lengths, np.int64)])
+
+
 def _broadcast_like(call: Call) -> None:
     shape = call.step("Shape", [call.inputs[1]], "shape")
     axes = [read_tuple(call.node, key) for key in ("lhs_axes", "rhs_axes")]
@@ -198,6 +204,7 @@ SEQUENCES: Dict[str, Callable[[Call], Any]] = {
     "zeros_like": partial(_filled, value=0.0),
     "ones_like": partial(_filled, value=1.0),
     "broadcast_axis": _broadcast_axis,
+    "broadcast_to": _broadcast_to,
     "broadcast_like": _broadcast_like,
     "Cast": _cast,
     "cast": _cast,

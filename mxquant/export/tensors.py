@@ -48,6 +48,10 @@ def _reshape(call: Call) -> None:
     call.emit("Reshape", [call.inputs[0], call.constant("shape", shape, np.int64)])
 
 
+def _reshape_like(call: Call) -> None:
+    call.emit("Reshape", [call.inputs[0], call.constant("shape", call.target(), np.int64)])
+
+
 def _transpose(call: Call) -> None:
     axes = read_tuple(call.node, "axes") or tuple(reversed(range(call.rank)))
     call.emit("Transpose", call.inputs, perm=axes)
@@ -177,33 +181,6 @@ def _shape_of(call: Call) -> None:
     call.emit("Shape", call.inputs)
 
 
-def _logarithm(call: Call, base: float) -> None:
-    """Write a logarithm of another base, which is whole where it has to be."""
-    doubles = call.writer.onnx.TensorProto.DOUBLE
-    natural = call.step("Log", [call.step("Cast", call.inputs, "precise", to=doubles)], "natural")
-    other = call.step("Div", [natural, call.constant("base", np.log(base), np.float64)], "other")
-    call.emit("Cast", [other], to=call.kind())
-
-
-def _remainder(call: Call) -> None:
-    """Write MXNet's remainder, which has the sign of the divisor, and is 0 where that is 0."""
-    divisor = call.inputs[1] if len(call.inputs) > 1 else call.constant("scalar", read_float(call.node, "scalar", 1.0))
-    if call.dtype != "float32":
-        divisor = call.step("Cast", [divisor], "whole", to=call.kind())
-    zero, one = (call.constant(name, number, call.dtype) for name, number in (("zero", 0), ("one", 1)))
-    nothing = call.step("Equal", [divisor, zero], "nothing")
-    divisor = call.step("Where", [nothing, one, divisor], "divisor")
-    if call.dtype != "float32":
-        call.emit("Mod", [call.inputs[0], divisor])
-        return
-    rest = call.step("Mod", [call.inputs[0], divisor], "rest", fmod=1)
-    below = [call.step("Less", [each, zero], f"below{slot}") for slot, each in enumerate((rest, divisor))]
-    there = call.step("Not", [call.step("Equal", [rest, zero], "whole")], "there")
-    other = call.step("And", [call.step("Xor", below, "opposite"), there], "other_sign")
-    rest = call.step("Where", [other, call.step("Add", [rest, divisor], "moved"), rest], "signed")
-    call.emit("Where", [nothing, zero, rest])
-
-
 def _embedding(call: Call) -> None:
     index = call.step("Cast", [call.inputs[0]], "index", to=call.writer.onnx.TensorProto.INT64)
     call.emit("Gather", [call.inputs[1], index], axis=0)
@@ -233,6 +210,8 @@ _SAME = {
     **{"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "softsign": "Softsign", "erf": "Erf"},
     **{"_npi_add": "Add", "_npi_subtract": "Sub", "_npi_multiply": "Mul", "_npi_true_divide": "Div"},
     **{"_npi_matmul": "MatMul", "_npi_exp": "Exp", "_npi_sqrt": "Sqrt", "_npi_tanh": "Tanh", "_npi_absolute": "Abs"},
+    **{"sign": "Sign", "reciprocal": "Reciprocal", "sin": "Sin", "cos": "Cos"},
+    **dict.fromkeys(("broadcast_power", "_power"), "Pow"),
     **{"exp": "Exp", "log": "Log", "sqrt": "Sqrt", "abs": "Abs", "negative": "Neg", "floor": "Floor", "ceil": "Ceil"},
 }
 _SCALARS: Dict[str, Tuple[str, bool]] = {
@@ -243,6 +222,7 @@ _SCALARS: Dict[str, Tuple[str, bool]] = {
     "_div_scalar": ("Div", False),
     "_rdiv_scalar": ("Div", True),
     "_power_scalar": ("Pow", False),
+    "_rpower_scalar": ("Pow", True),
     "_maximum_scalar": ("Max", False),
     "_minimum_scalar": ("Min", False),
     "_npi_add_scalar": ("Add", False),
@@ -278,6 +258,7 @@ TENSORS: Dict[str, Callable[[Call], Any]] = {
     "squeeze": _squeeze,
     "_np_squeeze": _squeeze,
     "_np_reshape": _reshape,
+    "reshape_like": _reshape_like,
     "_npx_reshape": _reshape,
     "_npi_square": _square,
     "SliceChannel": _split,
@@ -288,11 +269,6 @@ TENSORS: Dict[str, Callable[[Call], Any]] = {
     "slice_like": _slice_like,
     "reverse": _reverse,
     "shape_array": _shape_of,
-    "log2": partial(_logarithm, base=2.0),
-    "log10": partial(_logarithm, base=10.0),
-    "broadcast_mod": _remainder,
-    "_mod": _remainder,
-    "_mod_scalar": _remainder,
     "tile": _tile,
     "repeat": _repeat,
     "_arange": _arange,

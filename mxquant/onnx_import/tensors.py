@@ -93,7 +93,7 @@ def _sum(step: Step) -> None:
 _FUNCTIONS = {
     **{"Exp": sym.exp, "Log": sym.log, "Sqrt": sym.sqrt, "Abs": sym.abs, "Neg": sym.negative, "Erf": sym.erf},
     **{"Floor": sym.floor, "Ceil": sym.ceil, "Reciprocal": sym.reciprocal, "Identity": sym.identity},
-    **{"Dropout": sym.identity, "Not": sym.logical_not},
+    **{"Dropout": sym.identity, "Not": sym.logical_not, "Sign": sym.sign, "Sin": sym.sin, "Cos": sym.cos},
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 import mxquant
 from mxquant import LoweringError
 from mxquant._compat import mx
+from mxquant.export.arithmetic import ARITHMETIC
 from mxquant.export.choices import CHOICES
 from mxquant.export.detection import DETECTION
 from mxquant.export.graph import OPERATORS
@@ -261,6 +262,37 @@ CASES: Dict[str, Tuple[Tuple[int, ...], Build]] = {
     "broadcast_mod of whole numbers": (
         *(IMAGE, lambda x: sym.broadcast_mod(_whole(x), _whole(sym.slice_axis(x, axis=3, begin=0, end=1)))),
     ),
+    **{
+        f"{op}": (IMAGE, lambda x, op=op: getattr(sym, op)(x))
+        for op in ("sign", "reciprocal", "sin", "cos", "logical_not")
+    },
+    **{f"{op}": (IMAGE, lambda x, op=op: getattr(sym, op)(x * 2.5)) for op in ("trunc", "fix")},
+    "round": (IMAGE, lambda x: sym.round(sym.floor(x * 6) / 2)),
+    "rsqrt": (IMAGE, lambda x: sym.rsqrt(sym.abs(x) + 0.1)),
+    "broadcast_power": (IMAGE, lambda x: sym.broadcast_power(sym.abs(x), sym.mean(x, axis=1, keepdims=True))),
+    "_power": (IMAGE, lambda x: sym.abs(x) ** x),
+    "_rpower_scalar": (IMAGE, lambda x: 2**x),
+    **{
+        f"broadcast_logical_{op}": (
+            IMAGE,
+            lambda x, op=op: getattr(sym, f"broadcast_logical_{op}")(x > 0.2, sym.floor(x)),
+        )
+        for op in ("and", "or", "xor")
+    },
+    **{
+        f"_logical_{op}_scalar": (
+            IMAGE,
+            lambda x, op=op: getattr(sym._internal, f"_logical_{op}_scalar")(sym.floor(x), scalar=1.0),
+        )
+        for op in ("and", "or", "xor")
+    },
+    "clip of whole numbers": (IMAGE, lambda x: sym.clip(_whole(x), -2, 3)),
+    "reshape_like": (IMAGE, lambda x: sym.reshape_like(sym.relu(x), sym.transpose(x, (0, 3, 2, 1)))),
+    "reshape_like of some axes": (
+        IMAGE,
+        lambda x: sym.reshape_like(sym.reshape(x, (0, 0, -1)), x, lhs_begin=2, lhs_end=3, rhs_begin=2, rhs_end=4),
+    ),
+    "broadcast_to": (IMAGE, lambda x: sym.broadcast_to(sym.mean(x, axis=(1, 3), keepdims=True), shape=(0, 4, 0, 2))),
     "_mod": (IMAGE, lambda x: x * 9 % sym.floor(x)),
     "_mod_scalar": (IMAGE, lambda x: x * 9 % -2.5),
     "_mod_scalar of whole numbers": (IMAGE, lambda x: _whole(x) % 4),
@@ -545,9 +577,8 @@ def test_the_result_is_mxnets(case: str) -> None:
 
 def test_every_translation_has_a_case() -> None:
     assert set(OPERATORS) == {case.split(" ")[0] for case in CASES} | ALIASES
-    assert sum(
-        map(len, (LAYERS, TENSORS, SEQUENCES, CHOICES, SAMPLING, DETECTION, MULTIBOX, PROPOSALS, RECURRENT))
-    ) == len(OPERATORS)
+    tables = (LAYERS, TENSORS, ARITHMETIC, SEQUENCES, CHOICES, SAMPLING, DETECTION, MULTIBOX, PROPOSALS, RECURRENT)
+    assert sum(map(len, tables)) == len(OPERATORS)
 
 
 @pytest.mark.parametrize(
