@@ -206,12 +206,14 @@ def tensor_dtypes(network: Network) -> Dict[str, str]:
 
 def _tensor_names(network: Network, internals: Any) -> List[str]:
     """Return the names of the tensors of a network in the order of its symbol's internals."""
-    nodes = {node.name: node for node in network.graph.nodes}
-    counts: Dict[str, int] = {}
+    nodes = {(node.name, node.is_variable): node for node in network.graph.nodes}
+    counts: Dict[Tuple[str, bool], int] = {}
     names: List[str] = []
-    for part in internals:
-        index = counts[part.name] = counts.get(part.name, -1) + 1
-        names.append(Tensor(nodes[part.name], index).name)
+    for part, output in zip(internals, internals.list_outputs()):
+        # An operator may be called as a variable is; what it makes is called otherwise.
+        key = (part.name, output == part.name)
+        index = counts[key] = counts.get(key, -1) + 1
+        names.append(Tensor(nodes[key], index).name)
     return names
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mxquant._compat import mx
-from mxquant.mxnet_bridge import graph_of, text_of
-from tests.networks import conv, relu
+from mxquant.mxnet_bridge import graph_of, tensor_shapes, text_of
+from tests.networks import conv, network_of, relu
 
 
 def resident() -> int:
@@ -53,3 +53,9 @@ def test_graphs_are_read_again_and_again_in_the_same_memory() -> None:
         text_of(symbol)
     # MXNet's method would keep 12 MB of them, 40 kB at each call.
     assert resident() - before < 4e6
+
+
+def test_an_operator_may_be_called_as_an_input_is() -> None:
+    symbol = mx.sym.Flatten(mx.sym.var("data"), name="data")
+    found = tensor_shapes(network_of(symbol, {}, {}), {"data": (2, 3, 4)})
+    assert found == {"data": (2, 3, 4), "data_output": (2, 12)}

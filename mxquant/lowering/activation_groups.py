@@ -9,6 +9,7 @@ from typing import Dict, FrozenSet, List, Optional, Sequence
 
 from mxquant.graph import Graph, Network, Node, Tensor
 from mxquant.graph.attributes import read_float
+from mxquant.lowering.quantized_params import SMALLEST_THRESHOLD
 
 __all__ = ["activation_of", "group_activations"]
 
@@ -18,7 +19,8 @@ def activation_of(node: Node) -> Optional[str]:
     if (node.op == "Activation" and node.attrs.get("act_type") == "relu") or node.op == "relu":
         return "relu"
     if node.op == "clip" and read_float(node, "a_min", -1.0) == 0:
-        return "clip"
+        # One that ends at 0 has no code to end at.
+        return "clip" if read_float(node, "a_max", 0.0) >= SMALLEST_THRESHOLD else None
     return None
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import ctypes
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable, Container, Dict, Iterable, List, Mapping, Optional, Tuple
 
@@ -173,15 +174,17 @@ def _feed(
 def reported_names(graph: Graph, symbol: Any) -> Dict[str, str]:
     """Return the names of a graph's tensors by those that the monitor reports for a symbol of it, fused or not.
 
-    Left out are further results of an operator that nothing reads: MXNet does not compute them.
+    Left out are further results of an operator that nothing reads: MXNet does not compute them. So are tensors for
+    which it reports one name, as it does where a layer is called as MXNet calls what it fuses.
     """
     nodes, uses = {node.name: node for node in graph.operators}, graph.uses()
     names: Dict[str, str] = {}
+    reported = Counter(name for node in graph_of(symbol).operators for name in node.output_names)
     for node in graph_of(symbol).operators:
         tensors = node.subgraphs[0].outputs if node.subgraphs else [Tensor(node, i) for i in range(node.num_outputs)]
         for name, tensor in zip(node.output_names, tensors):
             original = Tensor(nodes[tensor.node.name], tensor.index) if tensor.node.name in nodes else None
-            if original is not None and (original.index == 0 or original in uses):
+            if original is not None and reported[name] == 1 and (original.index == 0 or original in uses):
                 names[name] = original.name
     return names
 

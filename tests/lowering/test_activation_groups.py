@@ -57,6 +57,7 @@ def test_only_one_activation_joins() -> None:
     [
         lambda x: mx.sym.Activation(x, act_type="sigmoid", name="act"),
         lambda x: mx.sym.clip(x, -1, 1, name="act"),
+        lambda x: mx.sym.clip(x, 0, 0, name="act"),
         lambda x: mx.sym.LeakyReLU(x, name="act"),
     ],
 )

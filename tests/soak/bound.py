@@ -18,6 +18,7 @@ import numpy as np
 
 from mxquant._compat import mx
 from mxquant.graph import Network, Node, Tensor
+from mxquant.graph.barriers import runnable
 from mxquant.lowering.pairs import limited
 from mxquant.mxnet_bridge import environment, split_params, symbol_of
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
@@ -88,7 +89,7 @@ def _planned(network: Network, plan: QuantPlan) -> List[Tensor]:
 
 
 def _run(network: Network, inputs: Arrays) -> List[np.ndarray]:
-    symbol = symbol_of(network.graph)
+    symbol = symbol_of(runnable(network.graph))
     args, aux = split_params(network, symbol)
     known = {name: value.shape for name, value in inputs.items()}
     shapes = dict(zip(symbol.list_arguments(), symbol.infer_shape_partial(**known)[0]))

@@ -105,6 +105,15 @@ def test_operators_are_fused_where_that_hides_no_tensor_of_interest(tensors: Any
         np.testing.assert_allclose(seen, values[name], rtol=1e-5, atol=1e-6)
 
 
+def test_a_layer_called_as_mxnet_calls_what_it_fuses_is_not_taken_for_that() -> None:
+    first = mx.sym.InstanceNorm(data, mx.sym.var("g"), mx.sym.var("b"), name="sg_mkldnn_conv_0")
+    symbol = conv(first, "conv")
+    params, array, recorder = random_params(symbol, data=SHAPE), images(*SHAPE), Recorder()
+    run_all(symbol, array, recorder, tensors={"conv_output"})
+    (value,) = recorder.seen["conv_output"]
+    np.testing.assert_allclose(value, forward(symbol, *params, data=array)[0], rtol=1e-5, atol=1e-6)
+
+
 def test_what_is_added_in_place_is_seen_before() -> None:
     x = relu(conv(data, "c1"), "act")
     symbol = relu(conv(x, "c2") + x, "sum")
