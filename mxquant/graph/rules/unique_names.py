@@ -2,14 +2,15 @@
 
 MXNet allows two operators of one name, and Gluon makes them whenever a block is called twice. Statistics, plans and
 exclusions need to tell them apart: the second 'head' becomes 'head_1', and so on. A name of the user's network that
-is taken already is passed over.
+is taken already is passed over. So is one with which a result would be called as a variable is: an operator 'head' is
+renamed where an input is called 'head_output'.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Dict, List, Set
+from typing import ClassVar, Dict, FrozenSet, List, Set
 
-from mxquant.graph.ir import Node
+from mxquant.graph.ir import Node, Tensor
 from mxquant.graph.rewriter import Pass, Refusal, Rewriter
 
 __all__ = ["UniqueNames"]
@@ -23,10 +24,11 @@ class UniqueNames(Pass):
     def run(self, rewriter: Rewriter) -> List[Refusal]:
         """Rename; never refuse."""
         taken = {node.name for node in rewriter.graph.operators}
+        variables = frozenset(node.name for node in rewriter.graph.variables)
         seen: Set[str] = set()
         numbers: Dict[str, int] = {}
         for node in rewriter.graph.operators:
-            if node.name in seen:
+            while node.name in seen or _results(node) & variables:
                 self._rename(rewriter, node, taken, numbers)
             seen.add(node.name)
         return []
@@ -45,3 +47,7 @@ class UniqueNames(Pass):
         )
         rewriter.aliases[old] = rewriter.aliases.get(old, frozenset({old})) | {node.name}
         rewriter.modified = True
+
+
+def _results(node: Node) -> FrozenSet[str]:
+    return frozenset(Tensor(node, index).name for index in range(node.num_outputs))

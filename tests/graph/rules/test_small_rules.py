@@ -77,6 +77,14 @@ def test_layers_of_one_name_are_told_apart() -> None:
     assert_equal_outputs(symbol, result)
 
 
+def test_a_result_called_as_an_input_is_gets_another_name() -> None:
+    symbol = mx.sym.softmax(relu(mx.sym.var("soft_output"), "act"), name="soft")
+    network = network_of(symbol, {}, {})
+    found = apply(network, [UniqueNames()])
+    assert [node.output.name for node in found.network.graph.nodes] == ["soft_output", "act_output", "soft_1_output"]
+    assert "soft_1" in found.aliases["soft"]
+
+
 def test_names_that_are_unique_stay() -> None:
     assert not run(UniqueNames(), relu(relu(data, "a"), "b")).modified
 
