@@ -126,6 +126,8 @@ class Ranges:
         """
         data, *states = observed_tensors(node, self.draft.operators[node])
         state = max(map(self._largest, states))
+        if data.node.name in self.draft.network.params:
+            return RecurrentPlan(-self._largest(data), self._largest(data), state)
         if data == data.node.output and self._is_recurrent(data.node):
             end = self.recurrent(data.node).state
             return RecurrentPlan(-end, end, state)

@@ -294,6 +294,19 @@ def test_a_state_to_begin_with_that_is_larger_than_all_others_has_codes(given_by
     assert sqnr(expected, result) > 12
 
 
+def test_data_may_be_a_parameter() -> None:
+    states = [mx.sym.var("state"), mx.sym.var("cell")]
+    attrs = {"mode": "lstm", "state_size": UNITS, "num_layers": 1, "name": "rnn"}
+    symbol = mx.sym.RNN(mx.sym.var("steps"), mx.sym.var("vector"), *states, **attrs)
+    args = {"vector": mx.nd.array(parameters()), "steps": mx.nd.array(images(STEPS, BATCH, WIDTH))}
+    data = {name: images(1, BATCH, UNITS, seed=seed) / 3 for seed, name in enumerate(("state", "cell"))}
+    options = {"arg_params": args, "data_names": list(data), "accuracy": "fast"}
+    model = mxquant.quantize(symbol, [tuple(data.values())], **options)
+    (expected,) = forward(symbol, args, {}, **data)
+    (result,) = forward(model.symbol, model.arg_params, model.aux_params, **data)
+    assert model.plan.layers["rnn"].precision == "int8" and sqnr(expected, result) > 26
+
+
 @pytest.mark.parametrize("accuracy", ["fast", "balanced"])
 def test_states_of_several_batches_stay_with_theirs(accuracy: str) -> None:
     data = mx.sym.swapaxes(mx.sym.var("data"), dim1=0, dim2=1)
