@@ -160,7 +160,7 @@ class Ranges:
         if plan.threshold is None or plan.threshold >= widest[0]:
             return plan
         reason = f"{plan.reason}; has the range of '{widest[1]}', which MXNet would clip before it adds"
-        return replace(plan, threshold=widest[0], reason=reason)
+        return replace(plan, threshold=widest[0], method="inherited", reason=reason)
 
     def _seven_bits(self, tensor: Tensor, summand: TensorPlan) -> TensorPlan:
         """Plan a uint8 result that MXNet adds up in the int8 memory of its summand: codes end at 127."""
