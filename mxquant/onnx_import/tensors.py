@@ -172,6 +172,8 @@ def _reshape(step: Step) -> None:
         raise step.refuse("allowzero is set")
     lengths = [int(length) for length in step.constant(1)]
     known = step.shape(0)
+    if known is not None:
+        _check_size(step, known, lengths)
     # The batch stays free, though a file may have its number.
     if known and lengths and lengths[0] == known[0] and lengths[0] > 0 and -1 not in lengths[:1]:
         lengths[0] = 0
@@ -179,6 +181,19 @@ def _reshape(step: Step) -> None:
         step.returns(sym.Flatten(step.symbol(0), name=step.name))
         return
     step.returns(sym.reshape(step.symbol(0), shape=tuple(lengths), name=step.name))
+
+
+def _check_size(step: Step, known: Tuple[Length, ...], lengths: List[int]) -> None:
+    """Refuse a shape that has not as many values as the data, with which MXNet writes beyond its memory."""
+    kept = [axis for axis, length in enumerate(lengths) if length == 0]
+    if any(axis >= len(known) for axis in kept):
+        raise step.refuse(f"its shape is {lengths}, whose 0 keeps a length that its data {list(known)} have not")
+    before = _product(tuple(length for axis, length in enumerate(known) if axis not in kept))
+    after = _product(tuple(length for length in lengths if length > 0))
+    if before is None or after is None:
+        return
+    if before % after if -1 in lengths else before != after:
+        raise step.refuse(f"its shape is {lengths}, which has not as many values as its data {list(known)}")
 
 
 def _product(lengths: Tuple[Length, ...]) -> Optional[int]:

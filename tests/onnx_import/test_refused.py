@@ -93,6 +93,11 @@ REFUSED: Dict[str, Tuple[List[Any], Dict[str, np.ndarray], int]] = {
     "k is \\[0\\], expected one number above 0": (
         *([node("TopK", "x", "k", outputs=("y", "i"))], {"k": whole(0)}, 13),
     ),
+    "which has not as many values as its data \\[2, 4, 9, 10\\]": (
+        *([node("Reshape", "x", "s")], {"s": whole(0, 4, 9, 9)}, 13),
+    ),
+    "its shape is \\[0, -1, 7\\], which has not": ([node("Reshape", "x", "s")], {"s": whole(0, -1, 7)}, 13),
+    "whose 0 keeps a length that its data": ([node("Reshape", "x", "s")], {"s": whole(2, 4, 90, 1, 0)}, 13),
     "select_last_index is set": ([node("ArgMax", "x", select_last_index=1)], {}, 13),
     "batch_dims is 1": ([node("GatherND", "x", "i", batch_dims=1)], {"i": whole(1, 0).reshape(2, 1)}, 13),
     "does not depend on any input": ([node("Identity", "c")], {"c": np.ones(3, np.float32)}, 13),
