@@ -56,6 +56,7 @@ def _arithmetic(step: Step) -> None:
 def _aligned(step: Step, slots: Sequence[int] = (0, 1)) -> List[Any]:
     """Return inputs with as many dimensions each, as MXNet needs it."""
     ranks = [step.rank(slot) for slot in slots]
+    _check_lengths(step, [step.shape(slot) or () for slot in slots])
     found = []
     for slot, rank in zip(slots, ranks):
         missing = max(ranks) - rank
@@ -67,6 +68,14 @@ def _aligned(step: Step, slots: Sequence[int] = (0, 1)) -> List[Any]:
         else:
             found.append(step.symbol(slot))
     return found
+
+
+def _check_lengths(step: Step, shapes: List[Tuple[Length, ...]]) -> None:
+    """Refuse shapes that do not go together, with some of which MXNet writes beyond its memory."""
+    for place in range(1, max(map(len, shapes), default=0) + 1):
+        lengths = {shape[-place] for shape in shapes if len(shape) >= place}
+        if len({length for length in lengths if isinstance(length, int) and length != 1}) > 1:
+            raise step.refuse(f"its inputs have the shapes {', '.join(str(list(shape)) for shape in shapes)}")
 
 
 def _extreme(step: Step) -> None:

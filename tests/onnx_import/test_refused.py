@@ -98,6 +98,11 @@ REFUSED: Dict[str, Tuple[List[Any], Dict[str, np.ndarray], int]] = {
     ),
     "its shape is \\[0, -1, 7\\], which has not": ([node("Reshape", "x", "s")], {"s": whole(0, -1, 7)}, 13),
     "whose 0 keeps a length that its data": ([node("Reshape", "x", "s")], {"s": whole(2, 4, 90, 1, 0)}, 13),
+    "its inputs have the shapes \\[2, 4, 9, 10\\], \\[2, 4, 3, 10\\]": (
+        [node("Slice", "x", "b", "e", "a", outputs=("part",)), node("Xor", "x", "part")],
+        {"b": whole(0), "e": whole(3), "a": whole(2)},
+        13,
+    ),
     "select_last_index is set": ([node("ArgMax", "x", select_last_index=1)], {}, 13),
     "batch_dims is 1": ([node("GatherND", "x", "i", batch_dims=1)], {"i": whole(1, 0).reshape(2, 1)}, 13),
     "does not depend on any input": ([node("Identity", "c")], {"c": np.ones(3, np.float32)}, 13),
