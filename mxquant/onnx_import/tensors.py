@@ -64,10 +64,17 @@ def _aligned(step: Step, slots: Sequence[int] = (0, 1)) -> List[Any]:
             value = step.constant(slot)
             found.append(step.state.parameter(step.inputs[slot], value.reshape((1,) * missing + value.shape)))
         elif missing:
-            found.append(sym.reshape(step.symbol(slot), shape=(*[1] * missing, *[0] * rank), reverse=True))
+            found.append(_deeper(step.symbol(slot), missing))
         else:
             found.append(step.symbol(slot))
     return found
+
+
+def _deeper(symbol: Any, missing: int) -> Any:
+    """Return a tensor with more dimensions in front; not by Reshape, which believes what a file says of its rank."""
+    for _ in range(missing):
+        symbol = sym.expand_dims(symbol, axis=0)
+    return symbol
 
 
 def _check_lengths(step: Step, shapes: List[Tuple[Length, ...]]) -> None:
@@ -142,7 +149,7 @@ def _expand(step: Step) -> None:
         raise step.refuse(f"its shape is {lengths}, expected numbers above 0")
     rank, symbol = step.rank(), step.symbol(0)
     if len(lengths) > rank:
-        symbol = sym.reshape(symbol, shape=(*[1] * (len(lengths) - rank), *[0] * rank), reverse=True)
+        symbol = _deeper(symbol, len(lengths) - rank)
     known = (*[1] * (len(lengths) - rank), *(step.shape(0) or ()))
     lengths = [*[1] * (rank - len(lengths)), *lengths]
     # What stays as it is, is 0: the batch is free, though a file may have its number.

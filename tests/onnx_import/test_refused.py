@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Tuple
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 import mxquant
 from mxquant import GraphError, InputError
@@ -32,6 +33,17 @@ def test_regions_whose_pixels_have_their_centre_at_one_half_are_written_and_not_
     assert model.proto.opset_import[0].version == 16
     with pytest.raises(GraphError, match="it is half_pixel, for which MXNet ends the process"):
         mxquant.from_onnx(tmp_path / "net.onnx")
+
+
+def test_a_file_that_states_a_wrong_rank_is_refused_when_it_is_run(tmp_path: Path) -> None:
+    """MXNet's Reshape believed it, and wrote beyond its memory."""
+    nodes = [node("Slice", "x", "b", "e", "a", outputs=("part",)), node("Relu", "part", outputs=("r",))]
+    model = model_of([*nodes, node("Add", "x", "r")], b=whole(0), e=whole(3), a=whole(2))
+    for name in ("part", "r"):
+        model.graph.value_info.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]))
+    with pytest.raises(mxquant.MXQuantError):
+        symbol, args, aux = read(model, tmp_path)
+        mxquant.calibrate(symbol, images(*IMAGE), arg_params=args, aux_params=aux)
 
 
 def test_operators_without_translation_are_all_named(tmp_path: Path) -> None:
