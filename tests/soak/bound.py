@@ -5,8 +5,9 @@ Every int8 tensor of the plan gets an error of up to half a step, where a value 
     step = M / codes      M its largest magnitude on the data, or the plan's threshold where tensors share a range
 
 and the weights of int8 layers are rounded by NumPy. The float32 network with that carries the errors to its outputs.
-Errors are drawn in two ways, since both occur: each value by itself, and a whole tensor to one side. The bound is the
-largest energy and the largest single error of some trials, with margins that :mod:`tests.soak.check` states. Where a
+Errors are drawn in two ways, since both occur: each value by itself, and a whole tensor to one side. In one more trial
+values are rounded to whole steps: what becomes 0 has another sign, which some operators make much of. The bound is the
+largest energy and the largest single error of the trials, with margins that :mod:`tests.soak.check` states. Where a
 threshold clips, the tensor is clipped too; that thresholds are sensible is checked beside it.
 """
 
@@ -63,9 +64,10 @@ def predict(network: Network, plan: QuantPlan, inputs: Arrays, seed: int, clippe
     exact.graph.outputs += [tensor for tensor in names]
     values = _run(exact, inputs)
     tensors = {tensor.name: value for tensor, value in zip(names, values[outputs:])}
-    noisy = _Noisy(limited(network, plan).copy(), plan, tensors, clipped)
+    noisy, rounded = (_Noisy(limited(network, plan).copy(), plan, tensors, clipped, rounds) for rounds in (False, True))
     random = np.random.RandomState(seed)
     trials = [trial for _ in range(_TRIALS) for trial in noisy.run(inputs, random)]
+    trials.append(next(rounded.run(inputs, random)))
     bounds = []
     for slot, value in enumerate(values[:outputs]):
         errors = [_difference(trial[slot], value) for trial in trials]
@@ -111,8 +113,8 @@ def _of_mxnet(rows: np.ndarray, largest: np.ndarray, codes: int) -> np.ndarray:
 class _Noisy:
     """A float32 network with an error added to each tensor that a plan has in int8."""
 
-    def __init__(self, network: Network, plan: QuantPlan, tensors: Arrays, clipped: bool) -> None:
-        self.tensors, self.plan, self.clipped = tensors, plan, clipped
+    def __init__(self, network: Network, plan: QuantPlan, tensors: Arrays, clipped: bool, rounds: bool) -> None:
+        self.tensors, self.plan, self.clipped, self.rounds = tensors, plan, clipped, rounds
         self.params = dict(network.params)
         self.steps: Dict[str, Tuple[Any, Tuple[int, ...]]] = {}
         self.layers = {name: layer for layer in plan.layers.values() for name in layer.contains}
@@ -154,20 +156,17 @@ class _Noisy:
 
     def _add_error(self, tensor: Tensor, plan: TensorPlan) -> None:
         values = self.tensors[tensor.name]
-        error = Node("null", f"{tensor.name} error")
         shared = plan.threshold is not None and (plan.group is not None or plan.method in ("inherited", "weights"))
         largest = plan.threshold if shared else float(np.abs(values).max())
         assert largest is not None
-        self.steps[error.name] = (largest / (plan.codes or 127), values.shape)
-        present = Node("_not_equal_scalar", f"{tensor.name} present", {"scalar": "0"}, [tensor])
-        masked = Node("elemwise_mul", f"{tensor.name} masked", {}, [error.output, present.output])
-        wrong = Node("elemwise_add", f"{tensor.name} wrong", {}, [tensor, masked.output])
+        step = largest / (plan.codes or 127)
+        first, wrong = self._rounded(tensor, step) if self.rounds and step else self._drawn(tensor, step, values.shape)
         last = wrong
         if plan.threshold is not None:
             # Where fewer codes are used than there are, values beyond the threshold have codes too.
             more = plan.dtype == "uint8" and plan.codes not in (None, 127) and not self.clipped
             beyond = 255 / (plan.codes or 255) if more else 1.0
-            end = plan.threshold * beyond + self.steps[error.name][0] / 2
+            end = plan.threshold * beyond + step / 2
             ends = {"a_min": f"{-end:.9g}", "a_max": f"{end:.9g}"}
             last = Node("clip", f"{tensor.name} clipped", ends, [wrong.output])
         uses = self.graph.uses().get(tensor, [])
@@ -178,8 +177,22 @@ class _Noisy:
                 continue
             if use.node is None:
                 self.graph.outputs[use.slot] = last.output
-            elif use.node not in (present, wrong):
+            elif use.node not in (first, wrong):
                 use.node.inputs[use.slot] = last.output
+
+    def _drawn(self, tensor: Tensor, step: float, shape: Tuple[int, ...]) -> Tuple[Node, Node]:
+        """Return the first and the last of the nodes that add an error to a tensor, where it is not 0."""
+        error = Node("null", f"{tensor.name} error")
+        self.steps[error.name] = (step, shape)
+        present = Node("_not_equal_scalar", f"{tensor.name} present", {"scalar": "0"}, [tensor])
+        masked = Node("elemwise_mul", f"{tensor.name} masked", {}, [error.output, present.output])
+        return present, Node("elemwise_add", f"{tensor.name} wrong", {}, [tensor, masked.output])
+
+    def _rounded(self, tensor: Tensor, step: float) -> Tuple[Node, Node]:
+        """Return the first and the last of the nodes that round a tensor to whole steps."""
+        codes = Node("_div_scalar", f"{tensor.name} scaled", {"scalar": f"{step:.9g}"}, [tensor])
+        whole = Node("rint", f"{tensor.name} whole", {}, [codes.output])
+        return codes, Node("_mul_scalar", f"{tensor.name} wrong", {"scalar": f"{step:.9g}"}, [whole.output])
 
     def _is_int8(self, node: Node) -> bool:
         layer = None if node.is_variable else self.layers.get(node.layers[0])
