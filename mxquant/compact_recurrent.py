@@ -14,14 +14,14 @@ import numpy as np
 
 from mxquant.errors import InputError
 from mxquant.graph import Node
-from mxquant.graph.packed_lstm import GATES, Direction, input_size, pack, unpack
+from mxquant.graph.packed_recurrent import GATES, Direction, input_size, pack, unpack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["recurrent_parts", "recurrent_vector"]
 
-_BIASES = 2
+_GATES, _BIASES = GATES["lstm"], 2
 
 
 def recurrent_parts(node: Node, vector: NDArray[Any]) -> Optional[Dict[str, NDArray[Any]]]:
@@ -56,11 +56,11 @@ def recurrent_vector(
 ) -> NDArray[np.float32]:
     """Return the parameters of an int8 LSTM from its parts; raise InputError where they do not fit each other."""
     rows, columns = codes.shape
-    units = rows // GATES
+    units = rows // _GATES
     ways = biases.size // max(_BIASES * rows, 1)
     inputs = columns // max(ways, 1) - units
     fit = ways in (1, 2) and biases.dtype == np.float32 and biases.shape == (ways * _BIASES * rows,)
-    if not fit or rows % GATES or columns % ways or inputs < 1:
+    if not fit or rows % _GATES or columns % ways or inputs < 1:
         raise InputError(
             f"the parts of '{name}' are no LSTM: codes of shape {codes.shape}, {biases.dtype} biases of {biases.shape}"
         )

@@ -13,7 +13,7 @@ from mxquant import InputError
 from mxquant._compat import mx
 from mxquant.compact_recurrent import recurrent_parts, recurrent_vector
 from mxquant.graph import Node
-from mxquant.graph.packed_lstm import Direction, pack, unpack
+from mxquant.graph.packed_recurrent import Direction, pack, unpack
 from tests.families.text_networks import TINY, Recurrent, initialized, tokens
 
 UNITS, INPUTS = 6, 5

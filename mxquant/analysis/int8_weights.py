@@ -8,7 +8,7 @@ import numpy as np
 
 from mxquant.errors import InputError
 from mxquant.graph import Graph, Network, Node
-from mxquant.graph.packed_lstm import input_size
+from mxquant.graph.packed_recurrent import input_size
 from mxquant.lowering.quantized_params import INT8_RANGE
 from mxquant.lowering.recurrent import original_parameters, parameters_name
 from mxquant.lowering.stored_weights import stored_weights, weight_sums

@@ -1,7 +1,7 @@
 """Translation of recurrent layers: MXNet's RNN has all layers and both directions, ONNX's LSTM, GRU and RNN one layer.
 
-MXNet keeps the parameters in one vector: the weights of each layer, and in it of each direction, of the data first,
-then of the state; behind them the biases in the same order. Rows belong to gates, in another order than ONNX's::
+MXNet keeps the parameters in one vector (:mod:`mxquant.graph.packed_recurrent`), with the gates in another order than
+ONNX's::
 
     LSTM    MXNet: input, forget, cell, output      ONNX: input, output, forget, cell
     GRU     MXNet: reset, update, new               ONNX: update, reset, hidden
@@ -11,13 +11,13 @@ MXNet's GRU multiplies the state by its weights before it resets it, as ONNX's d
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
 from mxquant.export.writer import Call
 from mxquant.graph.attributes import read_bool, read_int
-from mxquant.graph.packed_lstm import directions_of
+from mxquant.graph.packed_recurrent import Direction, directions_of, unpack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,14 +45,17 @@ def _recurrent(call: Call) -> None:
     _check(call)
     node, mode = call.node, call.node.attrs["mode"]
     kind, units, directions = GATES[mode], read_int(node, "state_size", 0), directions_of(node)
-    layers = _parameters(call, len(kind.gates), units, directions)
+    vector = call.value(1)
+    if vector is None:
+        raise call.refuse(f"its parameters '{node.inputs[1].name}' are computed, and have to be fixed")
     attrs = {**kind.attrs, "hidden_size": units, "direction": "bidirectional" if directions == 2 else "forward"}
     if "activations" in attrs:
         attrs["activations"] = attrs["activations"] * directions
     data = call.inputs[0]
     states: List[List[str]] = [[] for _ in node.inputs[2:]]
-    for number, (weights, biases) in enumerate(layers):
-        parts = _ordered(kind, units, weights, biases)
+    layers = unpack(node, vector)
+    for number, layer in enumerate(layers):
+        parts = _ordered(kind, units, layer)
         given = [call.constant(f"{name}{number}", value) for name, value in zip(("data", "state", "bias"), parts)]
         begin = [_begin(call, slot, number, directions) for slot in range(2, len(node.inputs))]
         names = [f"{node.name}_layer{number}_{name}" for name in ("steps", "state", "cell")[: 1 + len(begin)]]
@@ -78,36 +81,10 @@ def _check(call: Call) -> None:
         raise call.refuse("lstm_state_clip_min and lstm_state_clip_max are set: ONNX clips gates, not states")
 
 
-def _parameters(
-    call: Call, gates: int, units: int, directions: int
-) -> List[Tuple[List[NDArray[Any]], List[NDArray[Any]]]]:
-    """Return the weights of each layer, and its biases: those of the data and of the state, for each direction."""
-    vector = call.value(1)
-    if vector is None:
-        raise call.refuse(f"its parameters '{call.node.inputs[1].name}' are computed, and have to be fixed")
-    layers, rows, begin = read_int(call.node, "num_layers", 1), gates * units, 0
-
-    def take(*shape: int) -> NDArray[Any]:
-        nonlocal begin
-        begin += int(np.prod(shape))
-        assert vector is not None
-        return vector[begin - int(np.prod(shape)) : begin].reshape(shape)
-
-    weights = []
-    for number in range(layers):
-        width = call.shapes[0][2] if number == 0 else directions * units
-        weights.append([take(rows, length) for _ in range(directions) for length in (width, units)])
-    return [(each, [take(rows) for _ in range(2 * directions)]) for each in weights]
-
-
-def _ordered(
-    kind: Kind, units: int, weights: List[NDArray[Any]], biases: List[NDArray[Any]]
-) -> Tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def _ordered(kind: Kind, units: int, layer: Sequence[Direction]) -> Tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return weights of the data, of the state, and biases, a direction at each place of the first axis."""
     rows = np.concatenate([np.arange(units) + gate * units for gate in kind.gates])
-    of_data, of_state, bias_of_data, bias_of_state = (
-        np.stack([each[rows] for each in part]) for part in (weights[::2], weights[1::2], biases[::2], biases[1::2])
-    )
+    of_data, of_state, bias_of_data, bias_of_state = (np.stack([each[rows] for each in part]) for part in zip(*layer))
     return of_data, of_state, np.concatenate([bias_of_data, bias_of_state], axis=1)
 
 

@@ -12,7 +12,7 @@ from typing import Callable, Dict, Optional, Union
 
 from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_bool, read_int, read_tuple
-from mxquant.graph.packed_lstm import input_size
+from mxquant.graph.packed_recurrent import input_size
 from mxquant.lowering.moves import MOVES, SLOW_MOVES
 from mxquant.lowering.refusals import parameter_refusal
 from mxquant.lowering.target import RECURRENT, Int8Operator

@@ -20,7 +20,7 @@ import numpy as np
 
 from mxquant.errors import PlanError
 from mxquant.graph import Node, Tensor
-from mxquant.graph.packed_lstm import Direction, pack, unpack
+from mxquant.graph.packed_recurrent import Direction, pack, unpack
 from mxquant.lowering.target import RECURRENT
 from mxquant.plan import LayerPlan
 from mxquant.recurrent_plan import RecurrentPlan

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_int, read_tuple
-from mxquant.graph.packed_lstm import directions_of, pack, unpack
+from mxquant.graph.packed_recurrent import directions_of, pack, unpack
 from mxquant.graph.rewriter import Rewriter
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import numpy as np
 
 from mxquant._compat import mx
 from mxquant.export.recurrent import GATES
+from mxquant.graph.packed_recurrent import Direction, pack
 from mxquant.onnx_import.state import Step
 
 if TYPE_CHECKING:
@@ -91,13 +92,11 @@ def _packed(mode: str, units: int, weights: List[NDArray[Any]]) -> NDArray[np.fl
     places = np.argsort(GATES[mode].gates)
     rows = np.concatenate([np.arange(units) + place * units for place in places])
     split = biases.shape[1] // 2
-    parts: List[NDArray[Any]] = []
-    for direction in range(len(of_data)):
-        parts += [of_data[direction][rows].ravel(), of_state[direction][rows].ravel()]
-    for direction in range(len(of_data)):
-        parts += [biases[direction][:split][rows], biases[direction][split:][rows]]
-    vector: NDArray[np.float32] = np.concatenate(parts).astype(np.float32)
-    return vector
+    layer = [
+        Direction(data[rows], state[rows], bias[:split][rows], bias[split:][rows])
+        for data, state, bias in zip(of_data, of_state, biases)
+    ]
+    return pack([layer])
 
 
 def _begin(step: Step, slot: int, shape: Any) -> Any:

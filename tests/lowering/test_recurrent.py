@@ -14,7 +14,7 @@ from mxquant import PlanError, RecurrentPlan
 from mxquant._compat import mx
 from mxquant.accuracy.judge import outputs
 from mxquant.graph import Graph, Network, Node, Tensor
-from mxquant.graph.packed_lstm import Direction, pack, unpack
+from mxquant.graph.packed_recurrent import Direction, pack, unpack
 from mxquant.lowering.onednn_operators import describe
 from mxquant.lowering.recurrent import AddRecurrent, original_parameters
 from tests.networks import forward, images, network_of, sqnr

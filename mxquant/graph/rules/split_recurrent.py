@@ -13,7 +13,7 @@ import numpy as np
 
 from mxquant.graph.attributes import read_bool, read_int, read_tuple
 from mxquant.graph.ir import Node, Tensor
-from mxquant.graph.packed_lstm import directions_of, input_size, pack, unpack
+from mxquant.graph.packed_recurrent import directions_of, input_size, pack, unpack
 from mxquant.graph.rewriter import Rewriter, Rule
 
 __all__ = ["SplitRecurrent"]

@@ -1,12 +1,12 @@
-"""The parameters of MXNet's LSTM layers, which are one vector.
+"""The parameters of MXNet's recurrent layers, which are one vector.
 
 First the weights of each layer, and in it of each direction: that of the data, that of the state. Then the biases in
-the same order, two of each. Rows belong to the gates: input, forget, cell, output.
+the same order, two of each. Rows belong to the gates, of an LSTM: input, forget, cell, output.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Iterator, List, NamedTuple, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["GATES", "Direction", "directions_of", "input_size", "pack", "unpack"]
 
-GATES = 4
+# How many gates a unit has, by the mode of the layer.
+GATES: Mapping[str, int] = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 
 
 class Direction(NamedTuple):
-    """Parameters of one direction of one layer: weights of shape (4 units, inputs), biases of shape (4 units,)."""
+    """Parameters of one direction of one layer, of an LSTM: weights of shape (4 units, inputs), biases (4 units,)."""
 
     of_data: NDArray[Any]
     of_state: NDArray[Any]
@@ -40,7 +41,7 @@ def input_size(node: Node, length: int) -> Optional[int]:
     units, layers, directions = read_int(node, "state_size", 0), read_int(node, "num_layers", 1), directions_of(node)
     if units < 1 or layers < 1:
         return None
-    rows = GATES * units * directions
+    rows = _gates(node) * units * directions
     # Biases, weights of states, and those of the data of all layers but the first.
     rest = length - rows * (2 * layers + units * layers + (layers - 1) * directions * units)
     return rest // rows if rest > 0 and rest % rows == 0 else None
@@ -51,17 +52,15 @@ def unpack(node: Node, vector: NDArray[Any]) -> List[List[Direction]]:
     units, layers, directions = read_int(node, "state_size", 0), read_int(node, "num_layers", 1), directions_of(node)
     first = input_size(node, vector.size)
     assert first is not None
-    parts = _Parts(vector)
+    parts, rows = _Parts(vector), _gates(node) * units
     weights = [
         [
-            (parts.take(GATES * units, first if layer == 0 else directions * units), parts.take(GATES * units, units))
+            (parts.take(rows, first if layer == 0 else directions * units), parts.take(rows, units))
             for _ in range(directions)
         ]
         for layer in range(layers)
     ]
-    return [
-        [Direction(*pair, parts.take(GATES * units), parts.take(GATES * units)) for pair in layer] for layer in weights
-    ]
+    return [[Direction(*pair, parts.take(rows), parts.take(rows)) for pair in layer] for layer in weights]
 
 
 def pack(layers: Sequence[Sequence[Direction]]) -> NDArray[np.float32]:
@@ -77,6 +76,10 @@ def pack(layers: Sequence[Sequence[Direction]]) -> NDArray[np.float32]:
 
     vector: NDArray[np.float32] = np.concatenate([part.ravel() for part in parts()]).astype(np.float32)
     return vector
+
+
+def _gates(node: Node) -> int:
+    return GATES.get(node.attrs.get("mode", ""), 1)
 
 
 class _Parts:
