@@ -2,7 +2,9 @@
 
 Activations whose largest magnitude is below 1e-12, denormal ones among them, would all become the code 0, without a
 word; what their codes stand for may be infinite where it is above 1e37. A layer that reads or makes such a tensor, or
-has such weights, stays float32.
+has such weights, stays float32. A bias is a whole number in the unit of data times weights; where a channel has no
+weights but zeros, their step is taken for 1e-9, and on data of 1e8 the bias would become 0. A bias below 1e-12 may
+become 0 by itself.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Mapping, Optional
 import numpy as np
 
 from mxquant.graph import Network, Node
-from mxquant.lowering.quantized_params import LARGEST_THRESHOLD, SMALLEST_THRESHOLD
+from mxquant.lowering.quantized_params import LARGEST_THRESHOLD, SMALLEST_STEP, SMALLEST_THRESHOLD
 from mxquant.lowering.target import observed_tensors
 
 if TYPE_CHECKING:
@@ -53,7 +55,24 @@ def lost_in_int8(
         if lost:
             return lost
     weight = network.params.get(node.inputs[1].node.name) if operator.must and len(node.inputs) > 1 else None
-    return _lost("its weight", float(np.abs(weight).max())) if weight is not None and weight.size else None
+    if weight is None or not weight.size:
+        return None
+    return _lost("its weight", float(np.abs(weight).max())) or _lost_bias(network, node, statistics)
+
+
+def _lost_bias(network: Network, node: Node, statistics: Mapping[str, Histogram]) -> Optional[str]:
+    """Return why a layer loses the bias of channels without weights: its unit is larger than a code of the result."""
+    data, result = (statistics.get(tensor.name) for tensor in (node.inputs[0], node.output))
+    bias = network.params.get(node.inputs[2].node.name) if len(node.inputs) > 2 else None
+    weight = network.params[node.inputs[1].node.name]
+    if data is None or result is None or bias is None or bias.shape != weight.shape[:1]:
+        return None
+    empty = np.abs(weight.reshape(len(weight), -1)).max(axis=1) < 127 * SMALLEST_STEP
+    unit = SMALLEST_STEP * max(-data.minimum, data.maximum) / 127
+    step = max(-result.minimum, result.maximum) / 127
+    if unit <= step or not bias[empty].any():
+        return None
+    return f"channels of it have a bias and no weights, which {LOST} on data of {127 * unit / SMALLEST_STEP:.3g}"
 
 
 def _lost(what: str, largest: float) -> Optional[str]:

@@ -75,3 +75,15 @@ def test_the_log_warns_of_it(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_a_tensor_of_zeros_is_int8() -> None:
     assert set(precisions(mxquant.quantize(**network(0.0), accuracy="fast")).values()) == {"int8"}
+
+
+@pytest.mark.parametrize("target", ["onednn", "onnx_qdq"])
+def test_the_bias_of_channels_without_weights_is_not_lost_on_huge_data(target: str) -> None:
+    symbol = conv(mx.sym.var("data"), "conv")
+    args, _ = random_params(symbol, data=SHAPE)
+    args.update(conv_weight=0 * args["conv_weight"], conv_bias=args["conv_bias"] + 0.5)
+    model = mxquant.quantize(symbol, images(*SHAPE) * np.float32(1e20), arg_params=args, target=target, accuracy="fast")
+    reason = model.plan.layers["conv"].reason
+    assert reason.startswith("channels of it have a bias and no weights, which int8 would lose on data of")
+    usual = mxquant.quantize(symbol, images(*SHAPE), arg_params=args, target=target, accuracy="fast")
+    assert usual.plan.layers["conv"].precision == "int8"

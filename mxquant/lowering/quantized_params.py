@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "INT8_RANGE",
     "LARGEST_THRESHOLD",
+    "SMALLEST_STEP",
     "SMALLEST_THRESHOLD",
     "UINT8_RANGE",
     "joined_range",
@@ -35,6 +36,9 @@ __all__ = [
 
 # The codes, half ones too, that MXNet means by the end of a range.
 INT8_RANGE, UINT8_RANGE = 127.5, 255.5
+
+# Step of the weights of a channel that has none but zeros.
+SMALLEST_STEP = 1e-9
 
 # Below this, 127 / threshold and its products with other scales leave the range of float32.
 SMALLEST_THRESHOLD = 1e-12

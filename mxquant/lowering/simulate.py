@@ -28,7 +28,14 @@ from mxquant.lowering.moves import MOVES
 from mxquant.lowering.onednn import OneDNN
 from mxquant.lowering.onnx_qdq import OnnxQDQ
 from mxquant.lowering.pairs import limited
-from mxquant.lowering.quantized_params import INT8_RANGE, UINT8_RANGE, largest_magnitude, quantize_int8, range_end
+from mxquant.lowering.quantized_params import (
+    INT8_RANGE,
+    SMALLEST_STEP,
+    UINT8_RANGE,
+    largest_magnitude,
+    quantize_int8,
+    range_end,
+)
 from mxquant.lowering.recurrent import AddRecurrent, recurrent_plan
 from mxquant.lowering.stored_weights import HALVED, int8_weight, stored_weights, weight_sums
 from mxquant.lowering.zero_points import bias_shift
@@ -41,8 +48,6 @@ __all__ = ["SIMULATE", "LinearLayer", "simulate", "simulate_layers"]
 
 SIMULATE = "simulate"
 _ROUNDER = 1.5 * 2**23
-# Step of the weights of a channel that has none but zeros.
-_SMALLEST_STEP = 1e-9
 _LINEAR = ("Convolution", "FullyConnected")
 
 
@@ -95,7 +100,7 @@ class LinearLayer:
         if self.op == "FullyConnected":
             return np.ones(len(weight))
         steps = stored_weights(weight, self.plan.weight_codes or 127, self.plan.granularity)[1]
-        return self.data_scale * np.maximum(steps, _SMALLEST_STEP)
+        return self.data_scale * np.maximum(steps, SMALLEST_STEP)
 
     def weight(self, weight: NDArray[Any]) -> NDArray[np.float64]:
         """Return the real values that the int8 operator computes with, in the shape of `weight`."""
@@ -164,7 +169,7 @@ class LinearLayer:
     def weight_scales(self, weight: NDArray[Any]) -> NDArray[np.float32]:
         """Return codes per real value of a convolution's weights, shape (O,), in float32 as MXNet computes them."""
         rows = weight.reshape(len(weight) if self.plan.granularity == "channel-wise" else 1, -1)
-        largest = np.maximum(np.abs(rows).max(axis=1).astype(np.float32), np.float32(_SMALLEST_STEP * INT8_RANGE))
+        largest = np.maximum(np.abs(rows).max(axis=1).astype(np.float32), np.float32(SMALLEST_STEP * INT8_RANGE))
         return np.broadcast_to(np.float32(INT8_RANGE) / largest, (len(weight),))
 
 
