@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, List, Tuple
@@ -108,8 +109,9 @@ def test_a_network_of_gluoncv(name: str) -> None:
 
     symbol, args, aux, data = loaded(name)
     if name.startswith("center_net"):
-        # Boxes of which all have an area; this is the bias of their sizes.
-        args["centernet0_conv3_bias"][:] = 20
+        # Boxes of which all have an area; this is the bias of their sizes, behind a prefix that Gluon counts.
+        (sizes,) = (each for each in args if re.fullmatch(r"centernet\d+_conv3_bias", each))
+        args[sizes][:] = 20
     params = {"arg_params": args, "aux_params": aux}
     model = mxquant.export_onnx(symbol, input_shapes=data.shape, **params)
     symbol = with_zero_regions(symbol)
