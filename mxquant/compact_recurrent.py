@@ -14,7 +14,7 @@ import numpy as np
 
 from mxquant.errors import InputError
 from mxquant.graph import Node
-from mxquant.graph.packed_recurrent import GATES, Direction, input_size, pack, unpack
+from mxquant.graph.packed_recurrent import GATES, Direction, input_size, pack, rows_of, unpack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,7 +43,7 @@ def recurrent_parts(node: Node, vector: NDArray[Any]) -> Optional[Dict[str, NDAr
     if input_size(node, vector.size) is None:
         return None
     (directions,) = unpack(node, vector)
-    rows = np.concatenate([weight for each in directions for weight in (each.of_data, each.of_state)], axis=1)
+    rows = rows_of(directions)
     largest = np.abs(rows).max(axis=1)
     codes, biases = _codes(rows, largest), np.concatenate([bias for each in directions for bias in each[_BIASES:]])
     if not np.array_equal(_codes(_weights(codes, largest), largest), codes):

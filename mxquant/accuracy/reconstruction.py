@@ -29,9 +29,10 @@ from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_int, read_tuple
 from mxquant.graph.heads import Heads
 from mxquant.lowering.isa import saturates
+from mxquant.lowering.linear_layer import LinearLayer
 from mxquant.lowering.pairs import limited
 from mxquant.lowering.saturation import neighbours
-from mxquant.lowering.simulate import LinearLayer, simulate_layers
+from mxquant.lowering.simulate import simulate_layers
 from mxquant.lowering.weight_grid import WeightGrid
 from mxquant.plan import LayerPlan, QuantPlan
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Tuple
 
 from mxquant.graph import Graph, Network, Node
 from mxquant.graph.attributes import read_bool, read_int
-from mxquant.graph.packed_recurrent import GATES
+from mxquant.graph.packed_recurrent import GATES, directions_of
 from mxquant.mxnet_bridge import semantics, symbol_of
 
 if TYPE_CHECKING:
@@ -79,8 +79,7 @@ def _attended(node: Node, result: Shape, read: List[Shape]) -> int:
 def _recurrent(node: Node, result: Shape, read: List[Shape]) -> int:
     """Every weight but the biases, of which each gate has two, meets each step of each example."""
     gates = GATES.get(node.attrs.get("mode", ""), 1)
-    directions = 2 if read_bool(node, "bidirectional", False) else 1
-    biases = 2 * gates * directions * read_int(node, "num_layers", 1) * read_int(node, "state_size", 0)
+    biases = 2 * gates * directions_of(node) * read_int(node, "num_layers", 1) * read_int(node, "state_size", 0)
     return (prod(read[1]) - biases) * read[0][0] * read[0][1]
 
 

@@ -16,7 +16,10 @@ from mxquant.graph.ir import Node
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["GATES", "Direction", "directions_of", "input_size", "pack", "unpack"]
+__all__ = ["GATES", "PARAMETERS", "STATES", "Direction", "directions_of", "input_size", "pack", "rows_of", "unpack"]
+
+# Which inputs of a recurrent layer are its parameters, and the state and cell that it begins with.
+PARAMETERS, STATES = 1, (2, 3)
 
 # How many gates a unit has, by the mode of the layer.
 GATES: Mapping[str, int] = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
@@ -61,6 +64,11 @@ def unpack(node: Node, vector: NDArray[Any]) -> List[List[Direction]]:
         for layer in range(layers)
     ]
     return [[Direction(*pair, parts.take(rows), parts.take(rows)) for pair in layer] for layer in weights]
+
+
+def rows_of(directions: Sequence[Direction]) -> NDArray[Any]:
+    """Return all weights of a layer, a row for each gate and unit, which is what an int8 LSTM has one scale for."""
+    return np.concatenate([weight for each in directions for weight in (each.of_data, each.of_state)], axis=1)
 
 
 def pack(layers: Sequence[Sequence[Direction]]) -> NDArray[np.float32]:

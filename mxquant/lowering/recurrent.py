@@ -20,7 +20,7 @@ import numpy as np
 
 from mxquant.errors import PlanError
 from mxquant.graph import Node, Tensor
-from mxquant.graph.packed_recurrent import Direction, pack, unpack
+from mxquant.graph.packed_recurrent import Direction, pack, rows_of, unpack
 from mxquant.lowering.target import RECURRENT
 from mxquant.plan import LayerPlan
 from mxquant.recurrent_plan import RecurrentPlan
@@ -173,6 +173,5 @@ def _shifted(directions: List[Direction], plan: RecurrentPlan, sign: int) -> NDA
 
 def _steps(directions: Sequence[Direction]) -> NDArray[np.float64]:
     """Return the real value of one code of the weights of each row."""
-    rows = np.concatenate([weight for each in directions for weight in (each.of_data, each.of_state)], axis=1)
-    largest = np.abs(rows).max(axis=1).astype(np.float64)
+    largest = np.abs(rows_of(directions)).max(axis=1).astype(np.float64)
     return np.where(largest > 0, largest, 1) / 127

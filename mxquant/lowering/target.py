@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Dict, FrozenSet, List, Mapping, Optional, Set, Tuple, Union
 
 from mxquant.graph import Network, Node, Tensor
+from mxquant.graph.packed_recurrent import STATES
 from mxquant.lowering.pairs import PairExcess
 from mxquant.plan import QuantPlan
 
@@ -18,8 +19,6 @@ __all__ = ["ANY_INT8", "RECURRENT", "Int8Operator", "Target", "observed_tensors"
 
 ANY_INT8: FrozenSet[str] = frozenset({"int8", "uint8"})
 RECURRENT = "_contrib_quantized_rnn"
-# Where an LSTM has the state that it begins with.
-_STATE = 2
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class Int8Operator:
 def observed_tensors(node: Node, operator: Int8Operator) -> List[Tensor]:
     """Return the tensors whose statistics say in which codes a node reads and makes them."""
     if operator.op == RECURRENT:
-        begin = node.inputs[_STATE]
+        begin = node.inputs[STATES[0]]
         return [node.inputs[0], node.output, *([] if begin.node.op == "_zeros" else [begin])]
     tensors = [node.inputs[slot] for slot in operator.data]
     # What returns float32 has a range only for the int8 operators that read it.

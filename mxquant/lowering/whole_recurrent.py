@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_int, read_tuple
-from mxquant.graph.packed_recurrent import directions_of, pack, unpack
+from mxquant.graph.packed_recurrent import PARAMETERS, STATES, directions_of, pack, unpack
 from mxquant.graph.rewriter import Rewriter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["join_recurrent"]
-
-_PARAMETERS, _STATES = 1, (2, 3)
 
 
 def join_recurrent(network: Network) -> Network:
@@ -55,7 +53,7 @@ def _before(node: Node) -> Optional[Node]:
 
 
 def _can_be_joined(rewriter: Rewriter, before: Node, node: Node) -> bool:
-    zeros = all(each.inputs[slot].node.op == "_zeros" for each in (before, node) for slot in _STATES)
+    zeros = all(each.inputs[slot].node.op == "_zeros" for each in (before, node) for slot in STATES)
     unread = not any(
         rewriter.readers(Tensor(each, index)) for each in (before, node) for index in range(1, each.num_outputs)
     )
@@ -66,8 +64,8 @@ def _join(rewriter: Rewriter, before: Node, node: Node) -> None:
     layers = [layer for each in (before, node) for layer in unpack(each, _vector(rewriter, each))]
     count = sum(read_int(each, "num_layers", 1) for each in (before, node))
     rewriter.redirect(before.output, before.inputs[0])
-    rewriter.connect(node, _PARAMETERS, rewriter.add_parameter(f"{node.name}_joined", pack(layers)))
-    for slot in _STATES:
+    rewriter.connect(node, PARAMETERS, rewriter.add_parameter(f"{node.name}_joined", pack(layers)))
+    for slot in STATES:
         first, last = (each.inputs[slot].node for each in (before, node))
         shape = (count * directions_of(node), *read_tuple(last, "shape")[1:])
         zeros = Node("_zeros", last.name, {**last.attrs, "shape": str(shape)}, layers=(*first.layers, *last.layers))
@@ -77,6 +75,6 @@ def _join(rewriter: Rewriter, before: Node, node: Node) -> None:
 
 
 def _vector(rewriter: Rewriter, node: Node) -> NDArray[Any]:
-    value = rewriter.constant(node.inputs[_PARAMETERS])
+    value = rewriter.constant(node.inputs[PARAMETERS])
     assert value is not None
     return value

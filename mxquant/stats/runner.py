@@ -178,9 +178,10 @@ def reported_names(graph: Graph, symbol: Any) -> Dict[str, str]:
     which it reports one name, as it does where a layer is called as MXNet calls what it fuses.
     """
     nodes, uses = {node.name: node for node in graph.operators}, graph.uses()
+    operators = graph_of(symbol).operators
     names: Dict[str, str] = {}
-    reported = Counter(name for node in graph_of(symbol).operators for name in node.output_names)
-    for node in graph_of(symbol).operators:
+    reported = Counter(name for node in operators for name in node.output_names)
+    for node in operators:
         tensors = node.subgraphs[0].outputs if node.subgraphs else [Tensor(node, i) for i in range(node.num_outputs)]
         for name, tensor in zip(node.output_names, tensors):
             original = Tensor(nodes[tensor.node.name], tensor.index) if tensor.node.name in nodes else None

@@ -13,12 +13,10 @@ import numpy as np
 
 from mxquant.graph.attributes import read_bool, read_int, read_tuple
 from mxquant.graph.ir import Node, Tensor
-from mxquant.graph.packed_recurrent import directions_of, input_size, pack, unpack
+from mxquant.graph.packed_recurrent import PARAMETERS, STATES, directions_of, input_size, pack, unpack
 from mxquant.graph.rewriter import Rewriter, Rule
 
 __all__ = ["SplitRecurrent"]
-
-_PARAMETERS, _STATES = 1, (2, 3)
 
 
 class SplitRecurrent(Rule):
@@ -36,20 +34,20 @@ class SplitRecurrent(Rule):
             return "its state is projected"
         if read_bool(node, "use_sequence_length", False):
             return "its sequences have lengths of their own"
-        value = rewriter.constant(node.inputs[_PARAMETERS])
+        value = rewriter.constant(node.inputs[PARAMETERS])
         if value is None or value.dtype != np.float32:
-            return f"its parameters '{node.inputs[_PARAMETERS].name}' have no fixed value of float32"
+            return f"its parameters '{node.inputs[PARAMETERS].name}' have no fixed value of float32"
         if input_size(node, value.size) is None:
             return f"its {value.size} parameters do not fit {node.attrs.get('state_size')} units"
         return None
 
     def rewrite(self, rewriter: Rewriter, node: Node) -> None:
         """Put the first layers before `node`, which becomes the last."""
-        count, parameters = read_int(node, "num_layers", 1), node.inputs[_PARAMETERS]
+        count, parameters = read_int(node, "num_layers", 1), node.inputs[PARAMETERS]
         vector = rewriter.constant(parameters)
         assert vector is not None
         layers = unpack(node, vector)
-        states = [[_state(rewriter, node, slot, number) for slot in _STATES] for number in range(count)]
+        states = [[_state(rewriter, node, slot, number) for slot in STATES] for number in range(count)]
         nodes, data = [], node.inputs[0]
         for number in range(count - 1):
             name = f"{node.name}_layer{number}"
@@ -62,8 +60,8 @@ class SplitRecurrent(Rule):
         node.attrs["num_layers"] = "1"
         rewriter.connect(node, 0, data)
         last = f"{parameters.node.name}_layer{count - 1}"
-        rewriter.connect(node, _PARAMETERS, rewriter.add_parameter(last, pack([layers[-1]])))
-        for slot, state in zip(_STATES, states[-1]):
+        rewriter.connect(node, PARAMETERS, rewriter.add_parameter(last, pack([layers[-1]])))
+        for slot, state in zip(STATES, states[-1]):
             rewriter.connect(node, slot, state)
         _join_states(rewriter, [*nodes, node])
         rewriter.aliases[node.name] = frozenset(each.name for each in (*nodes, node))
@@ -72,7 +70,7 @@ class SplitRecurrent(Rule):
 def _state(rewriter: Rewriter, node: Node, slot: int, number: int) -> Tensor:
     """Return what one layer begins with: zeros, where all begin with zeros, or a part of what the network reads."""
     source, directions, count = node.inputs[slot], directions_of(node), read_int(node, "num_layers", 1)
-    name = f"{node.name}_layer{number}_begin{slot - _STATES[0]}"
+    name = f"{node.name}_layer{number}_begin{slot - STATES[0]}"
     if source.node.op == "_zeros" and read_tuple(source.node, "shape")[:1] == (count * directions,):
         shape = (directions, *read_tuple(source.node, "shape")[1:])
         return Node("_zeros", name, {**source.node.attrs, "shape": str(shape)}).output
