@@ -6,7 +6,7 @@ cuDNN computes the steps of several layers at the same time, so that layers whic
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Dict, Optional
 
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_int, read_tuple
@@ -49,7 +49,14 @@ def _before(node: Node) -> Optional[Node]:
     if node.op != "RNN" or node.inputs[0].index:
         return None
     source = node.inputs[0].node
-    return source if source.op == "RNN" and source.name.startswith(f"{node.name}_layer") else None
+    # What is called as a part of this LSTM may be another layer of the user's.
+    is_part = source.op == "RNN" and source.name.startswith(f"{node.name}_layer") and _kind(source) == _kind(node)
+    return source if is_part else None
+
+
+def _kind(node: Node) -> Dict[str, str]:
+    """Return the attributes that all layers of an LSTM share."""
+    return {key: value for key, value in node.attrs.items() if key != "num_layers"}
 
 
 def _can_be_joined(rewriter: Rewriter, before: Node, node: Node) -> bool:

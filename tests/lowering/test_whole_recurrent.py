@@ -75,3 +75,14 @@ def test_a_network_for_gpus_has_the_lstm_of_the_users() -> None:
     (expected,) = forward(symbol, args, aux, data=data)
     (result,) = forward(simulated.symbol, simulated.arg_params, simulated.aux_params, data=data)
     assert sqnr(expected, result) > 30
+
+
+@pytest.mark.parametrize("mode, units", [("lstm", 5), ("gru", UNITS)])
+def test_another_layer_whose_name_is_that_of_a_part_stays_itself(mode: str, units: int) -> None:
+    zeros = [mx.sym.zeros((1, 0, units)) for _ in range(1 + (mode == "lstm"))]
+    attrs = {"mode": mode, "state_size": units, "num_layers": 1, "state_outputs": True}
+    other = mx.sym.RNN(mx.sym.var("data"), mx.sym.var("vector"), *zeros, name="rnn_layer7", **attrs)[0]
+    split, joined = both_forms(lstm(1, data=other)[0])
+    assert layers_of(joined) == ["1", "1"]
+    data = {"data": images(STEPS, BATCH, WIDTH)}
+    assert sqnr(outputs(split, data)[0], outputs(joined, data)[0]) > 120
