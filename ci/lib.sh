@@ -24,13 +24,16 @@ find_python() {
     die "no Python between 3.8 and 3.11 found, which is what MXNet 1.9 runs on; install one, such as python3.11"
 }
 
-# MXNet's wheel takes these two libraries from the system. Asked before MXNet is imported, for the loader does not say
-# which package they are in.
+# MXNet's wheel takes these libraries from the system. Asked before MXNet is imported, for the loader does not say which
+# package they are in. The wheel for 64-bit ARM needs no libquadmath, and Debian has none there.
 check_system_libraries() {
     local python=$1 missing=()
     [ "$(uname -s)" = Linux ] || return 0
     "$python" -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null || missing+=(libgomp1)
-    "$python" -c 'import ctypes; ctypes.CDLL("libquadmath.so.0")' 2>/dev/null || missing+=(libquadmath0)
+    case $(uname -m) in
+    aarch64 | arm64) ;;
+    *) "$python" -c 'import ctypes; ctypes.CDLL("libquadmath.so.0")' 2>/dev/null || missing+=(libquadmath0) ;;
+    esac
     [ ${#missing[@]} -eq 0 ] || die "MXNet needs system libraries: apt-get install ${missing[*]}"
 }
 

@@ -18,6 +18,8 @@ __all__ = ["mx"]
 
 # Libraries that MXNet's wheel takes from the system, and the Debian packages that have them.
 _PACKAGES = {"libgomp": "libgomp1", "libquadmath": "libquadmath0"}
+# Libraries that MXNet's wheel for 64-bit ARM takes from Arm Performance Libraries, which no package of Debian's has.
+_ARM_LIBRARIES = ("libarmpl_lp64_mp", "libamath", "libastring")
 
 
 def check_numpy(version: str) -> None:
@@ -65,11 +67,18 @@ def explain_loader_error(error: OSError) -> str:
     Returns
     -------
     str
-        It names the Debian package of a missing library; of any other error, the loader's own words.
+        It names the Debian package of a missing library, or Arm Performance Libraries; of any other error, the loader's
+        own words.
     """
     for library, package in _PACKAGES.items():
         if library in str(error):
             return f"MXNet needs the system library {library}; apt-get install {package}"
+    for library in _ARM_LIBRARIES:
+        if library in str(error):
+            return (
+                f"MXNet for 64-bit ARM needs {library}, one of Arm Performance Libraries, Arm's BLAS, LAPACK and "
+                "mathematical functions: install them, and put their folder into LD_LIBRARY_PATH or /etc/ld.so.conf.d"
+            )
     return f"MXNet's library cannot be loaded: {error}"
 
 

@@ -68,6 +68,13 @@ def test_a_missing_system_library_is_named_with_its_package(library, package):
     assert _compat.explain_loader_error(error).endswith(f"apt-get install {package}")
 
 
+@pytest.mark.parametrize("library", ["libarmpl_lp64_mp", "libamath", "libastring"])
+def test_where_arm_performance_libraries_are_missing_they_are_explained(library):
+    told = _compat.explain_loader_error(OSError(f"{library}.so: cannot open shared object file: No such file"))
+    assert told.startswith(f"MXNet for 64-bit ARM needs {library}, one of Arm Performance Libraries, Arm's BLAS")
+    assert "install them, and put their folder into LD_LIBRARY_PATH" in told and "apt-get" not in told
+
+
 def test_any_other_loader_error_is_told_in_its_own_words():
     told = _compat.explain_loader_error(OSError("libcuda.so.1: cannot open shared object file"))
     assert told == "MXNet's library cannot be loaded: libcuda.so.1: cannot open shared object file"
@@ -86,6 +93,11 @@ def test_another_mxnet_is_refused(tmp_path):
 def test_a_library_that_the_loader_misses_is_explained(tmp_path):
     told = import_error(tmp_path, mxnet="raise OSError('libgomp.so.1: cannot open shared object file')")
     assert told == "ImportError: MXNet needs the system library libgomp; apt-get install libgomp1"
+
+
+def test_importing_without_arm_performance_libraries_says_what_to_install(tmp_path):
+    told = import_error(tmp_path, mxnet="raise OSError('libarmpl_lp64_mp.so: cannot open shared object file')")
+    assert told.startswith("ImportError: MXNet for 64-bit ARM needs libarmpl_lp64_mp, one of Arm Performance Libraries")
 
 
 def test_missing_mxnet_is_named(tmp_path):
