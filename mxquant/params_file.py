@@ -1,4 +1,4 @@
-"""MXNet's files of parameters, read and written without MXNet, whose own reader believes what a file says of lengths.
+"""MXNet's files of parameters, read and written without MXNet; what a file says of lengths is compared with its size.
 
 All numbers are little-endian, a text is its length as uint64 and UTF-8::
 

@@ -1,7 +1,7 @@
-"""Symbols in files, read so that MXNet is given nothing that it would believe and die of.
+"""Symbols in files that may be damaged: MXNet runs nothing that was not checked.
 
-MXNet does not check how many inputs a node of a file has, nor whether an output that is read exists. Whether they fit
-an operator with these attributes is asked here of MXNet's function that composes symbols, which does check.
+Whether the inputs of a node fit an operator with its attributes is asked of MXNet's function that composes symbols;
+that the outputs exist which are read is an invariant of the graph.
 """
 
 from __future__ import annotations

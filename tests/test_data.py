@@ -110,6 +110,16 @@ def test_data_that_cannot_be_read_are_named(data: Any, inputs: Any, message: str
         list(batches(data, inputs))
 
 
+@pytest.mark.parametrize("form", ["tuple", "dictionary", "DataBatch"])
+def test_an_input_without_values_is_refused(form: str) -> None:
+    values = {"data": EXAMPLES, "other": np.zeros((0, 3), np.float32)}
+    item: Any = dict(values) if form == "dictionary" else tuple(values.values())
+    if form == "DataBatch":
+        item = mx.io.DataBatch(list(item), provide_data=[mx.io.DataDesc(name, v.shape) for name, v in values.items()])
+    with pytest.raises(InputError, match="'other' holds no value in a batch of 10 examples; shapes: .*'other': .0, 3"):
+        list(batches([item], ("data", "other")))
+
+
 def test_a_network_that_reads_no_data_is_refused() -> None:
     with pytest.raises(InputError, match="the network reads none"):
         list(batches([{"data": np.zeros((2, 3), np.float32)}], []))

@@ -112,6 +112,12 @@ def test_the_counts_of_the_page_for_migrants_are_those_of_the_tests() -> None:
     assert f"has {len(CASES)} small networks" in (DOCS / "migration.md").read_text(encoding="utf-8")
 
 
+def test_the_counts_of_the_readme_are_those_of_the_tests() -> None:
+    calibrated, uncalibrated = (sum(case[place] != "right" for case in CASES.values()) for place in (1, 2))
+    row = f"| {len(CASES)} small networks, calibrated (not): wrong, or raise | {calibrated} ({uncalibrated}); without"
+    assert row in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
 def test_what_is_measured_is_taken_from_the_results() -> None:
     text = (DOCS / "benchmarks.md").read_text(encoding="utf-8")
     assert {"speed.md", "profile.md"} <= set(re.findall(r'^--8<-- "(.*)"$', text, re.MULTILINE))

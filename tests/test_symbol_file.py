@@ -1,4 +1,4 @@
-"""Symbols that MXNet would believe and die of are refused before it sees them."""
+"""Damaged symbols are refused with the node that is wrong, sound ones of every version are read."""
 
 from __future__ import annotations
 
@@ -93,7 +93,6 @@ def with_attribute(name: str, **attrs: str) -> Callable[[Document, Document], An
         (lambda document, nodes: document.update(arg_nodes=[3]), "arg_nodes has 3"),
         (lambda document, nodes: document.update(nodes=[7]), "node number 0"),
         (lambda document, nodes: document.update(attrs={"mxnet_version": ["pointer", 1]}), "pointer"),
-        # A node that reads itself, or one behind it, is in a cycle.
         (setting("relu", inputs=[[6, 0, 0]]), "node 'relu' is malformed or stands before one of its inputs"),
         (setting("conv", inputs=[[0, 0, 0], [99, 0, 0], [2, 0, 0]]), "node 'conv' is malformed"),
         (setting("conv", inputs=[[0, 0, 0], [-1, 0, 0], [2, 0, 0]]), "node 'conv' is malformed"),
@@ -103,21 +102,20 @@ def with_attribute(name: str, **attrs: str) -> Callable[[Document, Document], An
         (setting("conv", control_deps=[99]), "'conv' depends on what is no node before it"),
         (setting("conv", subgraphs=[{}]), "'conv' .* expected 0 subgraphs"),
         (setting("conv", op="_sg_mkldnn_conv"), "expected 1 subgraphs"),
-        (setting("conv", op="_Native", attrs={"info": "0x41414141"}), "operator '_Native', which no network"),
+        (setting("conv", op="_Native"), "operator '_Native', which no network"),
         (setting("conv", op="_backward_Convolution"), "'_backward_Convolution', which no network"),
         (setting("conv", op="NoSuchOperator"), "NoSuchOperator"),
-        # MXNet reads what lies behind its list of inputs, or of outputs.
         (without_input("conv"), r"node 'conv' \(Convolution\) has 2 inputs: expected 3"),
         (without_input("sum"), r"node 'sum' \(elemwise_add\) has 1 inputs"),
         (setting("relu", inputs=[]), r"node 'relu' \(Activation\) has 0 inputs"),
         (setting("relu", inputs=[[0, 0, 0], [0, 0, 0]]), r"node 'relu' \(Activation\) has 2 inputs"),
         (setting("relu", inputs=[[0, 7, 0]]), "output-range: 'relu' reads output 7 of 'data'"),
         (with_attribute("parts", num_outputs="2000000"), "more than 1000000 outputs"),
-        (with_attribute("parts", num_outputs="2147483647"), "'parts' has num_outputs=2147483647"),
-        (with_attribute("sum", num_args="2147483647"), "'sum' has num_args=2147483647"),
+        (with_attribute("parts", num_outputs="10000000"), "'parts' has num_outputs=10000000"),
+        (with_attribute("sum", num_args="10000000"), "'sum' has num_args=10000000"),
     ],
 )
-def test_what_would_harm_is_refused(change: Any, message: str, tmp_path: Path) -> None:
+def test_a_damaged_symbol_is_refused(change: Any, message: str, tmp_path: Path) -> None:
     path = saved(tmp_path, change)
     with pytest.raises(GraphError, match=f"cannot read the symbol '.*net-symbol.json'.*{message}"):
         read_symbol(path)

@@ -1,7 +1,6 @@
 """The size that an image file says it has, looked at before memory is taken for its pixels.
 
-A file of some hundred bytes can say that it has billions of pixels, and MXNet takes the word of JPEG and PNG files: its
-memory is full before the first pixel is read.
+A small file can say that it is a large image.
 """
 
 from __future__ import annotations

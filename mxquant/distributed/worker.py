@@ -117,7 +117,7 @@ def forget() -> None:
     _kept.clear()
 
 
-# Else MXNet may be gone before its executors, and the process would not end.
+# Executors have to go before MXNet does.
 atexit.register(forget)
 
 

@@ -4,8 +4,8 @@ MXNet fuses a convolution with the activation behind it even where another layer
 layer comes after the activation; it then reads the activation instead. It also takes any BatchNorm behind a convolution
 for one of its channels. Such layers need a barrier, whatever is fused.
 
-A softmax that reads a Concat whose first operand has one column kills the process if anything else reads the Concat
-too, as calibration does. Where mxquant runs a network it puts a Reshape before it, to the shape that there is.
+MXNet's softmax may end the process. Where mxquant runs a network it puts a Reshape before each, to the shape that there
+is.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def unfusable(graph: Graph) -> Iterator[Edge]:
 
 
 def fusable(graph: Graph) -> Graph:
-    """Return a copy that MXNet can fuse: as it does by default, but for what corrupts the memory of the process."""
+    """Return a copy that MXNet can fuse: as it does by default, but for a BatchNorm that it would take for another."""
     copy = graph.copy()
     put_barriers(copy, [edge for edge in unfusable(copy) if _is_misfused(edge[0])])
     return copy

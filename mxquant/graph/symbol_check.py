@@ -1,17 +1,16 @@
-"""Whether a symbol's JSON document may be given to MXNet, which follows the numbers in it without a check.
+"""Whether a symbol's JSON document may be given to MXNet, which expects one that it has written itself.
 
-==================  ============================================================================================
-what has to hold    else
-==================  ============================================================================================
-a node stands       a cycle, of which MXNet does not find the end
-behind its inputs
-a fusion has its    the process dies: MXNet reads the first one of none
-subgraphs
-no pointers         ``_Native``, ``_NDArray`` and ``_CustomFunction`` have addresses as attributes, which MXNet calls
-no gradients        operators that MXNet makes itself, and believes to be right
-no huge numbers of  the process dies: MXNet makes a name for each of them
-inputs or outputs
-==================  ============================================================================================
+==========================  ====================================================================================
+what has to hold            what it is for
+==========================  ====================================================================================
+a node stands behind its    a network has no cycles
+inputs
+a fusion has its subgraphs  they are what it computes
+no pointers                 ``_Native`` and its like hold addresses, which mean something in one process alone
+no gradients                MXNet makes these operators itself, for training
+no huge numbers of inputs   no network has them
+or outputs
+==========================  ====================================================================================
 
 Everything else that a document has to be is said by type.
 """
@@ -25,7 +24,7 @@ from mxquant.errors import GraphError
 __all__ = ["INSIDE", "check_document"]
 
 _POINTERS = ("_Native", "_NDArray", "_CustomFunction", "_CachedOp", "_CachedOpThreadSafe", "_NoGradient", "_TensorRT")
-# What a fusion has inside, once; MXNet takes its parameters unset where it has not.
+# What a fusion has inside, once.
 INSIDE = {
     "_sg_mkldnn_conv": "Convolution",
     "_sg_mkldnn_fully_connected": "FullyConnected",
@@ -36,7 +35,7 @@ INSIDE = {
 _SUBGRAPHS = {"_foreach": 1, "_while_loop": 2, "_cond": 3, **dict.fromkeys(INSIDE, 1)}
 _MOST_NESTED = 8
 _MOST_NODES = 1_000_000
-# Attributes that say how many inputs or outputs an operator has: MXNet makes a name for each.
+# Attributes that say how many inputs or outputs an operator has.
 _COUNTS = ("num_args", "num_outputs", "num_weights", "num_arrays", "num_tensors", "num_data", "num_out_data")
 
 

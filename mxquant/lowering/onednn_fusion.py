@@ -1,9 +1,9 @@
 """The fp32 fusion that comes before int8 on the CPU: MXNet's own, kept from what it gets wrong.
 
 MXNet's subgraph backend ``MKLDNN_QUANTIZE`` joins a convolution with the addition and the activation after it, and a
-FullyConnected with its activation. Some of these fusions are computed wrongly in int8 by MXNet 1.9.1, or abort:
+FullyConnected with its activation. Some of these fusions are computed wrongly in int8 by MXNet 1.9.1, or fail:
 
-* LeakyReLU(gelu) after a convolution is applied to scaled integers, and after an addition in place aborts;
+* LeakyReLU(gelu) after a convolution is applied to scaled integers, and after an addition in place fails;
 * LeakyReLU(leaky) after a FullyConnected is stored as uint8, which loses its negative part;
 * an addition whose two operands are the same tensor cannot be bound;
 * what a network returns from inside a fusion is lost, and something else returned in its place;

@@ -1,8 +1,8 @@
 """Which operators MXNet 1.9 computes in int8 on the CPU, and when the result is right.
 
 One function per operator of the fused fp32 graph returns an :class:`~mxquant.lowering.target.Int8Operator`, or the
-reason for the user why the node stays float32. Every refusal is a case that MXNet 1.9.1 aborts on or computes
-wrongly.
+reason for the user why the node stays float32. Every refusal is a case that MXNet 1.9.1 cannot compute, or
+computes wrongly.
 """
 
 from __future__ import annotations

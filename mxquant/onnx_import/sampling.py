@@ -139,7 +139,7 @@ def _regions(step: Step) -> None:
     if step.state.opset >= 16:
         mode = step.attrs.get("coordinate_transformation_mode", "half_pixel")
     if mode != "output_half_pixel":
-        raise step.refuse(f"it is {mode}, for which MXNet ends the process where a region has no area")
+        raise step.refuse(f"it is {mode}, with which MXNet's ROIAlign may end the process")
     scale = _scale(step)
     _check_images(step, step.constant(2) if step.is_constant(2) else None)
     images = sym.expand_dims(step.symbol(2), axis=1)
@@ -170,7 +170,7 @@ def _largest_of_regions(step: Step) -> None:
 
 
 def _check_images(step: Step, indices: Optional[NDArray[Any]]) -> None:
-    """Refuse regions of images that are not there, of which MXNet reads whatever is in memory."""
+    """Refuse regions of images that are not there."""
     if indices is None:
         return
     shape = step.shape(0) or (None,)

@@ -71,14 +71,14 @@ def _aligned(step: Step, slots: Sequence[int] = (0, 1)) -> List[Any]:
 
 
 def _deeper(symbol: Any, missing: int) -> Any:
-    """Return a tensor with more dimensions in front; not by Reshape, which believes what a file says of its rank."""
+    """Return a tensor with more dimensions in front, whatever rank a file says that it has."""
     for _ in range(missing):
         symbol = sym.expand_dims(symbol, axis=0)
     return symbol
 
 
 def _check_lengths(step: Step, shapes: List[Tuple[Length, ...]]) -> None:
-    """Refuse shapes that do not go together, with some of which MXNet writes beyond its memory."""
+    """Refuse shapes that do not go together."""
     for place in range(1, max(map(len, shapes), default=0) + 1):
         lengths = {shape[-place] for shape in shapes if len(shape) >= place}
         if len({length for length in lengths if isinstance(length, int) and length != 1}) > 1:
@@ -200,7 +200,7 @@ def _reshape(step: Step) -> None:
 
 
 def _check_size(step: Step, known: Tuple[Length, ...], lengths: List[int]) -> None:
-    """Refuse a shape that has not as many values as the data, with which MXNet writes beyond its memory."""
+    """Refuse a shape that has not as many values as the data."""
     kept = [axis for axis, length in enumerate(lengths) if length == 0]
     if any(axis >= len(known) for axis in kept):
         raise step.refuse(f"its shape is {lengths}, whose 0 keeps a length that its data {list(known)} have not")

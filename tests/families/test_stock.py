@@ -2,7 +2,7 @@
 
 With ``quantize_mode='full'`` MXNet's own tool joins classes, scores and coordinates in int8. They get one range, that
 of the coordinates, one code of which is several pixels: all scores become 0, no box is above any threshold, and every
-class is -1. That Concat and Flatten crash in int8, as they did in older versions of MXNet, has not been seen in 1.9.1.
+class is -1. That Concat and Flatten fail in int8, as they did in older versions of MXNet, has not been seen in 1.9.1.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def symmetric(end: Any) -> Tuple[Array, Array]:
 
 
 def calibrated(node: Node) -> Any:
-    assert node.attrs["out_type"] == "int8", f"{node.name}: out_type {node.attrs['out_type']} is fatal on a GPU"
+    assert node.attrs["out_type"] == "int8", f"{node.name}: out_type {node.attrs['out_type']} is refused on a GPU"
     return max(abs(F(node.attrs["min_calib_range"])), abs(F(node.attrs["max_calib_range"])))
 
 

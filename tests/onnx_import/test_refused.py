@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 import pytest
@@ -12,6 +12,8 @@ from onnx import TensorProto, helper
 import mxquant
 from mxquant import GraphError, InputError
 from mxquant._compat import mx
+from mxquant.onnx_import import sampling, tensors
+from mxquant.onnx_import.state import State, Step
 from tests.export.test_translations import CASES
 from tests.networks import images
 from tests.onnx_import.models import IMAGE, REGIONS, check, model_of, node, read, resized, whole
@@ -31,12 +33,11 @@ def test_regions_whose_pixels_have_their_centre_at_one_half_are_written_and_not_
     shape, build = CASES["_contrib_ROIAlign aligned"]
     model = mxquant.export_onnx(build(mx.sym.var("data")), tmp_path / "net.onnx", input_shapes=shape)
     assert model.proto.opset_import[0].version == 16
-    with pytest.raises(GraphError, match="it is half_pixel, for which MXNet ends the process"):
+    with pytest.raises(GraphError, match="it is half_pixel, with which MXNet's ROIAlign may end the process"):
         mxquant.from_onnx(tmp_path / "net.onnx")
 
 
 def test_a_file_that_states_a_wrong_rank_is_refused_when_it_is_run(tmp_path: Path) -> None:
-    """MXNet's Reshape believed it, and wrote beyond its memory."""
     nodes = [node("Slice", "x", "b", "e", "a", outputs=("part",)), node("Relu", "part", outputs=("r",))]
     model = model_of([*nodes, node("Add", "x", "r")], b=whole(0), e=whole(3), a=whole(2))
     for name in ("part", "r"):
@@ -83,13 +84,7 @@ REFUSED: Dict[str, Tuple[List[Any], Dict[str, np.ndarray], int]] = {
         {"s": np.float32([1, 1, 3, 3])},
         13,
     ),
-    "ends the process where a region has no area": ([node("RoiAlign", "x", "r", "i")], REGIONS, 16),
-    "its regions are of images 0 to 2, of 2": (
-        *([node("RoiAlign", "x", "r", "i")], {**REGIONS, "i": whole(1, 0, 2)}, 13),
-    ),
-    "its regions are of images -1 to 0, of 2": (
-        *([node("MaxRoiPool", "x", "r", pooled_shape=[2, 2])], {"r": np.float32([[-1, 0, 0, 2, 2], [0] * 5])}, 13),
-    ),
+    "it is half_pixel, with which": ([node("RoiAlign", "x", "r", "i")], REGIONS, 16),
     "mode is max": ([node("RoiAlign", "x", "r", "i", mode="max")], REGIONS, 13),
     "spatial_scale is 2.0": ([node("RoiAlign", "x", "r", "i", spatial_scale=2.0)], REGIONS, 13),
     "a cast to type 8 is not supported": ([node("Cast", "x", to=8)], {}, 13),
@@ -105,16 +100,6 @@ REFUSED: Dict[str, Tuple[List[Any], Dict[str, np.ndarray], int]] = {
     "k is \\[0\\], expected one number above 0": (
         *([node("TopK", "x", "k", outputs=("y", "i"))], {"k": whole(0)}, 13),
     ),
-    "which has not as many values as its data \\[2, 4, 9, 10\\]": (
-        *([node("Reshape", "x", "s")], {"s": whole(0, 4, 9, 9)}, 13),
-    ),
-    "its shape is \\[0, -1, 7\\], which has not": ([node("Reshape", "x", "s")], {"s": whole(0, -1, 7)}, 13),
-    "whose 0 keeps a length that its data": ([node("Reshape", "x", "s")], {"s": whole(2, 4, 90, 1, 0)}, 13),
-    "its inputs have the shapes \\[2, 4, 9, 10\\], \\[2, 4, 3, 10\\]": (
-        [node("Slice", "x", "b", "e", "a", outputs=("part",)), node("Xor", "x", "part")],
-        {"b": whole(0), "e": whole(3), "a": whole(2)},
-        13,
-    ),
     "select_last_index is set": ([node("ArgMax", "x", select_last_index=1)], {}, 13),
     "batch_dims is 1": ([node("GatherND", "x", "i", batch_dims=1)], {"i": whole(1, 0).reshape(2, 1)}, 13),
     "does not depend on any input": ([node("Identity", "c")], {"c": np.ones(3, np.float32)}, 13),
@@ -126,6 +111,84 @@ def test_what_mxnet_cannot_do_is_refused(message: str, tmp_path: Path) -> None:
     nodes, constants, opset = REFUSED[message]
     with pytest.raises(GraphError, match=message):
         read(model_of(nodes, opset=opset, **constants), tmp_path)
+
+
+def step(*shapes: Tuple[Any, ...]) -> Step:
+    """Return a node whose inputs have shapes, and nothing else."""
+    names = [f"input{number}" for number in range(len(shapes))]
+    return Step(State(13, {}, shapes=dict(zip(names, shapes))), "node", "Any", names, ["y"], {})
+
+
+@pytest.mark.parametrize(
+    ("indices", "batch", "message"),
+    [
+        ([1, 0, 1], 2, None),
+        ([], 2, None),
+        ([5], "n", None),
+        ([1, 0, 2], 2, "its regions are of images 0 to 2, of 2"),
+        ([-1, 0], 2, "its regions are of images -1 to 0, of 2"),
+        ([-1], "n", "its regions are of images -1 to -1, of any number"),
+    ],
+)
+def test_regions_have_to_be_of_images_of_the_batch(indices: List[int], batch: Any, message: Optional[str]) -> None:
+    if message is None:
+        sampling._check_images(step((batch, 4, 9, 10)), whole(*indices))
+        return
+    with pytest.raises(GraphError, match=message):
+        sampling._check_images(step((batch, 4, 9, 10)), whole(*indices))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ([0, -1, 10], None),
+        ([0, 4, 9, 10], None),
+        ([0, 4, 9, 9], r"which has not as many values as its data \[2, 4, 9, 10\]"),
+        ([0, -1, 7], r"its shape is \[0, -1, 7\], which has not"),
+        ([2, 4, 90, 1, 0], "whose 0 keeps a length that its data"),
+    ],
+)
+def test_a_new_shape_has_to_have_as_many_values(lengths: List[int], message: Optional[str]) -> None:
+    if message is None:
+        tensors._check_size(step(IMAGE), IMAGE, lengths)
+        return
+    with pytest.raises(GraphError, match=message):
+        tensors._check_size(step(IMAGE), IMAGE, lengths)
+
+
+def test_shapes_of_two_inputs_have_to_go_together() -> None:
+    for fitting in ((4, 1, 10), (1,), ("n", None, 10), (2, 2, 4, 9, 10)):
+        tensors._check_lengths(step(IMAGE, fitting), [IMAGE, fitting])
+    with pytest.raises(GraphError, match=r"its inputs have the shapes \[2, 4, 9, 10\], \[2, 4, 3, 10\]"):
+        tensors._check_lengths(step(IMAGE, (2, 4, 3, 10)), [IMAGE, (2, 4, 3, 10)])
+
+
+CHECKED: Dict[str, Tuple[Any, str, Any, Dict[str, np.ndarray], Any]] = {
+    "RoiAlign": (sampling, "_check_images", node("RoiAlign", "x", "r", "i"), REGIONS, [1, 0, 1]),
+    "MaxRoiPool": (
+        *(sampling, "_check_images", node("MaxRoiPool", "x", "r", pooled_shape=[2, 2])),
+        *({"r": np.float32([[1, 0, 0, 2, 2], [0] * 5])}, [1, 0]),
+    ),
+    "Reshape": (tensors, "_check_size", node("Reshape", "x", "s"), {"s": whole(0, -1, 10)}, [0, -1, 10]),
+    "Xor": (tensors, "_check_lengths", node("Xor", "x", "c"), {"c": np.ones((4, 1, 10), bool)}, [IMAGE, (4, 1, 10)]),
+}
+
+
+@pytest.mark.parametrize("op", CHECKED)
+def test_these_checks_come_before_mxnet_gets_the_operator(
+    op: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, name, checked, constants, expected = CHECKED[op]
+    found: List[Any] = []
+
+    def refuse(step: Step, *what: Any) -> None:
+        found.append(what[-1])
+        raise step.refuse("the check says no")
+
+    monkeypatch.setattr(module, name, refuse)
+    with pytest.raises(GraphError, match=rf"\({op}\): the check says no"):
+        read(model_of([checked], **constants), tmp_path)
+    assert list(found[0]) == expected
 
 
 @pytest.mark.parametrize(("opset", "known"), [(6, False), (7, True), (17, True), (23, False)])

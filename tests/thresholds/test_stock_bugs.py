@@ -1,6 +1,6 @@
 """What the stock entropy searches get wrong, and this one does not.
 
-The stock operator runs beside it, so that each test shows the difference; what aborts the process is only described.
+Where the stock operator is wrong, it runs beside it, so that the test shows the difference.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ def test_mass_at_the_negative_end_counts_as_at_the_positive_end() -> None:
 
 
 def test_counts_beyond_two_to_the_31() -> None:
-    # The stock operator adds them up in a 32-bit integer and aborts the process.
     hist = np.full(8001, 1e9)
     edges = np.linspace(-1, 1, 8002)
     assert entropy_search(hist, edges).threshold == entropy_search(hist / 1e9, edges).threshold
