@@ -120,11 +120,14 @@ class CalibrationCheckpoint:
 
     @contextmanager
     def _interrupts_wait(self) -> Iterator[None]:
-        """Let Ctrl-C wait until a batch is done: one that is counted by half cannot be kept. A second one does not."""
-        if threading.current_thread() is not threading.main_thread():
+        """Let Ctrl-C wait until a batch is done: one that is counted by half cannot be kept. A second one does not.
+
+        A process that ignores Ctrl-C, as a shell's jobs in the background do, goes on ignoring it.
+        """
+        original = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is not threading.main_thread() or original in (signal.SIG_IGN, None):
             yield
             return
-        original = signal.getsignal(signal.SIGINT)
 
         def note(number: int, frame: Any) -> None:
             if self.interrupted and callable(original):

@@ -22,6 +22,14 @@ ARGS, AUX = random_params(SYMBOL, data=DATA.shape)
 PARAMS = {"arg_params": ARGS, "aux_params": AUX}
 
 
+@pytest.fixture(autouse=True)
+def at_a_terminal() -> Iterator[None]:
+    """Let Ctrl-C do what it does at a terminal: a shell starts jobs in the background so that they ignore it."""
+    original = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, original)
+
+
 def batches(size: int = 4) -> List[np.ndarray]:
     return [DATA[begin : begin + size] for begin in range(0, len(DATA), size)]
 
@@ -49,6 +57,14 @@ def test_ctrl_c_leaves_a_file_from_which_the_next_run_goes_on_to_the_same_bytes(
     resumed.save(tmp_path / "resumed.npz")
     mxquant.calibrate(SYMBOL, batches(), **PARAMS).save(tmp_path / "whole.npz")
     assert (tmp_path / "resumed.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+
+
+def test_where_ctrl_c_is_ignored_it_stays_so(tmp_path: Path) -> None:
+    path = tmp_path / "partial.npz"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    found = mxquant.calibrate(SYMBOL, interrupted_in(3), checkpoint=path, **PARAMS)
+    assert found == mxquant.calibrate(SYMBOL, batches(), **PARAMS)
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def test_it_goes_on_within_a_batch_of_another_size(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List
 
 import numpy as np
 import pytest
@@ -29,6 +29,14 @@ def load():
                 time.sleep(0.01)
         yield X[begin : begin + 2]
 """
+
+
+@pytest.fixture(autouse=True)
+def at_a_terminal() -> Iterator[None]:
+    """Let processes begin as at a terminal: those of a shell's jobs in the background ignore Ctrl-C."""
+    original = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, original)
 
 
 @pytest.fixture
