@@ -24,6 +24,9 @@ __all__ = ["CodeLimits", "Reader", "joined"]
 
 # Weights are changed, and zero points made, only for noise that is lower by more than this: about 0.2 dB.
 _CLEARLY = 0.95
+_MUCH = 2.0
+# How much noise may grow where layers would have to stay float32 otherwise: 1 dB.
+_FOR_SPEED = 10**0.1
 
 
 class Reader(NamedTuple):
@@ -66,12 +69,33 @@ class CodeLimits:
 
     def shift_pays(self, readers: Sequence[Reader], codes: int) -> bool:
         """Whether data with a zero point, in `codes` steps, give these layers less noise than data with a limit."""
+        return self._shifted_noise(readers, codes) < _CLEARLY * self._best(readers, codes)[0]
+
+    def pairs_pay(self, readers: Sequence[Reader], codes: int, shift: bool) -> bool:
+        """Whether data that have to keep `codes` steps had better be multiplied by pairs of smaller weights.
+
+        The other way is a zero point, where `shift` says that there may be one, or else to leave layers in float32,
+        which costs time: up to 1 dB is given for that.
+        """
+        if any(self._noise(node).pairs is None and self.limit(node) < codes for node, _ in readers):
+            return False
+        noise = self._noise_of(readers, codes)
+        if shift:
+            return noise <= self._shifted_noise(readers, codes)
+        return noise <= _FOR_SPEED * self._best(readers, codes)[0]
+
+    def halving_costs(self, node: Node, threshold: float) -> bool:
+        """Whether a layer on int8 data up to a threshold has twice the noise or more with every second weight code."""
+        noise, step = self._noise(node), threshold / 127.5
+        return noise.relative(step, halved=True) > _MUCH * noise.relative(step)
+
+    def _shifted_noise(self, readers: Sequence[Reader], codes: int) -> float:
         draft, noise = self.draft, 0.0
         assert draft.options.isa is not None
         for node, threshold in readers:
             weight_codes = draft.target.weight_codes(draft.network, node, "int8", "channel-wise", draft.options.isa)
-            noise += self._noise(node).relative(threshold / (codes + 0.5), halved=weight_codes != 127)
-        return noise < _CLEARLY * self._best(readers, codes)[0]
+            noise += self._noise(node).relative(threshold / (codes + 0.5), halved=weight_codes != 127, shifted=True)
+        return noise
 
     def _best(self, readers: Sequence[Reader], most: int) -> Tuple[float, int]:
         """Return the least noise and the code that gives it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Mapping, Optional, Sequence, Union
+from typing import Any, Mapping, Optional, Sequence, Tuple, Union
 
 from mxquant import model as models
 from mxquant.accuracy.smoothing import smoothed_as
@@ -13,6 +13,8 @@ from mxquant.analysis.sensitivity import Sensitivity, measure
 from mxquant.calibration import collect
 from mxquant.data import Sample, batches, peek
 from mxquant.errors import InputError
+from mxquant.graph import Network
+from mxquant.lowering.level_warnings import level_warnings
 from mxquant.mxnet_bridge import network_of
 from mxquant.pipeline import AUTO_EXAMPLES, check_plan, check_weights, examples_of, plan_loaded
 from mxquant.plan import QuantPlan
@@ -122,14 +124,19 @@ def compare(
         raise InputError(f"num_examples is {num_examples}, expected at least 1")
     sample = Sample(num_examples)
     sample.fill(batches(data, loaded.inputs))
-    int8 = None
+    int8: Optional[Network] = None
+    told: Tuple[str, ...] = ()
     if isinstance(model, QuantizedModel):
+        here = model.on_this_cpu()
+        told = () if here is model else tuple(level_warnings(plan))
+        model, plan = here, here.plan
         int8 = network_of(model.symbol, model.arg_params, model.aux_params)
         loaded = smoothed_model(loaded, int8.params)
     else:
         check_weights(plan)
     with reporting(progress), progress_bar("comparing layers", len(plan.layers)) as report:
-        return compare_networks(loaded.canonical.network, plan, examples_of(loaded, sample), int8, report)
+        found = compare_networks(loaded.canonical.network, plan, examples_of(loaded, sample), int8, report)
+    return replace(found, warnings=(*told, *found.warnings))
 
 
 def smoothed_model(model: models.Model, params: Mapping[str, Any]) -> models.Model:

@@ -5,7 +5,12 @@ E[x²] Σ w²::
 
     s² / 12 · P(x ≠ 0) / E[x²]   +   K Σ_o d_o² / 12 / Σ w²   +   the noise of pairs brought below a limit
 
-Zeros are exact, whatever the step. Source: the model of uniform noise, B. Widrow and I. Kollár, 'Quantization Noise',
+Zeros are exact, whatever the step. Of weights in even codes, on data with a zero point of half their range T, the
+largest of a channel is half a step off where it is positive, one way or the other::
+
+    Σ_o (d_o / 2)² E[(x - T/2)²] / (E[x²] Σ w²)
+
+Source: the model of uniform noise, B. Widrow and I. Kollár, 'Quantization Noise',
 2008, chapter 4; the last term is that of :mod:`mxquant.lowering.pairs`.
 """
 
@@ -68,12 +73,15 @@ class LayerNoise:
         K Σ d_o² / 12, for weights of 127 codes.
     pairs : PairExcess or None
         None where no pair of products can saturate.
+    uneven : float
+        Σ (d_o / 2)² over the channels whose largest weight is positive.
     """
 
     data: DataMoments
     energy: float
     rounding: float
     pairs: Optional[PairExcess]
+    uneven: float = 0.0
 
     @classmethod
     def of(cls, weight: NDArray[Any], data: DataMoments, pairs: Optional[PairExcess]) -> LayerNoise:
@@ -81,9 +89,10 @@ class LayerNoise:
         rows = weight.reshape(len(weight), -1)
         steps = np.abs(rows).max(axis=1).astype(np.float64) / 127
         energy = float(np.einsum("ok,ok->", rows, rows, dtype=np.float64))
-        return cls(data, energy, rows.shape[1] * float(np.square(steps).sum()) / 12, pairs)
+        uneven = float(np.square(steps[rows.max(axis=1) > -rows.min(axis=1)]).sum()) / 4
+        return cls(data, energy, rows.shape[1] * float(np.square(steps).sum()) / 12, pairs, uneven)
 
-    def relative(self, step: float, limit: Optional[int] = None, halved: bool = False) -> float:
+    def relative(self, step: float, limit: Optional[int] = None, halved: bool = False, shifted: bool = False) -> float:
         """Return the noise of the layer's result over its power; 0 for a layer whose result is 0.
 
         Parameters
@@ -93,13 +102,18 @@ class LayerNoise:
         limit : int, optional
             Largest sum of the codes of a pair of weights; None leaves them as they are.
         halved : bool
-            Whether weights have 64 codes.
+            Whether weights have every second code only.
+        shifted : bool
+            Whether the data have a zero point.
         """
         mean, square, present = self.data.mean, self.data.square, self.data.present
         power = square * self.energy
         if power <= 0:
             return 0.0
         noise = step * step / 12 * present * self.energy + square * self.rounding * (4 if halved else 1)
+        if halved and shifted:
+            middle = 128 * step
+            noise += self.uneven * (square - 2 * middle * mean + middle * middle)
         if limit is not None and self.pairs is not None:
             noise += self.pairs.noise(limit, mean, max(square - mean * mean, 0.0))
         return noise / power

@@ -21,7 +21,7 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
-from typing import Any, Dict, Iterable, Mapping, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from mxquant._files import write_text
 from mxquant._json import parse_json, read_text
 from mxquant.errors import PlanError
 from mxquant.recurrent_plan import RecurrentPlan
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["LayerPlan", "QuantPlan", "TensorPlan"]
 
@@ -140,6 +143,9 @@ class LayerPlan:
     pair_codes : int or None
         The largest sum of codes that two weights of one sign may have whose products are added in int16, 128 to 255;
         weights above are made smaller. None where weights stay as they are.
+    channel_order : tuple of int or None
+        Which channel of its data lies at each place in memory, where neighbours are multiplied in pairs; the tensors
+        and weights before are in this order too. None for the network's own. In JSON, a text with blanks between.
     recurrent : RecurrentPlan or None
         What the codes of an int8 LSTM stand for, which has them inside only; None for other layers.
     """
@@ -152,6 +158,7 @@ class LayerPlan:
     granularity: Optional[str] = None
     weight_codes: Optional[int] = None
     pair_codes: Optional[int] = None
+    channel_order: Optional[Tuple[int, ...]] = None
     recurrent: Optional[RecurrentPlan] = None
 
     def __post_init__(self) -> None:
@@ -172,6 +179,9 @@ class LayerPlan:
                 f"{where}.weight_codes is {self.weight_codes!r}, expected a whole number from 1 to 127 where the layer "
                 "has a granularity, else null"
             )
+        order = self.channel_order
+        if order is not None and sorted(order) != list(range(len(order))):
+            raise PlanError(f"{where}.channel_order is not each of the numbers from 0 to {len(order) - 1} once")
         pairs = self.pair_codes
         if pairs is None:
             return
@@ -181,6 +191,10 @@ class LayerPlan:
             raise PlanError(
                 f"{where}.pair_codes is {pairs!r}, but only channel-wise weights with 127 codes can be limited"
             )
+
+    def as_in_memory(self, weight: NDArray[Any]) -> NDArray[Any]:
+        """Return the layer's weight, shape (O, channels, ...), with its channels in the order of the plan."""
+        return weight if self.channel_order is None else in_order(weight, self.channel_order)
 
 
 @dataclass(frozen=True)
@@ -294,7 +308,7 @@ class QuantPlan:
             "network": self.network,
             "isa": self.isa,
             "settings": dict(self.settings),
-            "layers": [asdict(layer) for layer in self.layers.values()],
+            "layers": [_layer_entry(layer) for layer in self.layers.values()],
             "tensors": tensors,
         }
         document.update({} if files is None else {"files": dict(files)})
@@ -379,6 +393,13 @@ class QuantPlan:
         return cls.from_json(read_text(path, PlanError, "the plan"))
 
 
+def in_order(values: NDArray[Any], order: Sequence[int]) -> NDArray[Any]:
+    """Return values, shape (O, columns, ...), with the columns of each channel, as many of each, in another order."""
+    places = np.asarray(order)
+    each = values.shape[1] // len(places)
+    return values[:, (places[:, None] * each + np.arange(each)).reshape(-1)]
+
+
 def _number(value: Any) -> float:
     """Return a number, infinity for a whole number beyond all, or NaN for what is none."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -387,6 +408,11 @@ def _number(value: Any) -> float:
         return float(value)
     except OverflowError:
         return math.inf
+
+
+def _layer_entry(layer: LayerPlan) -> Dict[str, Any]:
+    order = layer.channel_order
+    return {**asdict(layer), "channel_order": None if order is None else " ".join(map(str, order))}
 
 
 def _read_layer(entry: Any, position: int) -> LayerPlan:
@@ -398,6 +424,8 @@ def _read_layer(entry: Any, position: int) -> LayerPlan:
     values = {"reason": "", **entry}
     if values.get("recurrent") is not None:
         values["recurrent"] = _read_recurrent(values["recurrent"], f"layers['{entry['name']}']")
+    if values.get("channel_order") is not None:
+        values["channel_order"] = _read_order(values["channel_order"], f"layers['{entry['name']}']")
     return LayerPlan(**values)
 
 
@@ -406,6 +434,12 @@ def _read_recurrent(entry: Any, where: str) -> RecurrentPlan:
         return RecurrentPlan.read(entry)
     except PlanError as error:
         raise PlanError(f"{where}.{error}") from None
+
+
+def _read_order(entry: Any, where: str) -> Tuple[int, ...]:
+    if not isinstance(entry, str) or not all(part.isdecimal() for part in entry.split()):
+        raise PlanError(f"{where}.channel_order is {entry!r:.60}, expected whole numbers with blanks between, or null")
+    return tuple(map(int, entry.split()))
 
 
 def _read_tensor(entry: Any, position: int) -> TensorPlan:

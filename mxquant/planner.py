@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import (
     TYPE_CHECKING,
+    AbstractSet,
     Any,
     Callable,
     Dict,
@@ -37,10 +38,16 @@ from mxquant.code_limits import CodeLimits, Reader
 from mxquant.errors import InputError
 from mxquant.exclusions import check_operators, excluded_layers, layers_of
 from mxquant.graph import Network, Node, Tensor
+from mxquant.graph.attributes import read_int
 from mxquant.graph.passes import Canonical
-from mxquant.lowering.quantized_params import INT8_RANGE, quantize_int8
+from mxquant.lowering.channel_order import arranged
+from mxquant.lowering.isa import check, saturates
+from mxquant.lowering.quantized_params import INT8_RANGE, SMALLEST_THRESHOLD, quantize_int8
+from mxquant.lowering.rest_channel import may_rest
+from mxquant.lowering.stored_weights import EVEN, NEARLY_EVEN, is_halved
 from mxquant.lowering.target import RECURRENT, Int8Operator, Target, observed_tensors
 from mxquant.magnitudes import lost_in_int8
+from mxquant.pairing import paired_channels
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 from mxquant.plan_options import PlanOptions
 from mxquant.ranges import Ranges
@@ -87,7 +94,9 @@ def make_plan(
     """
     if options.method is not None and statistics is None:
         raise InputError(f"method '{options.method}' needs statistics; calibrate first, or use method=None")
-    network = canonical.network
+    orders = _orders(canonical.network, statistics or {}, target, options)
+    network = arranged(canonical.network, orders)
+    resting = may_rest(network) if target.pairs and saturates(check(options.isa)) else set()
     check_operators(options.exclude_operators, canonical.operators)
     apart: FrozenSet[str] = frozenset()
     excluded: Optional[FrozenSet[str]] = None
@@ -96,7 +105,7 @@ def make_plan(
         fused = target.prepare(network, options.method is not None, apart)
         if excluded is None:
             excluded = excluded_layers(options.exclude_layers, layers_of(canonical, fused))
-        draft = Draft(fused, statistics or {}, target, options, excluded, reasons)
+        draft = Draft(fused, statistics or {}, target, options, excluded, reasons, orders, resting)
         draft.settle()
         if not target.has_uint8:
             draft.use_zero_points()
@@ -106,6 +115,24 @@ def make_plan(
         apart = apart | conflicts
 
 
+def _orders(
+    network: Network, statistics: Mapping[str, Histogram], target: Target, options: PlanOptions
+) -> Dict[str, Tuple[int, ...]]:
+    """Return the orders of channels in which sums of products saturate least; see :mod:`mxquant.pairing`."""
+    assert options.isa is not None
+    if not (target.on_cpu and target.pairs and options.method and saturates(options.isa)):
+        return {}
+
+    def in_pairs(node: Node) -> bool:
+        histogram = statistics.get(node.inputs[0].name)
+        unsigned = histogram is not None and histogram.minimum >= 0 and options.dtype != "int8"
+        return unsigned or (node.op == "FullyConnected" and histogram is not None)
+
+    return paired_channels(network, in_pairs)
+
+
+# The part of all products below which a layer costs little time in float32.
+_SMALL_PART = 0.08
 _PRODUCT = "_contrib_quantized_elemwise_mul"
 
 
@@ -119,6 +146,8 @@ class Draft:
     options: PlanOptions
     excluded: FrozenSet[str]
     reasons: Mapping[str, str]
+    orders: Mapping[str, Tuple[int, ...]] = field(default_factory=dict)
+    resting: AbstractSet[str] = frozenset()
     operators: Dict[Node, Int8Operator] = field(default_factory=dict)
     refused: Dict[Node, str] = field(default_factory=dict)
     int8: Set[Node] = field(default_factory=set)
@@ -185,7 +214,10 @@ class Draft:
     def _description(self, node: Node) -> Union[Int8Operator, str]:
         if not node.inputs:
             return "it is computed from constants alone"
-        return self.target.describe(self.network, node, self.calibrated)
+        answer = self.target.describe(self.network, node, self.calibrated)
+        if isinstance(answer, str) or self.options.isa is None:
+            return answer
+        return self.target.unavailable(answer, self.options.isa) or answer
 
     def _exclusion(self, node: Node) -> Optional[str]:
         measured = next((why for name, why in self.options.float32_layers.items() if name in node.layers), None)
@@ -298,6 +330,13 @@ class Draft:
                 self.refused[node] = "in int8 it would saturate, or its weights lose too much with one scale for all"
                 self.settle_types()
                 return self.prevent_saturation()
+            if self._had_better_stay_float32(node, tensor):
+                self.refused[node] = (
+                    "it reads the network's input, on which every second code of its weights only would be the same on "
+                    "every CPU; that would cost much of its accuracy for little time"
+                )
+                self.settle_types()
+                return self.prevent_saturation()
             if self.dtypes[tensor] != "uint8" or self.limits.limit(node) == 255:
                 continue
             for root, between in self.roots(tensor):
@@ -308,6 +347,8 @@ class Draft:
                     if between or not self._can_shift(root, operator) or not self._shift_pays(root):
                         continue
                     self.shifted.add(root)
+                elif self._pairs_pay(root, self._can_shift(root, operator)):
+                    continue
                 elif between:
                     why = f"in float32, so that int8 {node.layers[0]} gets codes with which it cannot saturate"
                     self.refused.update({each: why for each in between})
@@ -333,6 +374,42 @@ class Draft:
         threshold = choose_threshold(self.statistics[tensor.name], "mse", unsigned=True)
         readers = [Reader(use.node, threshold) for use in self.network.graph.uses()[tensor] if use.node is not None]
         return self.limits.shift_pays(readers, 255)
+
+    def _had_better_stay_float32(self, node: Node, data: Tensor) -> bool:
+        """Whether a layer that reads the network's input loses much by even codes, and is a small part of the work."""
+        if not (self.calibrated and self.options.mode == "smart" and data.node.is_variable):
+            return False
+        operator = self.operators[node]
+        granularity = "channel-wise" if operator.channel_wise else "tensor-wise"
+        if not is_halved(self._weight_codes(node, operator, granularity)[0]):
+            return False
+        threshold = choose_threshold(self.statistics[data.name], "mse", unsigned=False)
+        if not self.limits.halving_costs(node, max(threshold, SMALLEST_THRESHOLD)):
+            return False
+        work = {each: self._multiplications(each) for each in self.int8 if self.operators[each].must}
+        return 0 < work[node] <= _SMALL_PART * sum(work.values())
+
+    def _multiplications(self, node: Node) -> float:
+        """Return how many products the calibrated examples took of a layer with weights; 0 where that is unknown."""
+        weight = self.network.params.get(node.inputs[1].node.name) if len(node.inputs) > 1 else None
+        return 0.0 if weight is None else self._sizes.get(node.output.name, 0.0) * weight[0].size
+
+    def _pairs_pay(self, tensor: Tensor, shift: bool) -> bool:
+        """Whether layers that read a clipped tensor, with all its codes, are best kept from saturating by pairs."""
+        if not self.calibrated or tensor.name not in self.statistics:
+            return False
+        bound = self.operators[tensor.node].bound
+        assert bound is not None
+        return self.limits.pairs_pay([Reader(node, bound) for node in self._int8_readers(tensor)], 255, shift)
+
+    def _int8_readers(self, tensor: Tensor) -> List[Node]:
+        """Return the layers with weights that read the codes of a tensor, also behind what hands them on."""
+        nodes = [node for node in self.int8 if self.operators[node].must and self.operators[node].data]
+        return [
+            node
+            for node in nodes
+            if any(root == tensor for root, _ in self.roots(node.inputs[self.operators[node].data[0]]))
+        ]
 
     def _loses_too_much(self, node: Node, data: Tensor) -> bool:
         """Whether a layer whose weights need one scale, so that they can be reduced, is better left in float32."""
@@ -410,7 +487,19 @@ class Draft:
         notes = [why, fewer, smaller, operator.note]
         reason = "the operator runs in int8" if operator.must else "its neighbours run in int8"
         reason = "; ".join([reason, *filter(None, notes)])
-        return LayerPlan(node.layers[0], op, node.layers, "int8", reason, granularity, codes, pairs)
+        return LayerPlan(node.layers[0], op, node.layers, "int8", reason, granularity, codes, pairs, self._order(node))
+
+    def _order(self, node: Node) -> Optional[Tuple[int, ...]]:
+        """Return the order of the channels that a layer reads, where each output reads all of them."""
+        order = self.orders.get(node.inputs[0].name)
+        weight = self.network.params.get(node.inputs[1].node.name) if len(node.inputs) > 1 else None
+        if order is None or weight is None or len(weight.shape) < 2 or weight.shape[1] % len(order):
+            return None
+        return None if self._is_depthwise(node, weight) else order
+
+    def _is_depthwise(self, node: Node, weight: NDArray[Any]) -> bool:
+        inner = node.subgraphs[0].operators[0] if node.subgraphs else node
+        return weight.shape[1] == 1 and read_int(inner, "num_group", 1) > 1
 
     def is_channel_wise(self, node: Node) -> bool:
         """Whether the weights of a layer on uint8 data have one scale per output channel."""
@@ -425,6 +514,10 @@ class Draft:
         assert self.options.isa is not None
         dtype = self.dtypes[node.inputs[operator.data[0]]]
         codes = self.target.weight_codes(self.network, node, dtype, granularity, self.options.isa)
+        if codes == EVEN:
+            if node.layers[0] in self.resting and granularity == "channel-wise":
+                return EVEN, "its weights have even codes, which CPUs may halve, and its data a channel of zeros more"
+            return NEARLY_EVEN, "its weights have even codes, which CPUs may halve, but for the largest"
         return codes, "" if codes == 127 else f"weights end at {codes}, so that it cannot saturate on int8 data"
 
     def _granularity(

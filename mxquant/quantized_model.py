@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple, Union
 
@@ -14,9 +14,11 @@ from mxquant.compact import COMPACT
 from mxquant.compact import compact as compacted
 from mxquant.errors import InputError, PlanError
 from mxquant.lowering.cudnn import CuDNN
-from mxquant.lowering.isa import detect, saturates
+from mxquant.lowering.float_recurrent import with_float_lstm
+from mxquant.lowering.level_warnings import int8_lstms, level_warnings
+from mxquant.lowering.trial import lstm_failure
 from mxquant.model import inputs_of, load_checkpoint
-from mxquant.mxnet_bridge import graph_of, numpy_params, symbol_of, text_of
+from mxquant.mxnet_bridge import graph_of, network_of, numpy_params, split_params, symbol_of, text_of
 from mxquant.params_file import write_params_file
 from mxquant.plan import QuantPlan
 
@@ -76,7 +78,14 @@ class QuantizedModel:
         ------
         OutputError
             If a file cannot be written; the files appear whole, and together, or not at all.
+        InputError
+            If it is a simulation that only mxquant can compute.
         """
+        if any(node.op == "Custom" for node in graph_of(self.symbol).operators) and self.simulated:
+            raise InputError(
+                "the simulation has an int8 LSTM, which does not run on this CPU and is computed by mxquant itself; "
+                "save the int8 network, or a simulation that was made where the LSTM runs"
+            )
         arrays: Dict[str, Any] = {f"arg:{name}": value for name, value in self.arg_params.items()}
         if compact:
             parts = compacted(graph_of(self.symbol), numpy_params(self.arg_params))
@@ -88,6 +97,23 @@ class QuantizedModel:
             write_params_file(params, arrays, mx.util.is_np_shape())
             symbol.write_text(text_of(self.symbol), encoding="utf-8")
             plan.write_text(self.plan.to_json({"params": digest_of(params), "symbol": digest_of(symbol)}), "utf-8")
+
+    def on_this_cpu(self) -> QuantizedModel:
+        """Return the network as this CPU can run it.
+
+        Returns
+        -------
+        QuantizedModel
+            This one; where MXNet's int8 LSTM does not run on this CPU, one with float32 LSTM layers in their place.
+        """
+        failure = lstm_failure() if int8_lstms(self.plan) and not self.simulated else None
+        if failure is None:
+            return self
+        network = network_of(self.symbol, self.arg_params, self.aux_params)
+        network, plan = with_float_lstm(network, self.plan, f"{failure}; rebuilt in float32")
+        symbol = symbol_of(network.graph)
+        args, aux = split_params(network, symbol)
+        return replace(self, symbol=symbol, arg_params=args, aux_params=aux, plan=plan)
 
     def as_block(self, ctx: Any = None) -> Any:
         """Return the network as a Gluon block.
@@ -106,7 +132,7 @@ class QuantizedModel:
         Warns
         -----
         UserWarning
-            If its plan was made for CPUs with VNNI and this one has none, so that sums saturate.
+            If this CPU computes something else than what its plan was made for; see :func:`load`.
 
         Raises
         ------
@@ -114,7 +140,10 @@ class QuantizedModel:
             If the network was made for GPUs, and `ctx` is none, or MXNet sees none.
         """
         if not self.simulated:
-            _warn_of_saturation(self.plan)
+            _warn_of_level(self.plan)
+            here = self.on_this_cpu()
+            if here is not self:
+                return here.as_block(ctx)
         for_gpu = self.plan.target == CuDNN.name and not self.simulated
         if for_gpu and (mx.context.num_gpus() == 0 or (ctx is not None and ctx.device_type != "gpu")):
             raise InputError(
@@ -153,7 +182,8 @@ def load(prefix: Union[str, Path], epoch: int = 0) -> QuantizedModel:
     Warns
     -----
     UserWarning
-        If its plan was made for CPUs with VNNI and this one has none, so that sums saturate.
+        If its plan was made for CPUs of which this is none, so that sums saturate here, or biases are not those of the
+        weights as this CPU rounds them; or if it has int8 LSTM layers, which do not run here: these are float32 then.
 
     Raises
     ------
@@ -170,8 +200,8 @@ def load(prefix: Union[str, Path], epoch: int = 0) -> QuantizedModel:
         symbol, args, aux = load_checkpoint(f"{prefix}:{epoch}")
         _check_files(prefix, epoch, parse_json(text).get("files"))
     inputs, _ = inputs_of(graph_of(symbol), {**args, **aux})
-    _warn_of_saturation(plan)
-    return QuantizedModel(symbol, args, aux, plan, inputs)
+    _warn_of_level(plan)
+    return QuantizedModel(symbol, args, aux, plan, inputs).on_this_cpu()
 
 
 def _check_files(prefix: Union[str, Path], epoch: int, digests: Any) -> None:
@@ -192,13 +222,9 @@ def _has_digest(path: str, digest: Any) -> bool:
         return False
 
 
-def _warn_of_saturation(plan: QuantPlan) -> None:
-    if plan.isa is not None and saturates(detect()) and not saturates(plan.isa):
-        warnings.warn(
-            f"the plan is made for CPUs with int8 instructions of level '{plan.isa}', this one has "
-            f"'{detect()}': sums of products saturate; plan again with isa='{detect()}'",
-            stacklevel=3,
-        )
+def _warn_of_level(plan: QuantPlan) -> None:
+    for text in level_warnings(plan):
+        warnings.warn(text, stacklevel=3)
 
 
 def _nest(structure: Any, symbols: Any) -> Any:

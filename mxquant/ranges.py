@@ -181,7 +181,9 @@ class Ranges:
             bounds = [plan.codes for plan in (self.plans[tensor] for tensor in tensors) if plan.codes is not None]
             if all(draft.limits.limit(reader.node) >= min(bounds) for reader in readers):
                 continue
-            codes = draft.limits.best(readers, min(bounds))
+            codes = min(bounds)
+            if not any(map(self._is_clipped, tensors)):
+                codes = draft.limits.best(readers, codes)
             first = min(readers, key=lambda reader: draft.limits.limit(reader.node)).node
             for tensor in tensors:
                 plan = self.plans[tensor]

@@ -32,7 +32,8 @@ def test_two_layers_that_read_one_tensor_are_both_safe() -> None:
     plan = mxquant.make_plan(symbol, statistics, arg_params=args, isa="avx2")
     model = mxquant.lower(symbol, plan, arg_params=args)
     codes = plan.tensors["r0_output"].codes
-    limits = [largest_safe_code(weight_codes(args[f"{name}_weight"].asnumpy())) for name in ("c1", "c2")]
+    weights = [plan.layers[name].as_in_memory(args[f"{name}_weight"].asnumpy()) for name in ("c1", "c2")]
+    limits = [largest_safe_code(weight_codes(weight)) for weight in weights]
     assert min(limits) <= codes < 255
     for name, limit in zip(("c1", "c2"), limits):
         assert largest_safe_code(weight_codes(model.arg_params[f"{name}_weight"].asnumpy())) >= codes

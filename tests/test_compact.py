@@ -97,7 +97,7 @@ def test_a_model_for_another_cpu_is_warned_about(tmp_path: Path, monkeypatch: py
     symbol = conv(mx.sym.var("data"), "c")
     args, _ = random_params(symbol, data=(1, 3, 8, 8))
     mxquant.quantize(symbol, images(1, 3, 8, 8), arg_params=args, accuracy="fast", isa="vnni").save(tmp_path / "net")
-    monkeypatch.setattr("mxquant.quantized_model.detect", lambda: "avx2")
+    monkeypatch.setattr("mxquant.lowering.level_warnings.detect", lambda: "avx2")
     with pytest.warns(UserWarning, match="level 'vnni', this one has 'avx2'"):
         mxquant.load(tmp_path / "net")
 

@@ -19,8 +19,8 @@ import numpy as np
 from mxquant._threads import in_parallel
 from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_bool, read_int, read_tuple
-from mxquant.lowering.pairs import limited
-from mxquant.lowering.stored_weights import int8_weight
+from mxquant.lowering.planned_weights import planned_weights
+from mxquant.lowering.stored_weights import int8_weight, is_symmetric
 from mxquant.plan import QuantPlan
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def correct_biases(network: Network, plan: QuantPlan, statistics: Statistics) ->
         The same graph; weights with the plan's limits on pairs.
     """
     axes, uses = channel_axes(network), network.graph.uses()
-    rounded, means = limited(network, plan).params, statistics.channel_sums
+    rounded, means = planned_weights(network, plan).params, statistics.channel_sums
 
     def shift(node: Node) -> Optional[NDArray[np.float64]]:
         layer = plan.layers.get(node.layers[0])
@@ -74,7 +74,8 @@ def correct_biases(network: Network, plan: QuantPlan, statistics: Statistics) ->
         data, weight, bias = node.inputs
         if data.name not in means or axes[data.name] != channel_axis(node) or len(uses[bias]) != 1:
             return None
-        error = int8_weight(node.op, rounded[weight.node.name], layer) - network.params[weight.node.name]
+        int8 = int8_weight(node.op, rounded[weight.node.name], layer, is_symmetric(plan.target))
+        error = int8 - network.params[weight.node.name]
         sums, rank = means[data.name], len(read_tuple(node, "kernel"))
         size = statistics[data.name].count / (sums.count * len(sums.parts))
         return mean_result(node, error, sums.mean, [round(size ** (1 / rank))] * rank if rank else [])

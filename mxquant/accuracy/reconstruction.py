@@ -30,9 +30,10 @@ from mxquant.graph.attributes import read_int, read_tuple
 from mxquant.graph.heads import Heads
 from mxquant.lowering.isa import saturates
 from mxquant.lowering.linear_layer import LinearLayer
-from mxquant.lowering.pairs import limited
+from mxquant.lowering.planned_weights import planned_weights
 from mxquant.lowering.saturation import neighbours
 from mxquant.lowering.simulate import simulate_layers
+from mxquant.lowering.stored_weights import is_symmetric
 from mxquant.lowering.weight_grid import WeightGrid
 from mxquant.plan import LayerPlan, QuantPlan
 
@@ -80,7 +81,7 @@ def reconstruct(
     given = at_heads(network, heads, inputs)[1] if heads.decisions else inputs
     layers = _layers(judged, plan)
     simulation, linear = simulate_layers(judged, plan)
-    start = limited(judged, plan).params
+    start = planned_weights(judged, plan).params
     work = _Reconstruction(Walk(judged, given), Walk(simulation, given), linear, plan, start, rounding, bias)
     for done, (node, layer) in enumerate(layers, start=1):
         work.layer(node, layer)
@@ -154,7 +155,7 @@ class _Reconstruction:
         data = self.rounded.value(twin.inputs[0]).asnumpy()
         rows, results, examples = rows_of(node, data, target, weight.shape, _MOST)
         rows *= np.float32(linear.data_scale)
-        grid = WeightGrid.of(node.op, weight, linear.plan)
+        grid = WeightGrid.of(node.op, weight, linear.plan, is_symmetric(linear.target))
         groups, _, columns = rows.shape
         problem = Rounding(
             grid.original.reshape(groups, -1, columns),
@@ -185,7 +186,7 @@ class _Reconstruction:
             return None, None
         largest = data.codes if data.dtype == "uint8" else 255
         assert largest is not None
-        return neighbours(shape, read_int(node, "num_group", 1)), 32767 // largest
+        return neighbours(shape, read_int(node, "num_group", 1), linear.plan.channel_order), 32767 // largest
 
 
 def _has_rows(node: Node, layer: LayerPlan) -> bool:

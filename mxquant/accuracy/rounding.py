@@ -133,8 +133,8 @@ class Rounding:
         return self.descend(Moments.of(rows, results), best)
 
     def values(self, codes: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the weights that codes stand for."""
-        return codes * self.steps[..., None]
+        """Return the weights that codes stand for; those that define the grid are exact."""
+        return np.where(self.fixed, self.weights, codes * self.steps[..., None])
 
     def nearest(self) -> NDArray[np.int64]:
         """Return the nearest codes that keep the limit of pairs."""

@@ -9,9 +9,11 @@ import numpy as np
 from mxquant.errors import InputError
 from mxquant.graph import Graph, Network, Node
 from mxquant.graph.packed_recurrent import input_size
+from mxquant.lowering.channel_order import orders_of, restored
 from mxquant.lowering.quantized_params import INT8_RANGE
 from mxquant.lowering.recurrent import original_parameters, parameters_name
-from mxquant.lowering.stored_weights import stored_weights, weight_sums
+from mxquant.lowering.rest_channel import unrested
+from mxquant.lowering.stored_weights import sums_in_memory
 from mxquant.lowering.zero_points import bias_shift
 from mxquant.plan import QuantPlan
 
@@ -60,14 +62,21 @@ def weights_of(network: Network, plan: QuantPlan, int8: Network) -> Network:
             value = _bias_of(biases[name], heads, plan, int8, params)
         elif value is None and name in recurrent:
             value = _parameters_of(recurrent[name], plan, int8)
-        if value is None or value.shape != network.params[name].shape:
-            raise InputError(
-                f"parameter '{name}' has shape {network.params[name].shape} in the fp32 network, and "
-                f"{'does not exist' if value is None else f'shape {value.shape}'} in the int8 network; compare an int8 "
-                "network with the network that it was made of"
-            )
+        if value is None:
+            raise _other(name, network, "does not exist")
         params[name] = value
-    return Network(network.graph, params)
+    params = unrested(network, plan, params)
+    for name, value in params.items():
+        if value.shape != network.params[name].shape:
+            raise _other(name, network, f"shape {value.shape}")
+    return restored(Network(network.graph, params), orders_of(network, plan))
+
+
+def _other(name: str, network: Network, found: str) -> InputError:
+    return InputError(
+        f"parameter '{name}' has shape {network.params[name].shape} in the fp32 network, and {found} in the int8 "
+        "network; compare an int8 network with the network that it was made of"
+    )
 
 
 def _bias_of(
@@ -77,8 +86,7 @@ def _bias_of(
     layer, shifted = plan.layers.get(node.layers[0]), int8.params.get(f"{node.layers[0]}_shifted_bias")
     if layer is None or shifted is None:
         return None
-    stored, steps = stored_weights(params[node.inputs[1].name], layer.weight_codes or 127, layer.granularity)
-    sums = weight_sums(stored, steps)
+    sums = sums_in_memory(params[node.inputs[1].name], layer)
     shift = bias_shift(sums, plan.tensors.get(node.inputs[0].name), plan.tensors.get(heads[layer.name]))
     return shifted if shift is None else (shifted - shift).astype(np.float32)
 

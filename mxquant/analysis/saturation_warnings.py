@@ -8,8 +8,8 @@ from mxquant.analysis.comparison import OutputComparison
 from mxquant.graph import Network
 from mxquant.graph.attributes import read_int
 from mxquant.lowering import saturation
-from mxquant.lowering.isa import detect, saturates
-from mxquant.lowering.pairs import limited
+from mxquant.lowering.isa import PORTABLE, detect, saturates
+from mxquant.lowering.planned_weights import planned_weights
 from mxquant.lowering.quantized_params import quantize_int8
 from mxquant.plan import QuantPlan
 
@@ -28,16 +28,15 @@ def saturation_warnings(weights: Network, plan: QuantPlan) -> List[str]:
     """Return what to say of a plan for CPUs with VNNI."""
     if plan.isa is None or saturates(plan.isa):
         return []
-    names = _saturating(limited(weights, plan), plan)
+    names = _saturating(planned_weights(weights, plan), plan)
     if not names:
         return []
     shown = ", ".join(f"'{name}'" for name in names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
     here = detect()
     cpu = f"this CPU is '{here}', where" if saturates(here) else "on CPUs without VNNI"
-    isa = here if saturates(here) else "avx2"
     return [
         f"the plan is made for '{plan.isa}'; {cpu} sums of products can saturate in {len(names)} layers ({shown}); "
-        f"plan with isa='{isa}' for such CPUs"
+        f"plan with isa='{PORTABLE}' for such CPUs"
     ]
 
 
@@ -52,7 +51,7 @@ def _saturating(network: Network, plan: QuantPlan) -> List[str]:
         # oneDNN halves the weights of a convolution on int8 data, and adds 128 to the int8 data of a FullyConnected.
         if data is None or data.codes is None or (data.dtype == "int8" and node.op == "Convolution"):
             continue
-        weight = network.params[node.inputs[1].node.name]
+        weight = layer.as_in_memory(network.params[node.inputs[1].node.name])
         per_channel = layer.granularity == "channel-wise"
         codes = saturation.weight_codes(weight) if per_channel else quantize_int8(weight, layer.weight_codes or 127)[0]
         largest = data.codes if data.dtype == "uint8" else 255
@@ -63,9 +62,13 @@ def _saturating(network: Network, plan: QuantPlan) -> List[str]:
 
 def difference_warnings(results: Sequence[OutputComparison]) -> List[str]:
     """Return what to say of outputs that are worse on this CPU than in the simulation."""
+    here = detect()
+    cause = "sums of products saturate here, or an operator is simulated coarsely"
+    if not saturates(here):
+        cause = f"nothing saturates on '{here}', so that an operator is simulated coarsely, or the plan is of old"
     return [
         f"output '{result.name}' has {result.int8_sqnr:.1f} dB on this CPU, but {result.sqnr:.1f} dB in the "
-        "simulation; sums of products saturate here, or an operator is simulated coarsely"
+        f"simulation; {cause}"
         for result in results
         if result.int8_sqnr is not None and result.int8_sqnr < min(result.sqnr - _WORSE, _FLOAT32)
     ]

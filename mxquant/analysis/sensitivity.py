@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Callable, FrozenSet, List, Mapping, Optio
 
 from mxquant.accuracy.judge import Judge
 from mxquant.graph import Network
-from mxquant.lowering.pairs import limited
-from mxquant.lowering.stored_weights import int8_weight
+from mxquant.lowering.planned_weights import planned_weights
+from mxquant.lowering.stored_weights import int8_weight, is_symmetric
 from mxquant.plan import LayerPlan, QuantPlan
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def measure(
         The table.
     """
     judge = Judge(network, inputs)
-    weights_of = limited(network, plan).params
+    weights_of = planned_weights(network, plan).params
     nodes = {node.layers[0]: node for node in network.graph.operators}
     rows: List[LayerSensitivity] = []
     for name, layer in plan.layers.items():
@@ -121,7 +121,8 @@ def measure(
         weights = activations = None
         if parts and layer.granularity is not None and nodes[name].op in ("Convolution", "FullyConnected"):
             variable = nodes[name].inputs[1].node.name
-            rounded = int8_weight(nodes[name].op, weights_of[variable], layer).astype("float32")
+            rounded = int8_weight(nodes[name].op, weights_of[variable], layer, is_symmetric(plan.target))
+            rounded = rounded.astype("float32")
             weights = judge.level_of(Network(network.graph, {**network.params, variable: rounded}))
             activations = judge.level(network, alone, exact_weights=True)
         rows.append(LayerSensitivity(name, layer.op, judge.level(network, alone), weights, activations))

@@ -84,12 +84,12 @@ def bench(network: NetworkOptions, own: BenchOptions, common: Common) -> Result:
     shapes = input_shapes(own.input_shape or ([size] if len(net.inputs) == 1 else None), net.inputs)
     rows: List[Dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        prefix = own.int8
-        if prefix is None:
-            prefix = str(Path(folder, "int8"))
+        prefix = str(Path(folder, "int8"))
+        if own.int8 is None:
             _quantize(net, shapes, prefix, common)
         else:
-            int8_of(net, prefix)
+            # As this CPU can run it.
+            int8_of(net, own.int8).save(prefix)
         fp32 = str(Path(folder, "fp32"))
         _save(net, fp32)
         job = {

@@ -54,12 +54,15 @@ class Granularity(str, Enum):
 
 
 class Isa(str, Enum):
-    """int8 instructions of CPUs."""
+    """int8 instructions of CPUs, or all CPUs."""
 
     AVX2 = "avx2"
     AVX512 = "avx512"
+    AVX2_VNNI = "avx2_vnni"
     VNNI = "vnni"
     AMX = "amx"
+    NEON = "neon"
+    PORTABLE = "portable"
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,9 @@ class PlanningOptions:
     isa: Optional[Isa] = field(
         default=None,
         metadata=option(
-            "--isa", help="int8 instructions of the CPU that will run it. Default: those of this one.", panel=_PANEL
+            "--isa",
+            help="int8 instructions of the CPU that will run it; portable: the same codes on all. Default: this CPU's.",
+            panel=_PANEL,
         ),
     )
     method: Optional[Method] = field(

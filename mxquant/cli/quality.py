@@ -15,7 +15,7 @@ from mxquant.cli.examples import Data, Labelled
 from mxquant.cli.network import Net
 from mxquant.errors import InputError
 from mxquant.graph import Network
-from mxquant.lowering.isa import detect
+from mxquant.lowering.level_warnings import level_warnings
 from mxquant.mxnet_bridge import network_of
 from mxquant.onnx_model import OnnxModel
 from mxquant.progress import progress_bar
@@ -116,7 +116,7 @@ def _runner(net: Net, model: Any) -> Tuple[Optional[Callable[[Labelled], Outputs
         return _onnxruntime(net, model), "by ONNX Runtime on this CPU", _EXAMPLES
     if model.plan.target != "onednn":
         return None, "", 0
-    if model.plan.isa == detect():
+    if not level_warnings(model.plan):
         int8 = Predictor(model.symbol, model.arg_params, model.aux_params)
         return (lambda batch: int8(batch.arrays, batch.size)), "on this CPU", _EXAMPLES
     return _simulation(net, model), f"simulated for '{model.plan.isa}'", _SIMULATED
@@ -138,7 +138,7 @@ def _at_heads(net: Net, model: Any) -> Optional[AtHeads]:
     if isinstance(model, OnnxModel):
         return None
     canonical = _canonical(net)
-    if model.plan.isa != detect():
+    if level_warnings(model.plan):
         return AtHeads.of(canonical, partial(_simulated, canonical, model))
     return AtHeads.of(canonical, partial(network_of, model.symbol, model.arg_params, model.aux_params))
 

@@ -69,6 +69,7 @@ def score(
     if end is not None and begin >= end:
         raise InputError(f"begin is {begin} and end is {end}, expected at least one example")
     source = models.read(net, arg_params, aux_params)
+    int8 = None if int8 is None else int8.on_this_cpu()
     packed = None if int8 is None else pack_symbol(int8.symbol, int8.arg_params, int8.aux_params)
     parts = sharded(data, len(workers_of(client)), shard_size, end, begin)
     if parts.total is None:

@@ -116,9 +116,11 @@ def diagnose(
                 progress=progress,
                 **options,
             )
-            model, plan = (made if isinstance(made, QuantizedModel) else None), made.plan
+            model = made.on_this_cpu() if isinstance(made, QuantizedModel) else None
+            plan = made.plan if model is None else model.plan
         else:
-            model, plan = int8, int8.plan
+            model = int8.on_this_cpu()
+            plan = model.plan
         if plan is None or plan.settings.get("method") == "none":
             raise InputError("the plan has no thresholds; a network without calibration cannot be examined")
         check_plan(loaded, plan)

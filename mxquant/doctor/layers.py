@@ -15,7 +15,7 @@ from mxquant.doctor.remedies import remedy
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_int
 from mxquant.lowering.saturation import safe_code_of_weights
-from mxquant.lowering.stored_weights import HALVED
+from mxquant.lowering.stored_weights import is_halved
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 from mxquant.stats import Histogram
 from mxquant.thresholds import METHODS, choose_threshold
@@ -153,13 +153,14 @@ def _saturation(
     """Return the risk of saturation; None for a layer in float32."""
     if layer.precision != "int8" or data is None:
         return None
-    safe = safe_code_of_weights(weight, read_int(node, "num_group", 1) if node.op == "Convolution" else 1)
+    groups = read_int(node, "num_group", 1) if node.op == "Convolution" else 1
+    safe = safe_code_of_weights(layer.as_in_memory(weight), groups)
     given_up = []
     if data.dtype == "uint8" and data.codes is not None and data.codes < 255:
         given_up.append(f"its data end at the code {data.codes} of 255")
     if layer.pair_codes is not None:
         given_up.append(f"pairs of weights end at {layer.pair_codes}")
-    if layer.weight_codes == HALVED:
+    if is_halved(layer.weight_codes):
         given_up.append("its weights have every second code only")
     elif layer.weight_codes is not None and layer.weight_codes < 127:
         given_up.append(f"its weights end at the code {layer.weight_codes} of 127")

@@ -58,7 +58,7 @@ REMEDIES: Tuple[Tuple[str, str], ...] = (
     (r"bias may be too large|bias would overflow", "Use channel-wise granularity, or leave it float32."),
     (r"is 0, or so small", "The layer computes next to nothing; prune it, or leave it float32."),
     (
-        r"recurrent layer is an LSTM|int8 LSTM has no|layers could not be computed apart",
+        r"recurrent layer is an LSTM|int8 LSTM (has no|does not run)|layers could not be computed apart",
         "Where it costs much, unroll its cells (gluon.rnn.LSTMCell, GRUCell): their FullyConnected layers run in int8.",
     ),
     (r"units an LSTM takes longer", "Nothing is lost; with mode='full' it runs in int8 all the same."),

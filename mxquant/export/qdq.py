@@ -222,8 +222,11 @@ class _Quantized(Translation):
 def _codes(
     weight: NDArray[Any], bias: Optional[NDArray[Any]], scale: float, layer: LayerPlan
 ) -> Tuple[NDArray[Any], NDArray[np.float64]]:
-    """Return the codes of a weight and its steps, shape (O,), wide enough for the bias to fit into int32."""
-    codes, steps = stored_weights(weight, layer.weight_codes or 127, layer.granularity)
+    """Return the codes of a weight and its steps, shape (O,), wide enough for the bias to fit into int32.
+
+    Codes are symmetric: none is -128.
+    """
+    codes, steps = stored_weights(weight, layer.weight_codes or 127, layer.granularity, symmetric=True)
     least = np.finfo(np.float32).tiny / min(scale, 1.0) * 4
     if bias is not None:
         least = np.maximum(least, np.abs(bias).astype(np.float64) / (scale * _LARGEST_BIAS))
@@ -231,5 +234,5 @@ def _codes(
     narrow = wider > steps
     if narrow.any():
         shape = (-1,) + (1,) * (weight.ndim - 1)
-        codes = np.where(narrow.reshape(shape), np.rint(weight / wider.reshape(shape)), codes)
+        codes = np.where(narrow.reshape(shape), np.maximum(np.rint(weight / wider.reshape(shape)), -127), codes)
     return codes, wider

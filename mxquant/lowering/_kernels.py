@@ -11,7 +11,7 @@ from mxquant._compiled import compiled, numba
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["excess_of_pairs", "sums_of_pairs"]
+__all__ = ["excess_of_pairs", "excess_of_partners", "sums_of_pairs"]
 
 _PARTS, _SCALES = numba.types.Array(numba.float32, 3, "C", readonly=True), numba.float32[::1]
 _LEAST, _MOST = np.float32(-128), np.float32(127)
@@ -109,3 +109,42 @@ def excess_of_pairs(
             total += number
             means[limit] += total * total
         signed[:] = 0.0
+
+
+@compiled(numba.void(_PARTS, _SCALES, numba.float64[::1], numba.int64, numba.float64[:, ::1]))
+def excess_of_partners(
+    rows: NDArray[Any], scales: NDArray[Any], weights: NDArray[Any], limit: int, excess: NDArray[Any]
+) -> None:
+    """Add up what it would cost to bring pairs down to a limit, for each two channels that could be neighbours.
+
+    Parameters
+    ----------
+    rows : numpy.ndarray of float32, shape (O, K, I)
+        Weights, with input channels last.
+    scales : numpy.ndarray of float32, shape (O,)
+        Codes per weight.
+    weights : numpy.ndarray of float64, shape (O,)
+        What the square of one code counts.
+    limit : int
+        Of the sum of two codes of one sign; two codes of which neither is above half of it are never looked at.
+    excess : numpy.ndarray of float64, shape (I, I)
+        Added to, on one side of the diagonal or the other.
+    """
+    channels = rows.shape[2]
+    codes = np.empty(channels, np.int32)
+    for o in range(rows.shape[0]):
+        for k in range(rows.shape[1]):
+            line = rows[o, k]
+            for i in range(channels):
+                codes[i] = _code(line[i], scales[o])
+            for i in range(channels):
+                a = codes[i]
+                if 2 * abs(a) <= limit:
+                    continue
+                least = limit - abs(a)
+                for j in range(channels):
+                    b = codes[j]
+                    over = (b if a > 0 else -b) - least
+                    # Of two large ones each finds the other: the second time is left out.
+                    if over > 0 and j != i and (2 * abs(b) <= limit or i < j):
+                        excess[i, j] += weights[o] * over * over

@@ -75,6 +75,10 @@ class CuDNN(Target):
         function = _OPERATORS.get(node.op)
         return function(network, node) if function else f"MXNet has no int8 {node.op} for GPUs"
 
+    def unavailable(self, operator: Int8Operator, isa: str) -> Optional[str]:
+        """Return None: all that :meth:`describe` knows runs everywhere."""
+        return None
+
     def safe_data_codes(self, network: Network, node: Node, isa: str, granularity: Optional[str] = None) -> int:
         """Return 255: GPUs add products in int32."""
         return 255

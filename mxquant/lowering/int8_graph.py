@@ -99,8 +99,18 @@ class Int8Graph:
             self.floats[tensor] = self.add("_contrib_dequantize", name, {}, self.codes[tensor]).output
         return self.floats[tensor]
 
-    def quantized(self, tensor: Tensor, attrs: Mapping[str, str]) -> Codes:
-        """Return a tensor of the old graph as codes; `attrs` are those of the node that quantizes it."""
+    def quantized(self, tensor: Tensor, attrs: Mapping[str, str], with_zeros: bool = False) -> Codes:
+        """Return a tensor of the old graph as codes.
+
+        Parameters
+        ----------
+        tensor : Tensor
+            A float32 tensor, or one that has codes already.
+        attrs : mapping of str to str
+            Those of the node that quantizes it.
+        with_zeros : bool
+            Whether it gets one channel of zeros more; all that read its codes have to count on it.
+        """
         if tensor not in self.codes:
             suffix = "" if tensor.node.is_variable else "_output" if tensor.index == 0 else f"_output{tensor.index}"
             source = self.real(tensor)
@@ -109,9 +119,16 @@ class Int8Graph:
                 source.node.attrs.setdefault("__dtype__", _DTYPES["float32"])
             if is_reshaped_volume(tensor):
                 source = self.add("slice_axis", f"{tensor.node.name}{suffix}_copy", COPY, [source]).output
+            if with_zeros:
+                source = self._with_zeros(source, f"{tensor.node.name}{suffix}")
             node = self.add("_contrib_quantize_v2", f"{tensor.node.name}{suffix}_quantize", attrs, [source], 3)
             self.codes[tensor] = Codes.of(node)
         return self.codes[tensor]
+
+    def _with_zeros(self, source: Tensor, name: str) -> Tensor:
+        first = self.add("slice_axis", f"{name}_channel", {"axis": "1", "begin": "0", "end": "1"}, [source])
+        zeros = self.add("zeros_like", f"{name}_zeros", {}, [first.output])
+        return self.add("Concat", f"{name}_and_zeros", {"num_args": "2", "dim": "1"}, [source, zeros.output]).output
 
     def network(self, original: Network) -> Network:
         """Return the new network, with the outputs of the original one."""

@@ -21,7 +21,17 @@ from mxquant.lowering.quantized_params import (
     quantize_int8,
     range_end,
 )
-from mxquant.lowering.stored_weights import HALVED, int8_weight, stored_weights, weight_sums
+from mxquant.lowering.stored_weights import (
+    EVEN,
+    HALVED,
+    NEARLY_EVEN,
+    end_of_even,
+    int8_weight,
+    is_halved,
+    is_symmetric,
+    stored_weights,
+    weight_sums,
+)
 from mxquant.lowering.zero_points import bias_shift
 from mxquant.plan import LayerPlan, TensorPlan
 
@@ -50,6 +60,9 @@ class LinearLayer:
     target : str
         Name of the target. By oneDNN the bias of a FullyConnected with one weight scale is int8, and that of a
         convolution is rounded before its weights are halved; in ONNX zero points are not part of the bias.
+    halves : bool
+        Whether the CPU that the plan is for halves weights. Of nearly even ones, the largest is then 128 steps; for a
+        plan for all CPUs it is taken for the mean of what they make of it.
     """
 
     op: str
@@ -59,6 +72,7 @@ class LinearLayer:
     in_codes: bool
     exact_weights: bool = False
     target: str = OneDNN.name
+    halves: bool = False
 
     @property
     def data_scale(self) -> float:
@@ -84,7 +98,7 @@ class LinearLayer:
 
     def weight(self, weight: NDArray[Any]) -> NDArray[np.float64]:
         """Return the real values that the int8 operator computes with, in the shape of `weight`."""
-        return int8_weight(self.op, weight, self.plan)
+        return int8_weight(self.op, weight, self.plan, is_symmetric(self.target))
 
     def simulated(
         self, weight: NDArray[Any], bias: Optional[NDArray[Any]]
@@ -100,12 +114,16 @@ class LinearLayer:
             if bias is not None and self.target == OneDNN.name and self.plan.granularity == "tensor-wise":
                 bias = quantize_int8(bias)[0] * np.float64(largest_magnitude(bias) / 127)
             return self.weight(weight) * self.data_scale, bias
-        stored, steps = stored_weights(weight, self.plan.weight_codes or 127, self.plan.granularity)
+        codes, symmetric = self.plan.weight_codes or 127, is_symmetric(self.target)
+        planned, steps = stored_weights(weight, codes, self.plan.granularity, symmetric)
+        stored = planned
+        if codes == NEARLY_EVEN and self.halves:
+            stored = stored_weights(weight, HALVED, self.plan.granularity)[0]
         if bias is None:
             return stored, None
-        sums = weight_sums(stored, steps)
+        of_both = bias_shift(weight_sums(planned, steps), self.data, self.result)
         # Data with a zero point are simulated without: the sum of weights goes again.
-        of_data, of_both = (bias_shift(sums, self.data, result) for result in (None, self.result))
+        of_data = bias_shift(weight_sums(stored, steps), self.data, None)
         if self.target == OnnxQDQ.name:
             return stored, self._whole(weight, bias) + self.result_shift / self.units(weight)
         whole = self._whole(weight, bias if of_both is None else bias + of_both)
@@ -125,7 +143,7 @@ class LinearLayer:
     def _whole(self, weight: NDArray[Any], bias: NDArray[Any]) -> NDArray[np.float64]:
         """Return a convolution's bias rounded to int32, in units of its sums."""
         codes = bias.astype(np.float32) * (self.weight_scales(weight) * span_over_end(self.data))
-        halving = 2 if self.plan.weight_codes == HALVED else 1
+        halving = 2 if is_halved(self.plan.weight_codes) else 1
         return np.rint(codes) / halving if self.target == OneDNN.name else np.rint(codes / halving)
 
     def scales(self, weight: NDArray[Any]) -> NDArray[np.float32]:
@@ -134,7 +152,7 @@ class LinearLayer:
             return self.units(weight).astype(np.float32)
         assert self.result is not None
         scales = span_over_end(self.result) / span_over_end(self.data) / self.weight_scales(weight)
-        return scales * np.float32(2 if self.plan.weight_codes == HALVED else 1)
+        return scales * np.float32(2 if is_halved(self.plan.weight_codes) else 1)
 
     def unit_on_gpu(self, weight: NDArray[Any]) -> np.float32:
         """Return the real value of one unit of the sums, by the float32 operations of MXNet where codes are made."""
@@ -149,7 +167,8 @@ class LinearLayer:
     def weight_scales(self, weight: NDArray[Any]) -> NDArray[np.float32]:
         """Return codes per real value of a convolution's weights, shape (O,), in float32 as MXNet computes them."""
         rows = weight.reshape(len(weight) if self.plan.granularity == "channel-wise" else 1, -1)
-        largest = np.maximum(np.abs(rows).max(axis=1).astype(np.float32), np.float32(SMALLEST_STEP * INT8_RANGE))
+        ends = end_of_even(rows) if self.plan.weight_codes == EVEN else np.abs(rows).max(axis=1).astype(np.float32)
+        largest = np.maximum(ends, np.float32(SMALLEST_STEP * INT8_RANGE))
         return np.broadcast_to(np.float32(INT8_RANGE) / largest, (len(weight),))
 
 

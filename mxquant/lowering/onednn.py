@@ -10,7 +10,7 @@ The result runs on plain MXNet 1.9.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Dict, FrozenSet, List, Mapping, Optional, Set, Tuple, Union
+from typing import AbstractSet, ClassVar, Dict, FrozenSet, List, Mapping, Optional, Set, Tuple, Union
 
 import numpy as np
 
@@ -21,13 +21,16 @@ from mxquant.lowering.int8_graph import Codes, Int8Graph
 from mxquant.lowering.onednn_fusion import fuse
 from mxquant.lowering.onednn_limits import pair_excess, safe_data_codes, weight_codes
 from mxquant.lowering.onednn_operators import describe
-from mxquant.lowering.pairs import PairExcess, limited
+from mxquant.lowering.pairs import PairExcess
 from mxquant.lowering.planned import data_plan, is_calibrated, planned, result_plan
+from mxquant.lowering.planned_weights import in_memory
 from mxquant.lowering.quantized_params import INT8_RANGE, UINT8_RANGE, joined_range, quantize_int8, range_end
 from mxquant.lowering.recurrent import AddRecurrent, recurrent_plan
+from mxquant.lowering.rest_channel import fed
 from mxquant.lowering.spread import add_spread, spread_channels
-from mxquant.lowering.stored_weights import stored_weights, weight_sums
+from mxquant.lowering.stored_weights import sums_in_memory
 from mxquant.lowering.target import RECURRENT, Int8Operator, Target, observed_tensors
+from mxquant.lowering.trial import no_lstm
 from mxquant.lowering.zero_points import bias_shift
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 
@@ -47,6 +50,7 @@ class OneDNN(Target):
     """Int8 on the CPU through MXNet's fused oneDNN operators."""
 
     name: ClassVar[str] = "onednn"
+    pairs: ClassVar[bool] = True
 
     def prepare(self, network: Network, calibrated: bool, apart: FrozenSet[str]) -> Network:
         """Return `network` with MXNet's fp32 fusions; see :func:`mxquant.lowering.onednn_fusion.fuse`."""
@@ -55,6 +59,10 @@ class OneDNN(Target):
     def describe(self, network: Network, node: Node, calibrated: bool) -> Union[Int8Operator, str]:
         """Return the int8 form of a node; see :func:`mxquant.lowering.onednn_operators.describe`."""
         return describe(network, node, calibrated)
+
+    def unavailable(self, operator: Int8Operator, isa: str) -> Optional[str]:
+        """Return why there is no int8 LSTM on a CPU; see :mod:`mxquant.lowering.trial`."""
+        return no_lstm(isa) if operator.op == RECURRENT else None
 
     def safe_data_codes(self, network: Network, node: Node, isa: str, granularity: Optional[str] = None) -> int:
         """Return the largest safe uint8 code; see :func:`mxquant.lowering.onednn_limits.safe_data_codes`."""
@@ -132,7 +140,8 @@ class OneDNN(Target):
         PlanError
             If the plan asks for what the network or the target cannot do, naming the field.
         """
-        return _Emitter(self, fused_for(self, limited(network, plan), plan), plan, is_calibrated(plan)).emit()
+        prepared = fused_for(self, in_memory(network, plan), plan)
+        return _Emitter(self, prepared, plan, is_calibrated(plan), fed(network, plan)).emit()
 
 
 def fused_for(target: OneDNN, network: Network, plan: QuantPlan) -> Network:
@@ -149,6 +158,7 @@ class _Emitter:
     network: Network
     plan: QuantPlan
     calibrated: bool
+    fed: AbstractSet[str] = frozenset()
     offline: Dict[Tuple[str, int], Codes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -185,7 +195,8 @@ class _Emitter:
             raise PlanError(f"tensors['{plan.name}'].zero_point is not 0, but no int8 layer makes it")
         if tensor not in self.graph.codes and tensor.node.name in self.network.params and tensor.node.is_variable:
             return self._stored(tensor.node, 127)
-        return self.graph.quantized(tensor, {"out_type": plan.dtype, **_range(plan)})
+        attrs = {"out_type": plan.dtype, **_range(plan)}
+        return self.graph.quantized(tensor, attrs, with_zeros=layer.name in self.fed)
 
     def _stored(self, variable: Node, codes: int) -> Codes:
         """Return a parameter quantized offline: three variables with int8 codes and their range."""
@@ -306,9 +317,7 @@ class _Emitter:
         reads = operator.reads_zero_point and data is not None and data.zero_point
         if not (reads or result.zero_point):
             return None
-        weight = self.network.params[node.inputs[1].node.name]
-        stored, steps = stored_weights(weight, layer.weight_codes or 127, layer.granularity)
-        sums = weight_sums(stored, steps)
+        sums = sums_in_memory(self.network.params[node.inputs[1].node.name], layer)
         shift = bias_shift(sums, data if reads else None, result)
         if shift is None:
             return None

@@ -4,13 +4,13 @@ Without VNNI oneDNN adds pairs of products in int16; which, and when they satura
 :mod:`mxquant.lowering.saturation`. Per layer the bits that have to go are few:
 
 * uint8 data: the codes of the data end where the worst pair of this layer's own weights would overflow;
-* int8 data of a convolution: nothing; oneDNN halves the weights by itself;
+* int8 data of a convolution: every second code of the weights, since oneDNN halves them by itself;
 * int8 data of a FullyConnected: the weights get one scale, the largest that no pair can overflow with.
 """
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
+from typing import Optional
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from mxquant.lowering import saturation
 from mxquant.lowering.isa import saturates
 from mxquant.lowering.pairs import PairExcess
 from mxquant.lowering.quantized_params import quantize_int8
-from mxquant.lowering.stored_weights import HALVED
+from mxquant.lowering.stored_weights import EVEN
 
 __all__ = ["pair_excess", "safe_data_codes", "weight_codes"]
 
@@ -87,14 +87,6 @@ def _groups(node: Node) -> int:
     return read_int(node.subgraphs[0].operators[0], "num_group", 1)
 
 
-def _has_kernel(node: Node, shape: Tuple[int, ...]) -> bool:
-    """Whether oneDNN compiles a kernel for a convolution; on AVX2 it computes the others exactly, halving nothing."""
-    groups = _groups(node)
-    if groups == 1 or (len(shape) == 4 and shape[:2] == (groups, 1)):
-        return True
-    return shape[0] // groups % 4 == 0 and shape[1] % 4 == 0
-
-
 def weight_codes(network: Network, node: Node, dtype: str, granularity: str, isa: str) -> int:
     """Return the code of its largest weight with which a layer cannot saturate.
 
@@ -114,14 +106,15 @@ def weight_codes(network: Network, node: Node, dtype: str, granularity: str, isa
     Returns
     -------
     int
-        127, 64 where oneDNN halves the weights, or what no pair of weights can overflow with. MXNet itself makes the
-        codes of channel-wise weights, so that they end at 127 or are not safe: 63, which no pair overflows with.
+        127; 126 for even codes, which stay what they are where oneDNN halves weights; or what no pair of weights can
+        overflow with. MXNet itself makes the codes of channel-wise weights, so that they end at 127 or are not safe:
+        63, which no pair overflows with.
     """
     if node.op not in _PAIRED or dtype == "uint8" or not saturates(isa):
         return 127
     weight = network.params[node.inputs[1].node.name]
     if node.op == "_sg_mkldnn_conv":
-        return HALVED if isa != "avx2" or _has_kernel(node, weight.shape) else 127
+        return EVEN
     if granularity == "channel-wise":
         return 127 if saturation.safe_code_of_weights(weight) >= 255 else 63
     first = saturation.most_codes(weight)

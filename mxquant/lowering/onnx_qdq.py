@@ -20,8 +20,9 @@ from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_bool, read_float, read_int
 from mxquant.lowering import onnx_limits
 from mxquant.lowering.activation_groups import activation_of, group_activations
-from mxquant.lowering.pairs import PairExcess, limited
+from mxquant.lowering.pairs import PairExcess
 from mxquant.lowering.planned import planned
+from mxquant.lowering.planned_weights import planned_weights
 from mxquant.lowering.refusals import weight_refusal
 from mxquant.lowering.target import Int8Operator, Target
 from mxquant.plan import QuantPlan
@@ -49,6 +50,10 @@ class OnnxQDQ(Target):
             return "QuantizeLinear needs a scale, which calibration gives"
         function = _OPERATORS.get(node.op)
         return function(network, node) if function else f"ONNX runtimes have no int8 {node.op}"
+
+    def unavailable(self, operator: Int8Operator, isa: str) -> Optional[str]:
+        """Return None: all that :meth:`describe` knows runs everywhere."""
+        return None
 
     def safe_data_codes(self, network: Network, node: Node, isa: str, granularity: Optional[str] = None) -> int:
         """Return the largest safe uint8 code; see :func:`mxquant.lowering.onnx_limits.safe_data_codes`."""
@@ -87,7 +92,7 @@ class OnnxQDQ(Target):
     def lower(self, network: Network, plan: QuantPlan) -> Network:
         """Return the grouped network with the weights of the plan; raise PlanError where the plan does not fit."""
         apart = frozenset(name for name, layer in plan.layers.items() if layer.op in ("clip", "Activation", "relu"))
-        grouped = self.prepare(limited(network, plan), True, apart)
+        grouped = self.prepare(planned_weights(network, plan), True, apart)
         planned(self, grouped, plan)
         return grouped
 

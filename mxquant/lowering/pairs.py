@@ -18,17 +18,16 @@ from typing import TYPE_CHECKING, Any, Optional, Tuple
 
 import numpy as np
 
-from mxquant._threads import in_parallel
-from mxquant.graph import Network, Node
+from mxquant.graph import Node
 from mxquant.graph.attributes import read_int
 from mxquant.lowering.saturation import channel_pair_sums, in_pairs, neighbours, weight_scales
 from mxquant.lowering.weight_grid import WeightGrid
-from mxquant.plan import LayerPlan, QuantPlan
+from mxquant.plan import LayerPlan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LEAST_LIMIT", "PairExcess", "largest_data_code", "limited", "nearest_codes"]
+__all__ = ["LEAST_LIMIT", "PairExcess", "largest_data_code", "limited_weight", "nearest_codes"]
 
 # Any sum that one weight alone may have.
 LEAST_LIMIT = 128
@@ -82,39 +81,24 @@ class PairExcess:
         return float(variance * self.squares[limit] + mean * mean * self.means[limit])
 
 
-def limited(network: Network, plan: QuantPlan) -> Network:
-    """Return a network whose weights keep the plan's limits on pairs.
+def limited_weight(
+    node: Node, weight: NDArray[Any], layer: LayerPlan, limit: int, symmetric: bool = False
+) -> Optional[NDArray[np.float32]]:
+    """Return a weight of which only channels with a pair above the limit are changed; None where there is none.
 
     Parameters
     ----------
-    network : Network
-        The canonical fp32 network.
-    plan : QuantPlan
-        A plan for it.
-
-    Returns
-    -------
-    Network
-        `network` itself where nothing has to change; else the same graph with other weights.
+    node : Node
+        A convolution or FullyConnected.
+    weight : numpy.ndarray
+        Its fp32 weight, shape (O, ...), channels as they lie in memory.
+    layer : LayerPlan
+        Its plan.
+    limit : int
+        Largest sum of the codes of two neighbours of one sign.
+    symmetric : bool
+        Whether -127 is the smallest code.
     """
-
-    def smaller(node: Node) -> Optional[NDArray[np.float32]]:
-        layer = plan.layers.get(node.layers[0])
-        if layer is None or layer.pair_codes is None or node.op not in ("Convolution", "FullyConnected"):
-            return None
-        return _limited_weight(node, network.params[node.inputs[1].node.name], layer, layer.pair_codes)
-
-    nodes = network.graph.operators
-    changed = {
-        node.inputs[1].node.name: weight
-        for node, weight in zip(nodes, in_parallel(smaller, nodes))
-        if weight is not None
-    }
-    return Network(network.graph, {**network.params, **changed}) if changed else network
-
-
-def _limited_weight(node: Node, weight: NDArray[Any], layer: LayerPlan, limit: int) -> Optional[NDArray[np.float32]]:
-    """Return a weight of which only channels with a pair above the limit are changed; None where there is none."""
     groups = read_int(node, "num_group", 1)
     above = np.flatnonzero(np.abs(channel_pair_sums(weight, groups)).max(axis=1) > limit)
     if not len(above):
@@ -123,7 +107,7 @@ def _limited_weight(node: Node, weight: NDArray[Any], layer: LayerPlan, limit: i
     step = max(1, _CHUNK // max(1, weight[0].size))
     for begin in range(0, len(above), step):
         some = above[begin : begin + step]
-        grid = WeightGrid.of(node.op, weight[some], layer)
+        grid = WeightGrid.of(node.op, weight[some], layer, symmetric)
         smaller = nearest_codes(grid.original, grid.steps, grid.fixed, (grid.low, grid.high), partner, limit)
         result[some] = grid.weights(smaller).reshape(weight[some].shape)
     return result

@@ -21,11 +21,12 @@ ones). Products of different signs only take from each other.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Tuple
+from typing import TYPE_CHECKING, Any, Optional, Sequence, Tuple
 
 import numpy as np
 
 from mxquant.lowering.quantized_params import INT8_RANGE
+from mxquant.plan import in_order
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +50,7 @@ _LARGEST, _SMALLEST = 32767, -32768
 _SMALLEST_WEIGHT = np.float32(1e-36)
 
 
-def neighbours(shape: Tuple[int, ...], groups: int = 1) -> NDArray[np.int64]:
+def neighbours(shape: Tuple[int, ...], groups: int = 1, order: Optional[Sequence[int]] = None) -> NDArray[np.int64]:
     """Return for each weight of an output channel the one whose product is added to its own in int16.
 
     Parameters
@@ -58,6 +59,8 @@ def neighbours(shape: Tuple[int, ...], groups: int = 1) -> NDArray[np.int64]:
         Shape of the layer's weight: output channels, input channels of a group, kernel.
     groups : int
         Number of groups of a convolution.
+    order : sequence of int, optional
+        Which input channel lies at each place in memory; default: their own order.
 
     Returns
     -------
@@ -65,7 +68,8 @@ def neighbours(shape: Tuple[int, ...], groups: int = 1) -> NDArray[np.int64]:
         Positions in the flattened weights of a channel, or -1, shape (K,).
     """
     positions = np.arange(int(np.prod(shape[1:])))
-    parts = _in_pairs(positions.reshape(1, shape[1], -1), shape, groups)
+    channels = positions.reshape(1, shape[1], -1)
+    parts = _in_pairs(channels if order is None else in_order(channels, order), shape, groups)
     even = parts.shape[1] // 2 * 2
     first, second = parts[:, 0:even:2], parts[:, 1:even:2]
     partner = np.full(positions.size, -1)

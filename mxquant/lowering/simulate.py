@@ -22,16 +22,19 @@ import numpy as np
 from mxquant.errors import PlanError
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_tuple
+from mxquant.lowering import emulated_recurrent
 from mxquant.lowering.cudnn import CuDNN
+from mxquant.lowering.isa import PORTABLE, saturates
 from mxquant.lowering.linear_layer import LinearLayer, end_on_gpu, span_over_end
 from mxquant.lowering.moves import MOVES
 from mxquant.lowering.onednn import OneDNN
-from mxquant.lowering.pairs import limited
+from mxquant.lowering.planned_weights import planned_weights
 from mxquant.lowering.quantized_params import (
     largest_magnitude,
     quantize_int8,
 )
 from mxquant.lowering.recurrent import AddRecurrent, recurrent_plan
+from mxquant.lowering.trial import lstm_failure
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 
 if TYPE_CHECKING:
@@ -75,7 +78,7 @@ def simulate_layers(
     """Do what :func:`simulate` does; return also its convolutions and FullyConnected layers by name."""
     if plan.settings.get("method") == "none":
         raise PlanError("the plan is not calibrated; only a plan with thresholds can be simulated")
-    network = network if exact_weights else limited(network, plan)
+    network = network if exact_weights else planned_weights(network, plan)
     simulation = _Simulation(network.copy(), plan, exact_weights)
     return simulation.run(), simulation.linear
 
@@ -204,12 +207,18 @@ class _Simulation:
             self._on_reals(node, layer)
 
     def _recurrent(self, node: Node, layer: LayerPlan) -> None:
-        """Run an LSTM by the int8 operator itself, which computes the same on every CPU."""
+        """Run an LSTM by the int8 operator itself, which computes the same on every CPU that has it; or emulate it."""
         if self.exact_weights:
             self._float_node(node)
             return
         reals = [self._real(tensor) for tensor in node.inputs]
         read = [tensor for tensor in self.uses if tensor.node is node]
+        if lstm_failure() is not None:
+            attrs = emulated_recurrent.attributes(node, recurrent_plan(layer))
+            made = self.add("Custom", f"{node.name}_int8", attrs, reals, 3)
+            self.inside.update((tensor, Tensor(made, tensor.index)) for tensor in read)
+            self.reals[node.output] = self.inside.get(node.output, node.output)
+            return
         add = AddRecurrent(self, f"{node.name}_int8", node.name, node, recurrent_plan(layer))
         self.inside.update(add(reals, self.params[node.inputs[1].node.name], read))
         # Float32 layers read what was not rounded.
@@ -219,7 +228,8 @@ class _Simulation:
         result = self.results.get(layer.name)
         data = self.plan.tensors[node.inputs[0].name]
         in_codes = self._is_in_codes(layer)
-        linear = LinearLayer(node.op, layer, data, result, in_codes, self.exact_weights, self.plan.target)
+        halves = self.plan.isa is not None and self.plan.isa != PORTABLE and saturates(self.plan.isa)
+        linear = LinearLayer(node.op, layer, data, result, in_codes, self.exact_weights, self.plan.target, halves)
         self.linear[node.name] = linear
         names = [tensor.node.name for tensor in node.inputs[1:]]
         values = [self.params[name] for name in names]

@@ -103,13 +103,15 @@ class Target(ABC):
     """Something that runs int8 networks.
 
     ``on_cpu`` says whether plans are for the int8 instructions of a CPU; ``has_uint8`` whether there is uint8 at all;
-    ``zero_point`` which code stands for 0 in int8 tensors that have a zero point.
+    ``zero_point`` which code stands for 0 in int8 tensors that have a zero point; ``pairs`` whether the order of
+    channels decides which products are added in pairs.
     """
 
     name: ClassVar[str]
     on_cpu: ClassVar[bool] = True
     has_uint8: ClassVar[bool] = True
     zero_point: ClassVar[int] = -128
+    pairs: ClassVar[bool] = False
 
     @abstractmethod
     def prepare(self, network: Network, calibrated: bool, apart: FrozenSet[str]) -> Network:
@@ -133,6 +135,10 @@ class Target(ABC):
     @abstractmethod
     def describe(self, network: Network, node: Node, calibrated: bool) -> Union[Int8Operator, str]:
         """Return how `node` of a prepared network is computed in int8, or the reason why it cannot be."""
+
+    @abstractmethod
+    def unavailable(self, operator: Int8Operator, isa: str) -> Optional[str]:
+        """Return why a plan for CPUs of level `isa` cannot have `operator`; None where it can."""
 
     @abstractmethod
     def safe_data_codes(self, network: Network, node: Node, isa: str, granularity: Optional[str] = None) -> int:

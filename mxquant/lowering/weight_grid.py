@@ -8,21 +8,42 @@ that unchanged. The step can be chosen so that the largest weight itself is exac
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from mxquant.lowering.quantized_params import INT8_RANGE
-from mxquant.lowering.stored_weights import int8_weight
+from mxquant.lowering.stored_weights import EVEN, HALVED, NEARLY_EVEN, int8_weight
 from mxquant.plan import LayerPlan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["WeightGrid"]
+__all__ = ["WeightGrid", "exact_ends"]
 
 # Of all float32 numbers, at most 450 in a row miss the code 128.
 _DIGITS = tuple(sign * distance for distance in range(257) for sign in (1, -1))
+
+
+class _Grid(NamedTuple):
+    """Steps of a whole code, the outermost codes of weights that are not the largest, and those of the largest one."""
+
+    stride: int
+    low: int
+    high: int
+    positive: float
+    negative: float
+
+
+_WHOLE = _Grid(1, -128, 127, 127.0, 128.0)
+# Of targets whose codes of weights are symmetric.
+_SYMMETRIC = _Grid(1, -127, 127, 127.0, 127.0)
+# By the plan's weight_codes. Of nearly even ones, -128 and 128 would be the value of the largest, another on every CPU.
+_GRIDS = {
+    HALVED: _Grid(2, -64, 64, 64.0, 64.0),
+    EVEN: _Grid(2, -63, 63, 63.0, 63.0),
+    NEARLY_EVEN: _Grid(2, -63, 63, INT8_RANGE / 2, 64.0),
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +65,9 @@ class WeightGrid:
     fixed : numpy.ndarray
         Shape (O, K), bool: the weights that define the grid.
     low, high : int
-        The smallest and largest code.
+        The smallest and largest code of all others.
+    symmetric : bool
+        Whether no code is -128; see :func:`mxquant.lowering.stored_weights.stored_weights`.
     """
 
     op: str
@@ -55,9 +78,10 @@ class WeightGrid:
     fixed: NDArray[np.bool_]
     low: int
     high: int
+    symmetric: bool = False
 
     @classmethod
-    def of(cls, op: str, weight: NDArray[Any], layer: LayerPlan) -> WeightGrid:
+    def of(cls, op: str, weight: NDArray[Any], layer: LayerPlan, symmetric: bool = False) -> WeightGrid:
         """Return the grid on which the largest weight of each channel is exact."""
         rows = weight.reshape(len(weight), -1).astype(np.float32)
         codes = layer.weight_codes or 127
@@ -70,26 +94,33 @@ class WeightGrid:
         largest_of = np.take_along_axis(rows, at, axis=1)
         fixed = np.zeros(rows.shape, bool)
         np.put_along_axis(fixed, at, True, axis=1)
-        # oneDNN's halved codes are those of every second step.
-        halved = 1 + (codes != 127)
-        ends = np.where(largest_of > 0, 127, 128) if halved == 1 else np.full_like(at, 64)
-        anchors = _anchors((largest_of * np.float32(127.5) / (ends * halved)).astype(np.float32), ends * halved)
-        anchored = np.where(fixed, anchors, rows)
+        # Halved codes, and even ones, are those of every second step.
+        stride, low, high, positive, negative = _GRIDS.get(codes, _SYMMETRIC if symmetric else _WHOLE)
+        ends = np.where(largest_of > 0, positive, negative)
+        anchored = rows
+        if codes != EVEN:
+            anchors = _anchors((largest_of * np.float32(127.5) / (ends * stride)).astype(np.float32), ends * stride)
+            anchored = np.where(fixed, anchors, rows)
         steps = (np.abs(largest_of).astype(np.float64) / ends)[:, 0]
-        return cls(op, layer, rows, anchored, steps, fixed, -(128 // halved), 127 if halved == 1 else 64)
+        return cls(op, layer, rows, anchored, steps, fixed, low, high, symmetric)
 
     def weights(self, codes: NDArray[Any]) -> NDArray[np.float32]:
         """Return fp32 weights, shape (O, K), that the operator quantizes to `codes`.
 
         A channel for which it would not keeps its original weights.
         """
-        wanted = codes * self.steps[:, None]
+        wanted = np.where(self.fixed, self.original, codes * self.steps[:, None])
         # A weight with the code of the largest must not become larger than it, and so define another grid.
         largest = np.abs(np.where(self.fixed, self.anchored, 0)).max(axis=1, keepdims=True)
         most = largest if self.layer.granularity == "channel-wise" else np.float32(np.inf)
         values = np.where(self.fixed, self.anchored, np.clip(wanted, -most, most)).astype(np.float32)
-        kept = np.abs(int8_weight(self.op, values, self.layer) - wanted) <= 0.01 * self.steps[:, None]
+        kept = np.abs(int8_weight(self.op, values, self.layer, self.symmetric) - wanted) <= 0.01 * self.steps[:, None]
         return np.where(kept.all(axis=1)[:, None], values, self.original)
+
+
+def exact_ends(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return values, changed in the last digits where MXNet would not give them the code -128 if they were negative."""
+    return -_anchors(-values, np.full_like(values, 128))
 
 
 def _anchors(values: NDArray[np.float32], ends: NDArray[Any]) -> NDArray[np.float32]:

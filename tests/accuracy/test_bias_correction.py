@@ -14,7 +14,7 @@ from mxquant._compat import mx
 from mxquant.accuracy.bias_correction import channel_axes, correct_biases
 from mxquant.errors import InputError, StatisticsError
 from mxquant.graph import Network
-from mxquant.lowering.pairs import limited
+from mxquant.lowering.planned_weights import planned_weights
 from mxquant.lowering.stored_weights import int8_weight
 from mxquant.plan import QuantPlan
 from mxquant.stats import Statistics
@@ -54,7 +54,7 @@ def test_the_mean_of_the_result_is_that_in_float32(name: str, isa: str) -> None:
     assert plan.layers["layer"].precision == "int8"
     corrected = correct_biases(network, plan, statistics)
     weight = int8_weight(
-        plan.layers["layer"].op, limited(network, plan).params["layer_weight"], plan.layers["layer"]
+        plan.layers["layer"].op, planned_weights(network, plan).params["layer_weight"], plan.layers["layer"]
     ).astype(np.float32)
     expected = forward(symbol, args, {}, data=data)[0]
 

@@ -83,8 +83,12 @@ def test_few_weights_get_the_best_codes_of_all(pair_limit: Any) -> None:
             every = every[(np.abs(every - near[0, channel]) <= 1 + 1e-6).all(axis=1)]
             if pair_limit is not None:
                 every = every[pair_sums(every, in_pairs(columns)).max(axis=1) <= pair_limit]
+            copies = [channel] * len(every)
             one = replace(
-                rounding, weights=rounding.weights[:, [channel] * len(every)], steps=rounding.steps[:, [channel]]
+                rounding,
+                weights=rounding.weights[:, copies],
+                fixed=rounding.fixed[:, copies],
+                steps=rounding.steps[:, [channel]],
             )
             least = objective(one, every[None], Moments(moments.gram, moments.cross[:, [channel]]), RIDGE).min()
             found = objective(rounding, codes, moments, RIDGE)[0, channel]

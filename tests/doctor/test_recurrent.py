@@ -1,4 +1,4 @@
-"""An int8 LSTM in the doctor's report: timed as a whole, and drawn without the zeros that it begins with."""
+"""An LSTM in the doctor's report: in int8, or why not; timed as a whole, and drawn without the zeros to begin with."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import pytest
 from mxquant._compat import mx
 from mxquant.doctor import diagnose
 from mxquant.doctor.drawing import draw
+from mxquant.lowering.isa import detect
+from mxquant.lowering.trial import no_lstm
 from tests.families.text_networks import TINY, Recurrent, initialized, tokens
 
 
@@ -19,12 +21,27 @@ def found() -> Any:
     return diagnose(net, [(mx.nd.array(ids[None]),) for ids in tokens(TINY, 8, 32)[0]], accuracy="fast")
 
 
-def test_its_time_is_that_of_the_int8_operator(found: Any) -> None:
+@pytest.fixture(scope="module")
+def layers(found: Any) -> Any:
     layers = {layer.name: layer for layer in found.layers if layer.op == "RNN"}
     assert set(layers) == {"net_layer_rnn0_layer0", "net_layer_rnn0"}
+    return layers.values()
+
+
+def test_its_time_is_that_of_its_operator(layers: Any) -> None:
     # The operators around it take a hundredth of this.
-    assert all(0.1 < layer.int8_ms / layer.fp32_ms < 3 for layer in layers.values())
-    assert all(np.isfinite(layer.local) and layer.macs > 0.2 for layer in layers.values())
+    assert all(0.1 < layer.int8_ms / layer.fp32_ms < 3 for layer in layers)
+    assert all(layer.macs > 0.2 for layer in layers)
+
+
+def test_it_is_int8_and_its_error_known_or_it_says_why_not_and_what_to_do(layers: Any) -> None:
+    why = no_lstm(detect())
+    for layer in layers:
+        if why is None:
+            assert layer.precision == "int8" and np.isfinite(layer.local)
+        else:
+            assert (layer.precision, layer.local, layer.reason) == ("float32", None, why)
+            assert layer.remedy
 
 
 def test_fp32_as_a_whole_is_the_network_of_the_users(found: Any) -> None:

@@ -20,14 +20,18 @@ from tests.networks import conv, dense, forward, images, random_params, relu, sq
 DATA = images(8, 4, 8, 8)
 
 
-def quantized(symbol: Any, data: Any = DATA, change: Any = None, **options: Any) -> Tuple[Any, Any]:
-    """Return the exported model and what it should compute on the data, by the simulation."""
+def quantized(symbol: Any, data: Any = DATA, change: Any = None, edit: Any = None, **options: Any) -> Tuple[Any, Any]:
+    """Return the exported model and what it should compute on the data, by the simulation.
+
+    `change` gets the parameters, `edit` the plan, of which it returns another.
+    """
     args, aux = random_params(symbol, data=data.shape)
     if change is not None:
         change(args)
     params = {"arg_params": args, "aux_params": aux}
     statistics = mxquant.calibrate(symbol, data, **params)
     plan = mxquant.make_plan(symbol, statistics, target="onnx_qdq", **{"method": "minmax", **options}, **params)
+    plan = plan if edit is None else edit(plan)
     simulated = mxquant.lower(symbol, plan, target="simulate", **params)
     expected = forward(simulated.symbol, simulated.arg_params, simulated.aux_params, data=data)[0]
     return mxquant.export_onnx(symbol, plan=plan, input_shapes=data.shape, **params), expected
@@ -87,12 +91,24 @@ def test_the_simulation_of_an_addition_with_its_activation_is_that_of_the_runtim
     assert sqnr(expected, in_onnxruntime(model.proto, False, data=DATA)[0]) > 60
 
 
+def resized_between(height: int, width: int, aligned: bool) -> Any:
+    """Return two convolutions with a resize between them."""
+    options = {"height": height, "width": width, "align_corners": aligned, "name": "up"}
+    x = relu(conv(mx.sym.var("data"), "c1"))
+    return conv(mx.sym.contrib.BilinearResize2D(x, **options), "c2")
+
+
+def with_a_step_of_its_own(plan: Any) -> Any:
+    """Return a plan in which the mean of two values before a resize is never halfway between two codes behind it."""
+    threshold = plan.tensors["up_output"].threshold
+    return plan.edit_tensor("up_output", threshold=1.01 * threshold)
+
+
+@pytest.mark.parametrize("isa", ["avx2", "vnni"])
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize(("height", "width"), [(13, 11), (5, 19), (15, 15)])
-def test_resizing_between_convolutions_stays_float32(height: int, width: int, aligned: bool) -> None:
-    x = relu(conv(mx.sym.var("data"), "c1"))
-    options = {"height": height, "width": width, "align_corners": aligned, "name": "up"}
-    model, expected = quantized(conv(mx.sym.contrib.BilinearResize2D(x, **options), "c2"))
+def test_resizing_between_convolutions_stays_float32(height: int, width: int, aligned: bool, isa: str) -> None:
+    model, expected = quantized(resized_between(height, width, aligned), edit=with_a_step_of_its_own, isa=isa)
     assert chain(model) == [Q, DQ, "Conv", "Relu", Q, DQ, "Resize", Q, DQ, "Conv", Q, DQ]
     found = in_onnxruntime(model.proto, data=DATA)[0]
     assert np.abs(found - expected).max() <= 1.001 * constants(model)["c2_output_scale"]
@@ -100,6 +116,26 @@ def test_resizing_between_convolutions_stays_float32(height: int, width: int, al
     layers = executed(model.proto)
     assert layers["up"] == ("Interpolate", "f32")
     assert {name for name, kind in layers.items() if kind == ("Convolution", "u8")} >= {"c1/WithoutBiases"}
+
+
+def test_what_a_resize_puts_between_two_codes_becomes_one_of_them() -> None:
+    # Places 0, 1/2, 1, ... of 8; with VNNI the codes end at 255 on both sides, and the step is the same.
+    model, _ = quantized(resized_between(15, 15, True), isa="vnni")
+    scales = constants(model)
+    resize = next(node for node in model.proto.graph.node if node.op_type == "Resize")
+    behind = next(node for node in model.proto.graph.node if node.input[0] == resize.output[0])
+    assert behind.op_type == Q
+    before = next(node for node in model.proto.graph.node if node.output[0] == resize.input[0])
+    assert before.op_type == DQ and scales[before.input[1]] == scales[behind.input[1]]
+    for name, kind in ((before.input[0], onnx.TensorProto.UINT8), (behind.output[0], onnx.TensorProto.UINT8)):
+        model.proto.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, None))
+    codes, found = (each.astype(np.float64) for each in in_onnxruntime(model.proto, False, data=DATA)[1:])
+    for axis in (2, 3):
+        first, second = np.split(codes, [-1], axis)[0], np.split(codes, [1], axis)[1]
+        means = np.insert(codes, range(1, codes.shape[axis]), (first + second) / 2, axis)
+        codes = means
+    assert (codes % 1 == 0.5).sum() > 1000
+    assert np.abs(found - codes).max() <= 0.5
 
 
 def test_pooling_flatten_and_concat_keep_one_scale() -> None:

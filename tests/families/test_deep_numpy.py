@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 
 import mxquant
+from mxquant import quantized_model
 from mxquant._compat import mx
 from mxquant.doctor import diagnose
 from mxquant.errors import InputError
+from mxquant.lowering import level_warnings
+from mxquant.lowering.isa import PORTABLE
 from tests.export.runtimes import in_onnxruntime
+from tests.lowering.int8_lstm import needs_int8_lstm
 from tests.networks import images, sqnr
 
 SHAPE = (16, 3, 8, 8)
@@ -100,21 +104,44 @@ class Remembering(mx.gluon.HybridBlock):
 
 @pytest.mark.usefixtures("numpy_arrays")
 @pytest.mark.filterwarnings("ignore:ndarray.context has been renamed:DeprecationWarning")  # Gluon's own.
-def test_an_lstm_runs_in_int8_for_any_batch_where_mxnet_fails_to_hybridize_it() -> None:
+@pytest.mark.parametrize("kind", [pytest.param("int8", marks=needs_int8_lstm), "simulated", PORTABLE])
+def test_an_lstm_runs_in_int8_for_any_batch_where_mxnet_fails_to_hybridize_it(kind: str) -> None:
     net, data = Remembering(prefix="net_"), images(8, 9, 24)
     net.initialize(mx.init.Normal(0.1))
     # As it is: a hybridized block of mx.np cannot begin with zeros of an unknown batch.
     exact = [each.asnumpy() for each in net(mx.np.array(data))]
-    model = mxquant.quantize(net, mx.np.array(data))
-    assert {model.plan.layers[name].precision for name in ("net_layer_rnn0_layer0", "net_layer_rnn0")} == {"int8"}
-    block = model.as_block()
+    # A plan for CPUs that have MXNet's int8 LSTM can be made, and simulated, on any.
+    model = mxquant.quantize(net, mx.np.array(data), isa=PORTABLE if kind == PORTABLE else "avx512")
+    precision = "float32" if kind == PORTABLE else "int8"
+    assert {model.plan.layers[name].precision for name in ("net_layer_rnn0_layer0", "net_layer_rnn0")} == {precision}
+    block = (mxquant.lower(net, model.plan, target="simulate") if kind == "simulated" else model).as_block()
     for count in (8, 3):
         found = block(mx.np.array(data[:count]))
         assert min(sqnr(one[:count], each.asnumpy()) for one, each in zip(exact, found)) > 25
-    assert mxquant.compare(net, model, data).outputs[0].int8_simulated > 40
+    if kind != "simulated":
+        assert mxquant.compare(net, model, data).outputs[0].int8_simulated > 40
     net.hybridize()
     with pytest.raises(mx.MXNetError, match="Shape inconsistent"):
         net(mx.np.array(data))[0].asnumpy()
+
+
+@pytest.mark.usefixtures("numpy_arrays")
+@pytest.mark.filterwarnings("ignore:ndarray.context has been renamed:DeprecationWarning")  # Gluon's own.
+def test_an_int8_lstm_is_rebuilt_in_float32_where_mxnets_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, data = Remembering(prefix="net_"), images(8, 9, 24)
+    net.initialize(mx.init.Normal(0.1))
+    exact = [each.asnumpy() for each in net(mx.np.array(data))]
+    mxquant.quantize(net, mx.np.array(data), isa="avx512").save(tmp_path / "net")
+    for module in (quantized_model, level_warnings):
+        monkeypatch.setattr(module, "lstm_failure", lambda: "MXNet's int8 LSTM does not run")
+    with pytest.warns(UserWarning, match="'net_layer_rnn0_layer0', 'net_layer_rnn0' are float32 here"):
+        loaded = mxquant.load(tmp_path / "net")
+    block = loaded.as_block()
+    for count in (8, 3):
+        found = block(mx.np.array(data[:count]))
+        assert min(sqnr(one[:count], each.asnumpy()) for one, each in zip(exact, found)) > 25
 
 
 @pytest.mark.usefixtures("numpy_arrays")

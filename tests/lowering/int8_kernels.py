@@ -20,10 +20,9 @@ from mxquant._compat import mx
 from mxquant.graph import Graph, Node, Tensor
 from mxquant.lowering.saturation import neighbours
 from mxquant.mxnet_bridge import backend_symbol, graph_of, symbol_of
+from tests.levels import environment
 
 ROOT = Path(__file__).parents[2]
-# Values of DNNL_MAX_CPU_ISA that give the levels of mxquant.lowering.isa on a CPU that has them.
-CAPS = {"avx2": "AVX2", "avx512": "AVX512_CORE", "vnni": "AVX512_CORE_VNNI"}
 # Ends of the ranges in which a float32 whole number is its own code.
 ENDS = {"uint8": (0.0, 255.5), "int8": (-127.5, 127.5)}
 
@@ -32,10 +31,9 @@ class Kernels:
     """A process that computes layers with the instructions of one level."""
 
     def __init__(self, isa: str) -> None:
-        environment = {**os.environ, "DNNL_MAX_CPU_ISA": CAPS[isa], "MXNET_SUBGRAPH_VERBOSE": "0"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.lowering.int8_kernels"],
-            env=environment,
+            env=environment(isa),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=ROOT,

@@ -25,7 +25,8 @@ from mxquant.lowering.saturation import (
     weight_codes,
     weights_safe_at,
 )
-from tests.lowering.int8_kernels import CAPS, Kernels, exact, saturating, values_of
+from tests.levels import CAPS, available
+from tests.lowering.int8_kernels import Kernels, exact, saturating, values_of
 
 
 class Layer(NamedTuple):
@@ -67,7 +68,7 @@ FULLY_CONNECTED = {name: layer for name, layer in LAYERS.items() if len(layer.we
 
 @pytest.fixture(scope="module", params=list(CAPS))
 def kernels(request):
-    if isa.level_of(isa.cpu_flags(), CAPS[request.param]) != request.param:
+    if request.param not in available():
         pytest.skip(f"this CPU has no {CAPS[request.param]}")
     with Kernels(request.param) as process:
         process.isa = request.param
@@ -117,7 +118,7 @@ def test_up_to_the_largest_safe_code_uint8_sums_are_exact(kernels, layer):
 
 @layers(PAIRED, ODD)
 def test_one_code_more_saturates(kernels, layer):
-    if kernels.isa == "vnni" or (kernels.isa == "avx2" and layer in ODD.values()):
+    if not isa.saturates(kernels.isa) or (kernels.isa == "avx2" and layer in ODD.values()):
         pytest.skip("exact at this level")
     for codes in (weights(layer, kind) for kind in ("largest", "smallest", "random")):
         safe = largest_safe_code(codes, layer.groups)
@@ -129,7 +130,7 @@ def test_one_code_more_saturates(kernels, layer):
 
 @layers(LAYERS)
 def test_beyond_it_each_pair_of_neighbours_saturates_by_itself(kernels, layer):
-    if kernels.isa == "vnni" or (kernels.isa == "avx2" and layer in ODD.values()):
+    if not isa.saturates(kernels.isa) or (kernels.isa == "avx2" and layer in ODD.values()):
         pytest.skip("exact at this level")
     for codes in (weights(layer, kind) for kind in WEIGHTS):
         for data in data_up_to(layer, 255):
@@ -152,7 +153,7 @@ def test_groups_without_a_kernel_of_their_own_are_exact_on_avx2(kernels, layer):
     [((5, 3, 3), 1), ((8, 2, 2), 1), ((16, 1, 1), 1), ((7,), 1), ((16,), 1), ((4, 2, 3), 2), ((3, 2, 3), 2)],
 )
 def test_only_neighbours_saturate_together(kernels, shape, groups):
-    if kernels.isa == "vnni" or (kernels.isa == "avx2" and shape[0] % 4 and groups > 1):
+    if not isa.saturates(kernels.isa) or (kernels.isa == "avx2" and shape[0] % 4 and groups > 1):
         pytest.skip("exact at this level")
     pairs = list(combinations(range(int(np.prod(shape))), 2))
     pairs += pairs[: -len(pairs) % 4]
@@ -227,7 +228,7 @@ def test_weight_codes_are_those_that_the_operators_use(kernels, largest):
 
 @pytest.mark.parametrize("largest", LARGEST)
 def test_halved_weight_codes_are_those_that_convolutions_use_for_int8_data(kernels, largest):
-    if kernels.isa == "vnni":
+    if not isa.saturates(kernels.isa):
         pytest.skip("nothing is halved at this level")
     values = near_halves(largest)
     halved = halved_weight_codes(values)

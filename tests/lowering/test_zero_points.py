@@ -13,6 +13,7 @@ import pytest
 import mxquant
 from mxquant._compat import mx
 from mxquant.errors import PlanError
+from mxquant.lowering.stored_weights import EVEN
 from mxquant.lowering.zero_points import bias_shift
 from mxquant.plan import TensorPlan
 from tests.lowering.test_simulate import RUN
@@ -75,7 +76,7 @@ def test_on_avx2_a_clip_before_a_convolution_without_padding_has_a_zero_point() 
         found = plan.tensors[name]
         assert (found.dtype, found.zero_point, found.codes) == ("int8", -128, 255)
         assert found.scale == pytest.approx(found.threshold / 255.5)
-    assert plan.layers["c2"].weight_codes == plan.layers["c3"].weight_codes == 64
+    assert plan.layers["c2"].weight_codes == plan.layers["c3"].weight_codes == EVEN
 
 
 @pytest.mark.parametrize("isa, padded", [("vnni", False), ("avx2", True)])
@@ -84,12 +85,16 @@ def test_elsewhere_no_tensor_has_a_zero_point(isa: str, padded: bool) -> None:
     assert not any(found.zero_point for found in plan.tensors.values())
 
 
-def with_relu(outlier: float) -> Tuple[Any, Any, np.ndarray, Any]:
-    """Return a network of which the ReLU could be limited, its data a few times `outlier` larger, and its plan."""
+def with_relu(outlier: float, alike: int = 8) -> Tuple[Any, Any, np.ndarray, Any]:
+    """Return a network of which the ReLU could be limited, its data a few times `outlier` larger, and its plan.
+
+    The weights of some channels of its reader are alike, so that pairs of them saturate, whichever lie side by side.
+    """
     symbol = relu(conv(relu(conv(mx.sym.var("data"), "c1", 16), "act1"), "c2", 16, 1), "act2")
     data = images(*SHAPE)
     data[0, :, 0, 0] *= outlier
     args, _ = random_params(symbol, data=SHAPE)
+    args["c2_weight"][:alike] = (0.9 + 0.1 * args["c2_weight"][:alike].abs().clip(0, 1)) / 4
     statistics = mxquant.calibrate(symbol, data, arg_params=args)
     return symbol, args, data, mxquant.make_plan(symbol, statistics, arg_params=args, isa="avx2", method="minmax")
 
@@ -97,11 +102,11 @@ def with_relu(outlier: float) -> Tuple[Any, Any, np.ndarray, Any]:
 def test_a_relu_has_a_zero_point_where_coarse_data_would_cost_more_than_coarse_weights() -> None:
     plan = with_relu(outlier=20)[-1]
     assert (plan.tensors["act1_output"].dtype, plan.tensors["act1_output"].zero_point) == ("int8", -128)
-    assert plan.layers["c2"].weight_codes == 64
+    assert plan.layers["c2"].weight_codes == EVEN
 
 
 def test_a_relu_whose_data_need_no_fine_steps_keeps_the_weights_fine() -> None:
-    plan = with_relu(outlier=0.1)[-1]
+    plan = with_relu(outlier=0.1, alike=1)[-1]
     assert (plan.tensors["act1_output"].dtype, plan.tensors["act1_output"].zero_point) == ("uint8", 0)
     assert plan.tensors["act1_output"].codes < 255
     assert plan.layers["c2"].weight_codes == 127
@@ -134,7 +139,12 @@ def test_without_the_shift_of_biases_the_result_is_wrong() -> None:
     model = mxquant.lower(symbol, plan, arg_params=args)
     shifted = {name: value.asnumpy() for name, value in model.arg_params.items() if name.endswith("_shifted_bias")}
     assert sorted(shifted) == ["c1_shifted_bias", "c2_shifted_bias", "c3_shifted_bias"]
-    unshifted = {**model.arg_params, **{n: args[n.replace("_shifted", "")] for n in shifted}}
+    plain = {name: args[name.replace("_shifted", "")].asnumpy() for name in shifted}
+    # Biases follow the order of their channels, which is another one in memory, with one of zeros behind.
+    for before, after in (("c1", "c2"), ("c2", "c3")):
+        order = plan.layers[after].channel_order or range(len(plain[f"{before}_shifted_bias"]))
+        plain[f"{before}_shifted_bias"] = np.append(plain[f"{before}_shifted_bias"][list(order)], 0)
+    unshifted = {**model.arg_params, **{name: mx.nd.array(value) for name, value in plain.items()}}
     expected = forward(symbol, args, {}, data=data)[0]
     assert sqnr(expected, forward(model.symbol, dict(model.arg_params), {}, data=data)[0]) >= 25
     assert sqnr(expected, forward(model.symbol, unshifted, {}, data=data)[0]) < 5

@@ -20,7 +20,7 @@ import numpy as np
 from mxquant._compat import mx
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.barriers import runnable
-from mxquant.lowering.pairs import limited
+from mxquant.lowering.planned_weights import planned_weights
 from mxquant.mxnet_bridge import environment, split_params, symbol_of
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 
@@ -64,7 +64,8 @@ def predict(network: Network, plan: QuantPlan, inputs: Arrays, seed: int, clippe
     exact.graph.outputs += [tensor for tensor in names]
     values = _run(exact, inputs)
     tensors = {tensor.name: value for tensor, value in zip(names, values[outputs:])}
-    noisy, rounded = (_Noisy(limited(network, plan).copy(), plan, tensors, clipped, rounds) for rounds in (False, True))
+    settled = planned_weights(network, plan)
+    noisy, rounded = (_Noisy(settled.copy(), plan, tensors, clipped, rounds) for rounds in (False, True))
     random = np.random.RandomState(seed)
     trials = [trial for _ in range(_TRIALS) for trial in noisy.run(inputs, random)]
     trials.append(next(rounded.run(inputs, random)))

@@ -60,7 +60,8 @@ def test_what_is_excluded_by_the_name_of_the_whole_is_excluded_in_every_layer() 
     symbol = dense(mx.sym.mean(lstm(2)[0], axis=0), "fc")
     data = images(STEPS, BATCH, WIDTH)
     args, aux = random_params(symbol, data=data.shape)
-    options = {"arg_params": args, "aux_params": aux, "mode": "full"}
+    # A plan for CPUs that have MXNet's int8 LSTM can be made on any.
+    options = {"arg_params": args, "aux_params": aux, "mode": "full", "isa": "avx512"}
     plans = [mxquant.quantize(symbol, data, exclude_layers=names, **options).plan for names in ((), ("rnn",))]
     assert [plan.layers["rnn_layer0"].precision for plan in plans] == ["int8", "float32"]
     assert [plan.layers["rnn"].precision for plan in plans] == ["int8", "float32"]
