@@ -24,7 +24,7 @@ __all__ = ["CodeLimits", "Reader", "joined"]
 
 # Weights are changed, and zero points made, only for noise that is lower by more than this: about 0.2 dB.
 _CLEARLY = 0.95
-_MUCH = 2.0
+_MUCH = 3.0
 # How much noise may grow where layers would have to stay float32 otherwise: 1 dB.
 _FOR_SPEED = 10**0.1
 
@@ -71,21 +71,21 @@ class CodeLimits:
         """Whether data with a zero point, in `codes` steps, give these layers less noise than data with a limit."""
         return self._shifted_noise(readers, codes) < _CLEARLY * self._best(readers, codes)[0]
 
-    def pairs_pay(self, readers: Sequence[Reader], codes: int, shift: bool) -> bool:
+    def pairs_pay(self, readers: Sequence[Reader], codes: int, shift: bool, cheap: bool) -> bool:
         """Whether data that have to keep `codes` steps had better be multiplied by pairs of smaller weights.
 
-        The other way is a zero point, where `shift` says that there may be one, or else to leave layers in float32,
-        which costs time: up to 1 dB is given for that.
+        The other way is a zero point, where `shift` says that there may be one; or else a range of their own, behind
+        layers that stay float32. Where that is not `cheap`, up to 1 dB is given for the time.
         """
         if any(self._noise(node).pairs is None and self.limit(node) < codes for node, _ in readers):
             return False
         noise = self._noise_of(readers, codes)
         if shift:
             return noise <= self._shifted_noise(readers, codes)
-        return noise <= _FOR_SPEED * self._best(readers, codes)[0]
+        return noise <= (1.0 if cheap else _FOR_SPEED) * self._best(readers, codes - 1)[0]
 
     def halving_costs(self, node: Node, threshold: float) -> bool:
-        """Whether a layer on int8 data up to a threshold has twice the noise or more with every second weight code."""
+        """Whether a layer on int8 data up to a threshold has three times the noise with every second weight code."""
         noise, step = self._noise(node), threshold / 127.5
         return noise.relative(step, halved=True) > _MUCH * noise.relative(step)
 
@@ -94,7 +94,8 @@ class CodeLimits:
         assert draft.options.isa is not None
         for node, threshold in readers:
             weight_codes = draft.target.weight_codes(draft.network, node, "int8", "channel-wise", draft.options.isa)
-            noise += self._noise(node).relative(threshold / (codes + 0.5), halved=weight_codes != 127, shifted=True)
+            uneven = node.layers[0] not in draft.resting
+            noise += self._noise(node).relative(threshold / (codes + 0.5), halved=weight_codes != 127, uneven=uneven)
         return noise
 
     def _best(self, readers: Sequence[Reader], most: int) -> Tuple[float, int]:

@@ -5,8 +5,8 @@ E[x²] Σ w²::
 
     s² / 12 · P(x ≠ 0) / E[x²]   +   K Σ_o d_o² / 12 / Σ w²   +   the noise of pairs brought below a limit
 
-Zeros are exact, whatever the step. Of weights in even codes, on data with a zero point of half their range T, the
-largest of a channel is half a step off where it is positive, one way or the other::
+Zeros are exact, whatever the step. Of weights in nearly even codes, on data with a zero point of half their range T,
+the largest of a channel is half a step off where it is positive, one way or the other::
 
     Σ_o (d_o / 2)² E[(x - T/2)²] / (E[x²] Σ w²)
 
@@ -92,7 +92,7 @@ class LayerNoise:
         uneven = float(np.square(steps[rows.max(axis=1) > -rows.min(axis=1)]).sum()) / 4
         return cls(data, energy, rows.shape[1] * float(np.square(steps).sum()) / 12, pairs, uneven)
 
-    def relative(self, step: float, limit: Optional[int] = None, halved: bool = False, shifted: bool = False) -> float:
+    def relative(self, step: float, limit: Optional[int] = None, halved: bool = False, uneven: bool = False) -> float:
         """Return the noise of the layer's result over its power; 0 for a layer whose result is 0.
 
         Parameters
@@ -103,15 +103,15 @@ class LayerNoise:
             Largest sum of the codes of a pair of weights; None leaves them as they are.
         halved : bool
             Whether weights have every second code only.
-        shifted : bool
-            Whether the data have a zero point.
+        uneven : bool
+            Whether the largest weight of a channel has no code of its own, and the data a zero point.
         """
         mean, square, present = self.data.mean, self.data.square, self.data.present
         power = square * self.energy
         if power <= 0:
             return 0.0
         noise = step * step / 12 * present * self.energy + square * self.rounding * (4 if halved else 1)
-        if halved and shifted:
+        if halved and uneven:
             middle = 128 * step
             noise += self.uneven * (square - 2 * middle * mean + middle * middle)
         if limit is not None and self.pairs is not None:

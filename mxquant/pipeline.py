@@ -29,6 +29,7 @@ from mxquant.graph import Network
 from mxquant.lowering.isa import detect
 from mxquant.lowering.onednn import OneDNN
 from mxquant.lowering.onnx_qdq import OnnxQDQ
+from mxquant.lowering.planned_weights import in_memory
 from mxquant.lowering.simulate import SIMULATE, simulate
 from mxquant.magnitudes import LOST
 from mxquant.mxnet_bridge import split_params, symbol_of
@@ -217,6 +218,8 @@ def _emit(
     """Return the int8 form of a canonical network, which may have other weights than that of `model`."""
     _log_decisions(plan)
     if target == SIMULATE:
+        if plan.target == OneDNN.name:
+            in_memory(canonical, plan)  # refuses what cannot be lowered
         return _quantized(model, simulate(canonical, plan), plan, simulated=True)
     if plan.target == OnnxQDQ.name:
         return onnx_model(canonical, model.digest, plan, shapes if shapes is not None else named_shapes(model, None))

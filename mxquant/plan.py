@@ -21,7 +21,7 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, Mapping, Optional, Tuple, Union
 
 import numpy as np
 
@@ -29,9 +29,6 @@ from mxquant._files import write_text
 from mxquant._json import parse_json, read_text
 from mxquant.errors import PlanError
 from mxquant.recurrent_plan import RecurrentPlan
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["LayerPlan", "QuantPlan", "TensorPlan"]
 
@@ -139,7 +136,8 @@ class LayerPlan:
         Whether its weights have one scale or one per output channel; None where it has no int8 weights.
     weight_codes : int or None
         How many steps lead from 0 to the largest weight: 127, or fewer where that keeps sums of products from
-        saturating; None where it has no int8 weights.
+        saturating. 126 and 125 are even codes, which CPUs may halve: beside a channel of zeros, or of all weights but
+        the largest; see :mod:`mxquant.lowering.stored_weights`. None where it has no int8 weights.
     pair_codes : int or None
         The largest sum of codes that two weights of one sign may have whose products are added in int16, 128 to 255;
         weights above are made smaller. None where weights stay as they are.
@@ -181,7 +179,7 @@ class LayerPlan:
             )
         order = self.channel_order
         if order is not None and sorted(order) != list(range(len(order))):
-            raise PlanError(f"{where}.channel_order is not each of the numbers from 0 to {len(order) - 1} once")
+            raise PlanError(f"{where}.channel_order is not each whole number from 0 to that of its last channel once")
         pairs = self.pair_codes
         if pairs is None:
             return
@@ -191,10 +189,6 @@ class LayerPlan:
             raise PlanError(
                 f"{where}.pair_codes is {pairs!r}, but only channel-wise weights with 127 codes can be limited"
             )
-
-    def as_in_memory(self, weight: NDArray[Any]) -> NDArray[Any]:
-        """Return the layer's weight, shape (O, channels, ...), with its channels in the order of the plan."""
-        return weight if self.channel_order is None else in_order(weight, self.channel_order)
 
 
 @dataclass(frozen=True)
@@ -214,7 +208,7 @@ class QuantPlan:
     settings : mapping of str to str
         The choices that the plan was made with, for the reader.
     isa : str or None
-        The int8 instructions of the CPU it was made for: 'avx2', 'avx512', 'vnni' or 'amx'; see
+        The int8 instructions of the CPU it was made for, or 'portable' for all of them; see
         :mod:`mxquant.lowering.isa`. None where the target is no CPU.
     """
 
@@ -393,13 +387,6 @@ class QuantPlan:
         return cls.from_json(read_text(path, PlanError, "the plan"))
 
 
-def in_order(values: NDArray[Any], order: Sequence[int]) -> NDArray[Any]:
-    """Return values, shape (O, columns, ...), with the columns of each channel, as many of each, in another order."""
-    places = np.asarray(order)
-    each = values.shape[1] // len(places)
-    return values[:, (places[:, None] * each + np.arange(each)).reshape(-1)]
-
-
 def _number(value: Any) -> float:
     """Return a number, infinity for a whole number beyond all, or NaN for what is none."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -437,7 +424,7 @@ def _read_recurrent(entry: Any, where: str) -> RecurrentPlan:
 
 
 def _read_order(entry: Any, where: str) -> Tuple[int, ...]:
-    if not isinstance(entry, str) or not all(part.isdecimal() for part in entry.split()):
+    if not isinstance(entry, str) or not all(part.isdecimal() and len(part) < 9 for part in entry.split()):
         raise PlanError(f"{where}.channel_order is {entry!r:.60}, expected whole numbers with blanks between, or null")
     return tuple(map(int, entry.split()))
 

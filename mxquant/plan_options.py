@@ -39,8 +39,9 @@ class PlanOptions:
     percentile : float
         For the method 'percentile': percentage of the values that are to be representable.
     isa : str or None
-        The int8 instructions of the CPU that will run the network: 'avx2' (or older), 'avx512', 'vnni' or 'amx'.
-        None for those of this machine.
+        The int8 instructions of the CPU that will run the network: 'avx2' (or older), 'avx512', 'avx2_vnni', 'vnni',
+        'amx' or, on 64-bit ARM, 'neon'; or 'portable', for one network that runs on all of them. None for those of this
+        machine.
     float32_layers : mapping of str to str
         Layers that stay float32, by their name in the user's network, and why: what was measured.
     gpu_operations_per_byte : float

@@ -34,7 +34,7 @@ from typing import (
 import numpy as np
 
 from mxquant.around_decisions import kept_in_float32
-from mxquant.code_limits import CodeLimits, Reader
+from mxquant.code_limits import CodeLimits
 from mxquant.errors import InputError
 from mxquant.exclusions import check_operators, excluded_layers, layers_of
 from mxquant.graph import Network, Node, Tensor
@@ -42,17 +42,16 @@ from mxquant.graph.attributes import read_int
 from mxquant.graph.passes import Canonical
 from mxquant.lowering.channel_order import arranged
 from mxquant.lowering.isa import check, saturates
-from mxquant.lowering.quantized_params import INT8_RANGE, SMALLEST_THRESHOLD, quantize_int8
+from mxquant.lowering.quantized_params import INT8_RANGE, quantize_int8
 from mxquant.lowering.rest_channel import may_rest
-from mxquant.lowering.stored_weights import EVEN, NEARLY_EVEN, is_halved
+from mxquant.lowering.stored_weights import EVEN, NEARLY_EVEN
 from mxquant.lowering.target import RECURRENT, Int8Operator, Target, observed_tensors
 from mxquant.magnitudes import lost_in_int8
-from mxquant.pairing import paired_channels
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 from mxquant.plan_options import PlanOptions
 from mxquant.ranges import Ranges
+from mxquant.saturation_choices import SaturationChoices, channel_orders
 from mxquant.stats import Histogram
-from mxquant.thresholds import choose_threshold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,7 +93,7 @@ def make_plan(
     """
     if options.method is not None and statistics is None:
         raise InputError(f"method '{options.method}' needs statistics; calibrate first, or use method=None")
-    orders = _orders(canonical.network, statistics or {}, target, options)
+    orders = channel_orders(canonical.network, statistics or {}, target, options)
     network = arranged(canonical.network, orders)
     resting = may_rest(network) if target.pairs and saturates(check(options.isa)) else set()
     check_operators(options.exclude_operators, canonical.operators)
@@ -115,24 +114,6 @@ def make_plan(
         apart = apart | conflicts
 
 
-def _orders(
-    network: Network, statistics: Mapping[str, Histogram], target: Target, options: PlanOptions
-) -> Dict[str, Tuple[int, ...]]:
-    """Return the orders of channels in which sums of products saturate least; see :mod:`mxquant.pairing`."""
-    assert options.isa is not None
-    if not (target.on_cpu and target.pairs and options.method and saturates(options.isa)):
-        return {}
-
-    def in_pairs(node: Node) -> bool:
-        histogram = statistics.get(node.inputs[0].name)
-        unsigned = histogram is not None and histogram.minimum >= 0 and options.dtype != "int8"
-        return unsigned or (node.op == "FullyConnected" and histogram is not None)
-
-    return paired_channels(network, in_pairs)
-
-
-# The part of all products below which a layer costs little time in float32.
-_SMALL_PART = 0.08
 _PRODUCT = "_contrib_quantized_elemwise_mul"
 
 
@@ -157,7 +138,8 @@ class Draft:
 
     def __post_init__(self) -> None:
         self.limits = CodeLimits(self)
-        self._sizes = {name: float(histogram.counts.sum()) for name, histogram in self.statistics.items()}
+        self.choices = SaturationChoices(self)
+        self.sizes = {name: float(histogram.counts.sum()) for name, histogram in self.statistics.items()}
 
     @property
     def calibrated(self) -> bool:
@@ -209,7 +191,7 @@ class Draft:
         """Return nodes that the target had better compute in float32; in 'full' mode there are none."""
         if self.options.mode == "full":
             return {}
-        return self.target.not_worthwhile(self.network, self.int8, self._sizes, self.options.gpu_operations_per_byte)
+        return self.target.not_worthwhile(self.network, self.int8, self.sizes, self.options.gpu_operations_per_byte)
 
     def _description(self, node: Node) -> Union[Int8Operator, str]:
         if not node.inputs:
@@ -330,7 +312,7 @@ class Draft:
                 self.refused[node] = "in int8 it would saturate, or its weights lose too much with one scale for all"
                 self.settle_types()
                 return self.prevent_saturation()
-            if self._had_better_stay_float32(node, tensor):
+            if self.choices.stays_float32(node, tensor):
                 self.refused[node] = (
                     "it reads the network's input, on which every second code of its weights only would be the same on "
                     "every CPU; that would cost much of its accuracy for little time"
@@ -344,10 +326,10 @@ class Draft:
                 if operator is None:
                     continue
                 if operator.bound is None:
-                    if between or not self._can_shift(root, operator) or not self._shift_pays(root):
+                    if between or not self._can_shift(root, operator) or not self.choices.shift_pays(root):
                         continue
                     self.shifted.add(root)
-                elif self._pairs_pay(root, self._can_shift(root, operator)):
+                elif self.choices.pairs_pay(root, not between and self._can_shift(root, operator), bool(between)):
                     continue
                 elif between:
                     why = f"in float32, so that int8 {node.layers[0]} gets codes with which it cannot saturate"
@@ -367,56 +349,12 @@ class Draft:
                 self.shifted.add(node.output)
         self.settle_types()
 
-    def _shift_pays(self, tensor: Tensor) -> bool:
-        """Whether a tensor is better int8 with a zero point than uint8 with a limit."""
-        if not self.calibrated or tensor.name not in self.statistics:
-            return False
-        threshold = choose_threshold(self.statistics[tensor.name], "mse", unsigned=True)
-        readers = [Reader(use.node, threshold) for use in self.network.graph.uses()[tensor] if use.node is not None]
-        return self.limits.shift_pays(readers, 255)
-
-    def _had_better_stay_float32(self, node: Node, data: Tensor) -> bool:
-        """Whether a layer that reads the network's input loses much by even codes, and is a small part of the work."""
-        if not (self.calibrated and self.options.mode == "smart" and data.node.is_variable):
-            return False
-        operator = self.operators[node]
-        granularity = "channel-wise" if operator.channel_wise else "tensor-wise"
-        if not is_halved(self._weight_codes(node, operator, granularity)[0]):
-            return False
-        threshold = choose_threshold(self.statistics[data.name], "mse", unsigned=False)
-        if not self.limits.halving_costs(node, max(threshold, SMALLEST_THRESHOLD)):
-            return False
-        work = {each: self._multiplications(each) for each in self.int8 if self.operators[each].must}
-        return 0 < work[node] <= _SMALL_PART * sum(work.values())
-
-    def _multiplications(self, node: Node) -> float:
-        """Return how many products the calibrated examples took of a layer with weights; 0 where that is unknown."""
-        weight = self.network.params.get(node.inputs[1].node.name) if len(node.inputs) > 1 else None
-        return 0.0 if weight is None else self._sizes.get(node.output.name, 0.0) * weight[0].size
-
-    def _pairs_pay(self, tensor: Tensor, shift: bool) -> bool:
-        """Whether layers that read a clipped tensor, with all its codes, are best kept from saturating by pairs."""
-        if not self.calibrated or tensor.name not in self.statistics:
-            return False
-        bound = self.operators[tensor.node].bound
-        assert bound is not None
-        return self.limits.pairs_pay([Reader(node, bound) for node in self._int8_readers(tensor)], 255, shift)
-
-    def _int8_readers(self, tensor: Tensor) -> List[Node]:
-        """Return the layers with weights that read the codes of a tensor, also behind what hands them on."""
-        nodes = [node for node in self.int8 if self.operators[node].must and self.operators[node].data]
-        return [
-            node
-            for node in nodes
-            if any(root == tensor for root, _ in self.roots(node.inputs[self.operators[node].data[0]]))
-        ]
-
     def _loses_too_much(self, node: Node, data: Tensor) -> bool:
         """Whether a layer whose weights need one scale, so that they can be reduced, is better left in float32."""
         operator = self.operators[node]
         if not self._has_to_reduce_weights(node, operator):
             return False
-        weight, codes = self._parameter(node, 0), self._weight_codes(node, operator, "tensor-wise")[0]
+        weight, codes = self._parameter(node, 0), self.weight_codes(node, operator, "tensor-wise")[0]
         assert codes is not None
         stored, _, end = quantize_int8(weight, codes)
         noise = np.square(weight - stored * (end / INT8_RANGE)).sum()
@@ -433,7 +371,7 @@ class Draft:
         if not operator.weights or not operator.data:
             return False
         granularities = {"tensor-wise", self.options.granularity if operator.channel_wise else "tensor-wise"}
-        return any(self._weight_codes(node, operator, each)[0] != 127 for each in granularities)
+        return any(self.weight_codes(node, operator, each)[0] != 127 for each in granularities)
 
     def _parameter(self, node: Node, index: int) -> NDArray[Any]:
         return self.network.params[node.inputs[self.operators[node].weights[index]].node.name]
@@ -481,7 +419,7 @@ class Draft:
             return LayerPlan(node.layers[0], op, node.layers, "float32", "; ".join([reason, *notes]))
         operator = self.operators[node]
         granularity, why = self._granularity(node, operator, tensors)
-        codes, fewer = self._weight_codes(node, operator, granularity)
+        codes, fewer = self.weight_codes(node, operator, granularity)
         pairs = self.pair_codes.get(node)
         smaller = f"pairs of weights end at {pairs}, so that its data get more codes" if pairs is not None else ""
         notes = [why, fewer, smaller, operator.note]
@@ -495,20 +433,15 @@ class Draft:
         weight = self.network.params.get(node.inputs[1].node.name) if len(node.inputs) > 1 else None
         if order is None or weight is None or len(weight.shape) < 2 or weight.shape[1] % len(order):
             return None
-        return None if self._is_depthwise(node, weight) else order
-
-    def _is_depthwise(self, node: Node, weight: NDArray[Any]) -> bool:
         inner = node.subgraphs[0].operators[0] if node.subgraphs else node
-        return weight.shape[1] == 1 and read_int(inner, "num_group", 1) > 1
+        return order if read_int(inner, "num_group", 1) == 1 else None
 
     def is_channel_wise(self, node: Node) -> bool:
         """Whether the weights of a layer on uint8 data have one scale per output channel."""
         operator = self.operators[node]
         return operator.channel_wise and (not operator.weights or self.options.granularity == "channel-wise")
 
-    def _weight_codes(
-        self, node: Node, operator: Int8Operator, granularity: Optional[str]
-    ) -> Tuple[Optional[int], str]:
+    def weight_codes(self, node: Node, operator: Int8Operator, granularity: Optional[str]) -> Tuple[Optional[int], str]:
         if granularity is None or not operator.data:
             return None if granularity is None else 127, ""
         assert self.options.isa is not None

@@ -8,6 +8,7 @@ import mxquant
 from mxquant._compat import mx
 from mxquant.code_limits import Reader, joined
 from mxquant.graph import Node
+from mxquant.lowering.memory_order import as_in_memory
 from mxquant.lowering.pairs import largest_data_code
 from mxquant.lowering.saturation import largest_safe_code, weight_codes
 from tests.networks import conv, images, random_params, relu
@@ -32,7 +33,7 @@ def test_two_layers_that_read_one_tensor_are_both_safe() -> None:
     plan = mxquant.make_plan(symbol, statistics, arg_params=args, isa="avx2")
     model = mxquant.lower(symbol, plan, arg_params=args)
     codes = plan.tensors["r0_output"].codes
-    weights = [plan.layers[name].as_in_memory(args[f"{name}_weight"].asnumpy()) for name in ("c1", "c2")]
+    weights = [as_in_memory(plan.layers[name], args[f"{name}_weight"].asnumpy()) for name in ("c1", "c2")]
     limits = [largest_safe_code(weight_codes(weight)) for weight in weights]
     assert min(limits) <= codes < 255
     for name, limit in zip(("c1", "c2"), limits):

@@ -9,6 +9,7 @@ from mxquant.graph import Network
 from mxquant.graph.attributes import read_int
 from mxquant.lowering import saturation
 from mxquant.lowering.isa import PORTABLE, detect, saturates
+from mxquant.lowering.memory_order import as_in_memory
 from mxquant.lowering.planned_weights import planned_weights
 from mxquant.lowering.quantized_params import quantize_int8
 from mxquant.plan import QuantPlan
@@ -51,7 +52,7 @@ def _saturating(network: Network, plan: QuantPlan) -> List[str]:
         # oneDNN halves the weights of a convolution on int8 data, and adds 128 to the int8 data of a FullyConnected.
         if data is None or data.codes is None or (data.dtype == "int8" and node.op == "Convolution"):
             continue
-        weight = layer.as_in_memory(network.params[node.inputs[1].node.name])
+        weight = as_in_memory(layer, network.params[node.inputs[1].node.name])
         per_channel = layer.granularity == "channel-wise"
         codes = saturation.weight_codes(weight) if per_channel else quantize_int8(weight, layer.weight_codes or 127)[0]
         largest = data.codes if data.dtype == "uint8" else 255

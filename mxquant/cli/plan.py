@@ -52,6 +52,7 @@ def float32_layers(plan: QuantPlan) -> List[Dict[str, str]]:
 @command
 def plan(network: NetworkOptions, own: PlanOptions, planning: PlanningOptions, common: Common) -> Result:
     """Decide how every layer and tensor is quantized, and say why layers stay float32."""
+    from mxquant.lowering.isa import title
     from mxquant.pipeline import make_plan
 
     if planning.method is Method.AUTO:
@@ -74,7 +75,7 @@ def plan(network: NetworkOptions, own: PlanOptions, planning: PlanningOptions, c
     summary = facts(
         [
             ("in int8", f"{document['int8_layers']} of {len(made.layers)} layers"),
-            ("made for", f"{made.target}, CPUs of level '{made.isa}'" if made.isa else made.target),
+            ("made for", f"{made.target}, {title(made.isa)}" if made.isa else made.target),
             ("wrote", str(own.out)),
         ]
     )

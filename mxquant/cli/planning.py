@@ -81,7 +81,7 @@ class PlanningOptions:
         default=None,
         metadata=option(
             "--isa",
-            help="int8 instructions of the CPU that will run it; portable: the same codes on all. Default: this CPU's.",
+            help="int8 instructions of the CPU that will run it; portable: one network for all. Default: this CPU's.",
             panel=_PANEL,
         ),
     )

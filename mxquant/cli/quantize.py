@@ -224,7 +224,7 @@ def _save(model: Any, own: QuantizeOptions) -> List[Path]:
 
 
 def _result(net: Net, model: Any, files: List[Path], found: Optional[Quality], unmet: Tuple[str, ...]) -> Result:
-    from mxquant.lowering.isa import detect
+    from mxquant.lowering.isa import detect, title
 
     plan, cpu = model.plan, detect()
     float32 = float32_layers(plan)
@@ -252,6 +252,6 @@ def _result(net: Net, model: Any, files: List[Path], found: Optional[Quality], u
     rows.append(("SQNR", _UNMEASURED[plan.target] if found is None else str(found)))
     rows.append(("parameters", f"{megabytes(net.bytes)} in fp32, {megabytes(after)} in the file"))
     if plan.isa is not None:
-        rows.append(("made for", f"CPUs of level '{plan.isa}'" + (", as this one" if plan.isa == cpu else "")))
+        rows.append(("made for", title(plan.isa) + (", as this one" if plan.isa == cpu else "")))
     rows.append(("wrote", ", ".join(map(str, files))))
     return Result(document, facts(rows), unmet)

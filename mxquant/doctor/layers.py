@@ -14,6 +14,7 @@ from mxquant.doctor.diagnosis import Bars, LayerFindings, Saturation, WeightRang
 from mxquant.doctor.remedies import remedy
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_int
+from mxquant.lowering.memory_order import as_in_memory
 from mxquant.lowering.saturation import safe_code_of_weights
 from mxquant.lowering.stored_weights import is_halved
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
@@ -154,7 +155,7 @@ def _saturation(
     if layer.precision != "int8" or data is None:
         return None
     groups = read_int(node, "num_group", 1) if node.op == "Convolution" else 1
-    safe = safe_code_of_weights(layer.as_in_memory(weight), groups)
+    safe = safe_code_of_weights(as_in_memory(layer, weight), groups)
     given_up = []
     if data.dtype == "uint8" and data.codes is not None and data.codes < 255:
         given_up.append(f"its data end at the code {data.codes} of 255")

@@ -25,6 +25,11 @@ REMEDIES: Tuple[Tuple[str, str], ...] = (
     (r"takes longer for int8 than for float32", "Nothing is lost: values are only moved."),
     (r"one of its operands is float32", "Nothing is lost: mode='full' runs it in int8 anyhow."),
     (r"computed from constants alone", "Nothing is lost: it is the same for all data."),
+    (
+        r"it reads the network's input, on which every second code",
+        "Nothing is lost: it is a small part of the work. mode='full' runs it in int8 anyhow; so does isa='vnni', "
+        "where all CPUs have VNNI.",
+    ),
     (r"would saturate, or its weights lose", "On a CPU with VNNI it runs in int8: plan with isa='vnni'."),
     (r"float32 is faster on this CPU", "Leave out never_slower to run it in int8 all the same."),
     (

@@ -11,7 +11,7 @@ from mxquant._compiled import compiled, numba
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["excess_of_pairs", "excess_of_partners", "sums_of_pairs"]
+__all__ = ["excess_of_pairs", "excess_of_partners", "exchange_partners", "sums_of_pairs"]
 
 _PARTS, _SCALES = numba.types.Array(numba.float32, 3, "C", readonly=True), numba.float32[::1]
 _LEAST, _MOST = np.float32(-128), np.float32(127)
@@ -148,3 +148,34 @@ def excess_of_partners(
                     # Of two large ones each finds the other: the second time is left out.
                     if over > 0 and j != i and (2 * abs(b) <= limit or i < j):
                         excess[i, j] += weights[o] * over * over
+
+
+@compiled(numba.void(numba.float64[:, ::1], numba.int64[::1]))
+def exchange_partners(cost: NDArray[Any], order: NDArray[Any]) -> None:
+    """Let pairs of neighbours exchange partners, in place, until no exchange of two makes the order cheaper.
+
+    Parameters
+    ----------
+    cost : numpy.ndarray of float64, shape (I, I)
+        What two channels cost as neighbours; symmetric.
+    order : numpy.ndarray of int64, shape (I,)
+        Places 2i and 2i + 1 are neighbours; the last of an odd number has none, and may become a partner.
+    """
+    places = order.size
+    better = True
+    while better:
+        better = False
+        for i in range(0, places - 1, 2):
+            for j in range(i + 2, places, 2):
+                a, b, c = order[i], order[i + 1], order[j]
+                d = order[j + 1] if j + 1 < places else -1
+                now = cost[a, b] + (cost[c, d] if d >= 0 else 0.0)
+                one = cost[a, c] + (cost[b, d] if d >= 0 else 0.0)
+                other = cost[b, c] + (cost[a, d] if d >= 0 else 0.0)
+                if min(one, other) >= now * (1 - 1e-12):
+                    continue
+                better = True
+                if one <= other:
+                    order[i + 1], order[j] = c, b
+                else:
+                    order[i], order[j] = c, a

@@ -18,7 +18,8 @@ import numpy as np
 from mxquant.errors import PlanError
 from mxquant.graph import Network
 from mxquant.lowering.free_channels import free_channels
-from mxquant.plan import QuantPlan, in_order
+from mxquant.lowering.memory_order import in_order
+from mxquant.plan import QuantPlan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -45,7 +45,9 @@ def even_weight(op: str, weight: NDArray[Any], layer: LayerPlan) -> Optional[NDA
     rows = weight.reshape(len(weight) if layer.granularity == "channel-wise" else 1, -1)
     odd = weight_codes(rows).astype(np.int64) != 2 * halved_weight_codes(rows).astype(np.int64)
     # The largest of a channel has no even code where it is positive.
-    np.put_along_axis(odd, np.abs(rows).argmax(axis=1)[:, None], False, axis=1)
+    largest = np.abs(rows).argmax(axis=1)[:, None]
+    negative = np.take_along_axis(rows, largest, axis=1) < 0
+    np.put_along_axis(odd, largest, np.take_along_axis(odd, largest, axis=1) & negative, axis=1)
     some = np.flatnonzero(odd.any(axis=1))
     if not len(some):
         return None

@@ -27,6 +27,9 @@ _ALIKE = (
 # Of two tensors with the same channels; one of another number of channels leaves no common one.
 _TOGETHER = tuple(f"{kind}_{name}" for kind in ("elemwise", "broadcast") for name in ("add", "sub", "mul"))
 _LINEAR = ("Convolution", "FullyConnected")
+# Of them, those for which the second axis is that of the channels.
+_SHAPED = ("Pooling", "Flatten", "flatten")
+_SECOND, _LAST = 1, -1
 _CHANNELS_FIRST = ("None", "NCW", "NCHW", "NCDHW")
 # What the parameters of a BatchNorm are for a channel of zeros: gamma, beta, mean, variance.
 _NEUTRAL = (1.0, 0.0, 0.0, 1.0)
@@ -73,6 +76,8 @@ class _Group:
     rows: List[Row] = field(default_factory=list)
     layers: List[Node] = field(default_factory=list)
     readers: List[Node] = field(default_factory=list)
+    # Which axis layers take for that of the channels: the second or the last one.
+    axes: Set[int] = field(default_factory=set)
     # How many rows parameters have, and columns.
     lengths: Set[int] = field(default_factory=set)
     columns: Set[int] = field(default_factory=set)
@@ -87,15 +92,22 @@ def free_channels(network: Network) -> List[Channels]:
         groups.add(node)
     for tensor in network.graph.outputs:
         groups.of(tensor).fixed = True
+    # Results beside the first, such as the mean that a BatchNorm returns, have the same channels.
+    for tensor in [tensor for tensor in groups.groups if tensor.index]:
+        groups.of(tensor.node.output).fixed = True
     found = {id(group): group for group in groups.groups.values() if not group.fixed and group.readers}
     result: List[Channels] = []
     for group in found.values():
         for size in group.lengths if len(group.lengths) == 1 else ():
-            if group.columns <= {size} and not any(columns % size for columns in group.flat):
+            if len(group.axes) < 2 and group.columns <= {size} and not any(columns % size for columns in group.flat):
                 names = frozenset(tensor.name for tensor in group.tensors)
                 parts = (group.rows, group.layers, group.readers)
                 result.append(Channels(size, names, *map(tuple, parts)))  # type: ignore[arg-type]
     return result
+
+
+def _is_channel_first(node: Node) -> bool:
+    return node.attrs.get("layout", "None") in _CHANNELS_FIRST
 
 
 class _Groups:
@@ -119,12 +131,15 @@ class _Groups:
         elif node.op == "BatchNorm" and read_int(node, "axis", 1) == 1:
             self._join(node.output, node.inputs[0])
             self._rows(self.of(node.output), node.inputs[1:], _NEUTRAL)
+            self.of(node.output).axes.add(_SECOND)
         elif node.op == "LeakyReLU" and len(node.inputs) > 1:
             self._join(node.output, node.inputs[0])
             slopes = [tensor for tensor in node.inputs[1:] if self._length(tensor) != 1]
             self._rows(self.of(node.output), slopes, (0.0,) * len(slopes))
-        elif node.op in _ALIKE and len(node.inputs) == 1:
+            self.of(node.output).axes.update({_SECOND} if slopes else ())
+        elif node.op in _ALIKE and len(node.inputs) == 1 and _is_channel_first(node):
             self._join(node.output, node.inputs[0])
+            self.of(node.output).axes.update({_SECOND} if node.op in _SHAPED else ())
         elif node.op in _TOGETHER:
             for tensor in node.inputs:
                 self._join(node.output, tensor)
@@ -137,14 +152,18 @@ class _Groups:
         if weight.shape[:2] == (groups, 1) and groups > 1:
             self._join(node.output, node.inputs[0])
         data, result = self.of(node.inputs[0]), self.of(node.output)
-        if node.attrs.get("layout", "None") not in _CHANNELS_FIRST or self.reads[node.inputs[1].name] > 1:
+        flat = node.op == "FullyConnected" and read_bool(node, "flatten", True)
+        if not _is_channel_first(node) or self.reads[node.inputs[1].name] > 1:
             data.fixed = result.fixed = True
         elif groups == 1:
             data.readers.append(node)
-            flat = node.op == "FullyConnected" and read_bool(node, "flatten", True)
             (data.flat if flat else data.columns).add(weight.shape[1])
         elif data is not result:
             data.fixed = result.fixed = True
+        axis = _SECOND if flat or node.op == "Convolution" else _LAST
+        data.axes.add(axis)
+        # Of rows of two axes the second is the last one.
+        result.axes.update(() if flat else {axis})
         result.layers.append(node)
         self._rows(result, node.inputs[1:], (0.0, 0.0))
 
@@ -166,6 +185,7 @@ class _Groups:
             first.rows + second.rows,
             first.layers + second.layers,
             first.readers + second.readers,
+            first.axes | second.axes,
             first.lengths | second.lengths,
             first.columns | second.columns,
             first.flat | second.flat,

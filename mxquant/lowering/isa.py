@@ -12,9 +12,9 @@ level          sums of products    weights, int8 data  int8 LSTM
 'portable'     as on 'avx2'        either              left out
 =============  ==================  ==================  ===========
 
-'avx2' stands for everything older too. 'neon' is 64-bit ARM. 'portable' is no CPU: a plan for it runs on all of them
-and gives the same codes there. By the sources of oneDNN 2.4.4, which MXNet 1.9 contains; ``tests/lowering`` runs what
-the machine at hand has.
+'avx2' stands for everything older too. 'neon' is 64-bit ARM. 'portable' is no CPU: a plan for it runs on all of them,
+and gives the same codes but where weights cannot be even (:mod:`mxquant.lowering.even_weights`). By the sources of
+oneDNN 2.4.4, which MXNet 1.9 contains; ``tests/lowering`` runs what the machine at hand has.
 
 The flags are those of the kernel, on Linux; elsewhere 'avx2' is assumed, with which nothing can go wrong. The
 environment variable ``DNNL_MAX_CPU_ISA`` sets the level as it does in oneDNN, which reads it once, knows upper case
@@ -32,7 +32,7 @@ from typing import FrozenSet, Optional, Tuple
 
 from mxquant.errors import InputError
 
-__all__ = ["LEVELS", "PORTABLE", "check", "cpu_flags", "detect", "level_of", "saturates"]
+__all__ = ["LEVELS", "PORTABLE", "check", "cpu_flags", "detect", "level_of", "saturates", "title"]
 
 LEVELS: Tuple[str, ...] = ("avx2", "avx512", "avx2_vnni", "vnni", "amx", "neon")
 PORTABLE = "portable"
@@ -93,6 +93,11 @@ def cpu_flags() -> FrozenSet[str]:
 def detect() -> str:
     """Return the level of this CPU, one of :data:`LEVELS`."""
     return level_of(cpu_flags(), os.environ.get("DNNL_MAX_CPU_ISA", ""), platform.machine())
+
+
+def title(isa: str) -> str:
+    """Return which CPUs a plan for `isa` is for, in words."""
+    return "all CPUs" if isa == PORTABLE else f"CPUs of level '{isa}'"
 
 
 def saturates(isa: str) -> bool:

@@ -13,10 +13,10 @@ __all__ = ["int8_lstms", "level_warnings"]
 
 
 def level_warnings(plan: QuantPlan) -> List[str]:
-    """Return what differs on this CPU from what a plan says; nothing where the codes are the same.
+    """Return what differs on this CPU from what a plan says; nothing where the codes are the same, or nearly so.
 
-    A plan for 'avx2', 'avx512' or 'portable' gives the same codes everywhere, unless an early version has made it: then
-    it counts on it that oneDNN halves weights, which it does only where sums may saturate.
+    A plan for 'avx2', 'avx512' or 'portable' is right everywhere, unless an early version has made it: then it needs
+    oneDNN to halve weights, which it does only where sums may saturate.
     """
     if plan.isa is None:
         return []

@@ -10,10 +10,11 @@ from mxquant._threads import in_parallel
 from mxquant.graph import Network, Node
 from mxquant.lowering.channel_order import arranged, orders_of
 from mxquant.lowering.even_weights import even_weight
+from mxquant.lowering.memory_order import as_in_memory, in_order
 from mxquant.lowering.pairs import limited_weight
 from mxquant.lowering.rest_channel import rested
 from mxquant.lowering.stored_weights import NEARLY_EVEN, is_symmetric
-from mxquant.plan import QuantPlan, in_order
+from mxquant.plan import QuantPlan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,7 +46,7 @@ def planned_weights(network: Network, plan: QuantPlan) -> Network:
         if layer.pair_codes is None:
             return even_weight(node.op, value, layer) if layer.weight_codes == NEARLY_EVEN else None
         symmetric = is_symmetric(plan.target)
-        found = limited_weight(node, layer.as_in_memory(value), layer, layer.pair_codes, symmetric)
+        found = limited_weight(node, as_in_memory(layer, value), layer, layer.pair_codes, symmetric)
         if found is None or layer.channel_order is None:
             return found
         return in_order(found, np.argsort(layer.channel_order).tolist())

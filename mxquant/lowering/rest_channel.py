@@ -12,17 +12,18 @@ network gets it before it is quantized. It costs a part of the time of one chann
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Set
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Set
 
 import numpy as np
 
+from mxquant.errors import PlanError
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_int
 from mxquant.graph.ir import Use
 from mxquant.lowering.free_channels import Channels, free_channels
 from mxquant.lowering.moves import MOVES
 from mxquant.lowering.onednn_operators import OPERATORS
-from mxquant.lowering.stored_weights import EVEN, end_of_even, stored_weights
+from mxquant.lowering.stored_weights import EVEN, NEARLY_EVEN, end_of_even, stored_weights
 from mxquant.lowering.weight_grid import exact_ends
 from mxquant.plan import QuantPlan
 
@@ -104,7 +105,13 @@ def _at_zero(network: Network, channels: Channels) -> List[Node]:
 
 def _value(node: Node, values: Mapping[Tensor, Optional[float]]) -> Optional[float]:
     """Return what an operator makes of constants; None where that is not known."""
-    found = [values.get(tensor) for tensor in node.inputs]
+    try:
+        return _known_value(node, [values.get(tensor) for tensor in node.inputs])
+    except ArithmeticError:
+        return None
+
+
+def _known_value(node: Node, found: Sequence[Optional[float]]) -> Optional[float]:
     given = [value for value in found if value is not None]
     kind = node.attrs.get("act_type", "") if node.op == "Activation" else node.op
     if node.op in _OF_TWO:
@@ -148,11 +155,22 @@ def rested(network: Network, plan: QuantPlan) -> Network:
     Returns
     -------
     Network
-        It computes the same; `network` itself where there are none.
+        It computes the same but for the rounding of these layers' weights; `network` itself where there are none.
+
+    Raises
+    ------
+    PlanError
+        If a layer is to have a channel of zeros that it cannot have.
     """
     resting, first, wanted = _resting(network, plan), fed(network, plan), _wanted(plan)
-    if not (resting or first):
+    if not wanted:
         return network
+    able = may_rest(network)
+    for name in sorted(wanted - able):
+        raise PlanError(
+            f"layers['{name}'].weight_codes is {EVEN}, but its data cannot have a channel of zeros more; use "
+            f"{NEARLY_EVEN}"
+        )
     params = dict(network.params)
     graph = network.graph.copy()
     nodes = {node.name: node for node in graph.operators}

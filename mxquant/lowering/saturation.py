@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any, Optional, Sequence, Tuple
 
 import numpy as np
 
+from mxquant.lowering.memory_order import in_order
 from mxquant.lowering.quantized_params import INT8_RANGE
-from mxquant.plan import in_order
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -87,11 +87,18 @@ def test_examples_that_statistics_are_of_are_not_held_out(folder: Path, call: An
     assert call(*words, "-n", "10").json["quality"]["examples"] == 14
 
 
-def test_for_another_cpu_it_is_simulated(folder: Path, call: Any) -> None:
-    done = call(*QUANTIZE, "--isa", OTHER, "--json")
-    found = done.json
-    assert (found["isa"], found["cpu"]) == (OTHER, detect())
-    assert found["quality"]["how"] == f"simulated for '{OTHER}'" and found["quality"]["sqnr"] > 20
+@pytest.mark.parametrize("isa", ["portable", "avx2"])
+def test_what_gives_the_same_codes_on_every_cpu_runs_here(folder: Path, call: Any, isa: str) -> None:
+    found = call(*QUANTIZE, "--isa", isa, "--json").json
+    assert (found["isa"], found["cpu"]) == (isa, detect())
+    assert found["quality"]["how"] == "on this CPU" and found["quality"]["sqnr"] > 20
+
+
+def test_what_would_saturate_here_is_simulated(folder: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mxquant.lowering.level_warnings.detect", lambda: "avx2")
+    found = call(*QUANTIZE, "--isa", "vnni", "--json").json
+    assert found["isa"] == "vnni"
+    assert found["quality"]["how"] == "simulated for 'vnni'" and found["quality"]["sqnr"] > 20
 
 
 def test_a_compact_file_is_smaller_and_can_be_read(folder: Path, call: Any) -> None:

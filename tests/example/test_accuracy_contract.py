@@ -15,6 +15,7 @@ from typing import Any, Dict
 
 import pytest
 
+FIRST = {"efficientnet_lite0": "lite0_stem_conv_fwd", "resnet50_v1": "resnet50_v1_conv0_fwd"}
 ROOT = Path(__file__).parents[2]
 RUN = """
 import json, sys
@@ -58,11 +59,11 @@ def measured(name: str, accuracy: str) -> Dict[str, Any]:
 @pytest.mark.parametrize(
     "name, accuracy, floor",
     [
-        ("efficientnet_lite0", "fast", 18.0),
-        pytest.param("efficientnet_lite0", "balanced", 21.5, marks=pytest.mark.slow),
-        pytest.param("efficientnet_lite0", "best", 21.5, marks=pytest.mark.slow),
-        pytest.param("resnet50_v1", "fast", 39.0, marks=pytest.mark.slow),
-        pytest.param("resnet50_v1", "balanced", 40.0, marks=pytest.mark.slow),
+        ("efficientnet_lite0", "fast", 22.0),
+        pytest.param("efficientnet_lite0", "balanced", 22.5, marks=pytest.mark.slow),
+        pytest.param("efficientnet_lite0", "best", 22.5, marks=pytest.mark.slow),
+        pytest.param("resnet50_v1", "fast", 41.5, marks=pytest.mark.slow),
+        pytest.param("resnet50_v1", "balanced", 41.5, marks=pytest.mark.slow),
     ],
 )
 def test_what_is_promised_without_vnni(name: str, accuracy: str, floor: float) -> None:
@@ -70,4 +71,5 @@ def test_what_is_promised_without_vnni(name: str, accuracy: str, floor: float) -
     assert found["isa"] == "avx2"
     assert found["sqnr"] >= floor
     assert found["agreement"] >= 9
-    assert found["float32"] == []
+    # Without VNNI the first layer has even codes at most, and is left out where that costs much.
+    assert found["float32"] in ([], [FIRST[name]])

@@ -11,6 +11,7 @@ import mxquant
 from mxquant._compat import mx
 from mxquant.errors import PlanError
 from mxquant.graph import Graph, Network, Node
+from mxquant.lowering.memory_order import as_in_memory
 from mxquant.lowering.pairs import PairExcess, largest_data_code, nearest_codes
 from mxquant.lowering.planned_weights import planned_weights
 from mxquant.lowering.saturation import largest_safe_code, neighbours, weight_codes
@@ -128,12 +129,12 @@ def test_few_large_pairs_are_made_smaller_rather_than_all_data_coarser() -> None
     assert largest_safe_code(weight_codes(weight)) < 140
     layer, tensor = plan.layers["c2"], plan.tensors["r1_output"]
     assert layer.pair_codes is not None and "pairs of weights end at" in layer.reason
-    natural = largest_safe_code(weight_codes(layer.as_in_memory(weight)))
+    natural = largest_safe_code(weight_codes(as_in_memory(layer, weight)))
     assert tensor.codes == largest_data_code(layer.pair_codes) > natural + 5
     model = mxquant.lower(symbol, plan, arg_params=args)
     stored = model.arg_params["c2_weight"].asnumpy()
     assert largest_safe_code(weight_codes(stored)) >= tensor.codes
-    assert (stored != layer.as_in_memory(weight)).any()
+    assert (stored != as_in_memory(layer, weight)).any()
 
 
 def test_with_vnni_weights_stay_as_they_are() -> None:
