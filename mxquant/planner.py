@@ -422,9 +422,8 @@ class Draft:
         codes, fewer = self.weight_codes(node, operator, granularity)
         pairs = self.pair_codes.get(node)
         smaller = f"pairs of weights end at {pairs}, so that its data get more codes" if pairs is not None else ""
-        notes = [why, fewer, smaller, operator.note]
         reason = "the operator runs in int8" if operator.must else "its neighbours run in int8"
-        reason = "; ".join([reason, *filter(None, notes)])
+        reason = "; ".join(filter(None, [reason, why, fewer, smaller, operator.note]))
         return LayerPlan(node.layers[0], op, node.layers, "int8", reason, granularity, codes, pairs, self._order(node))
 
     def _order(self, node: Node) -> Optional[Tuple[int, ...]]:
@@ -433,8 +432,9 @@ class Draft:
         weight = self.network.params.get(node.inputs[1].node.name) if len(node.inputs) > 1 else None
         if order is None or weight is None or len(weight.shape) < 2 or weight.shape[1] % len(order):
             return None
-        inner = node.subgraphs[0].operators[0] if node.subgraphs else node
-        return order if read_int(inner, "num_group", 1) == 1 else None
+        return (
+            order if read_int(node.subgraphs[0].operators[0] if node.subgraphs else node, "num_group", 1) == 1 else None
+        )
 
     def is_channel_wise(self, node: Node) -> bool:
         """Whether the weights of a layer on uint8 data have one scale per output channel."""
