@@ -312,11 +312,9 @@ class Draft:
                 self.refused[node] = "in int8 it would saturate, or its weights lose too much with one scale for all"
                 self.settle_types()
                 return self.prevent_saturation()
-            if self.choices.stays_float32(node, tensor):
-                self.refused[node] = (
-                    "it reads the network's input, on which every second code of its weights only would be the same on "
-                    "every CPU; that would cost much of its accuracy for little time"
-                )
+            left = self.choices.stays_float32(node, tensor)
+            if left is not None:
+                self.refused[node] = left
                 self.settle_types()
                 return self.prevent_saturation()
             if self.dtypes[tensor] != "uint8" or self.limits.limit(node) == 255:

@@ -5,13 +5,13 @@ Each choice is by the least predicted noise, see :mod:`mxquant.code_limits`, and
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, List, Mapping, Tuple
+from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Tuple
 
 from mxquant.code_limits import Reader
 from mxquant.graph import Network, Node, Tensor
-from mxquant.lowering.isa import saturates
+from mxquant.lowering.isa import PORTABLE, saturates
 from mxquant.lowering.quantized_params import SMALLEST_THRESHOLD
-from mxquant.lowering.stored_weights import is_halved
+from mxquant.lowering.stored_weights import NEARLY_EVEN, is_halved
 from mxquant.lowering.target import Target
 from mxquant.pairing import paired_channels
 from mxquant.plan_options import PlanOptions
@@ -79,19 +79,28 @@ class SaturationChoices:
         data = {node: node.inputs[draft.operators[node].data[0]] for node in nodes}
         return [node for node in nodes if any(root == tensor for root, _ in draft.roots(data[node]))]
 
-    def stays_float32(self, node: Node, data: Tensor) -> bool:
-        """Whether a layer that reads the network's input loses much by even codes, and is a small part of the work."""
+    def stays_float32(self, node: Node, data: Tensor) -> Optional[str]:
+        """Return why a layer on float32 data is better left in float32: even codes do not suit it, and it is small."""
         draft = self.draft
-        if not (draft.calibrated and draft.options.mode == "smart" and data.node.is_variable):
-            return False
+        if not (draft.calibrated and draft.options.mode == "smart") or data.node in draft.int8:
+            return None
         operator = draft.operators[node]
-        granularity = "channel-wise" if operator.channel_wise else "tensor-wise"
-        if not is_halved(draft.weight_codes(node, operator, granularity)[0]):
-            return False
+        codes = draft.weight_codes(node, operator, "channel-wise" if operator.channel_wise else "tensor-wise")[0]
+        if draft.options.isa == PORTABLE and codes == NEARLY_EVEN and self._is_small(node):
+            return "the largest of its weights would have one value in int8 on some CPUs and another one on others"
+        if not (is_halved(codes) and data.node.is_variable):
+            return None
         threshold = choose_threshold(draft.statistics[data.name], "mse", unsigned=False)
-        if not draft.limits.halving_costs(node, max(threshold, SMALLEST_THRESHOLD)):
-            return False
-        work = {each: self._products(each) for each in draft.int8 if draft.operators[each].must}
+        if draft.limits.halving_costs(node, max(threshold, SMALLEST_THRESHOLD)) and self._is_small(node):
+            return (
+                "it reads the network's input, on which every second code of its weights only would be the same on "
+                "every CPU; that would cost much of its accuracy for little time"
+            )
+        return None
+
+    def _is_small(self, node: Node) -> bool:
+        """Whether a layer has a small part of all products."""
+        work = {each: self._products(each) for each in self.draft.int8 if self.draft.operators[each].must}
         return 0 < work[node] <= _SMALL_PART * sum(work.values())
 
     def _products(self, node: Node) -> float:

@@ -237,3 +237,17 @@ def test_a_global_pooling_leaves_no_window_cut_off_whatever_its_convention() -> 
     x = relu(conv(mx.sym.var("data"), "before"))
     pooled = mx.sym.Pooling(x, global_pool=True, kernel=(1, 1), pool_type="avg", pooling_convention="full", name="pool")
     assert plan(conv(pooled, "after", kernel=1), isa="vnni").layers["pool"].precision == "int8"
+
+
+@pytest.mark.parametrize("isa, left", [("portable", True), ("avx2", False), ("vnni", False)])
+def test_a_small_layer_that_no_even_codes_fit_stays_float32_in_a_portable_plan(isa: str, left: bool) -> None:
+    x = conv(mx.sym.var("data"), "c1", 16)
+    depthwise = conv(x * mx.sym.sigmoid(x), "depthwise", 16, num_group=16)
+    symbol = conv(relu(depthwise), "c2", 64)
+    data = images(2, 8, 8, 8)
+    args, _ = random_params(symbol, data=data.shape)
+    statistics = mxquant.calibrate(symbol, data, arg_params=args)
+    layer = mxquant.make_plan(symbol, statistics, arg_params=args, isa=isa).layers["depthwise"]
+    assert (layer.precision == "float32") == left
+    assert ("one value in int8 on some CPUs" in layer.reason) == left
+    assert left or layer.weight_codes == {"avx2": 125, "vnni": 127}[isa]

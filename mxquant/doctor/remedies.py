@@ -26,7 +26,7 @@ REMEDIES: Tuple[Tuple[str, str], ...] = (
     (r"one of its operands is float32", "Nothing is lost: mode='full' runs it in int8 anyhow."),
     (r"computed from constants alone", "Nothing is lost: it is the same for all data."),
     (
-        r"it reads the network's input, on which every second code",
+        r"on which every second code|would have one value in int8 on some CPUs",
         "Nothing is lost: it is a small part of the work. mode='full' runs it in int8 anyhow; so does isa='vnni', "
         "where all CPUs have VNNI.",
     ),

@@ -6,7 +6,7 @@ weight w of a channel whose largest magnitude is M has the value ::
     halved   2 q · M / 127.5,  q = round(w · 63.75 / M)  from -64 to 64
     whole      q · M / 127.5,  q = round(w · 127.5 / M)  from -128 to 127
 
-A plan for several CPUs makes weights the same on both sides, as far as it can:
+Plans for CPUs where sums may saturate, and for all, make weights the same on both sides, as far as they can:
 
 * beside a channel of zeros (:mod:`mxquant.lowering.rest_channel`) weights have even codes, M the code 126;
 * without one they have even codes but for M itself (:mod:`mxquant.lowering.even_weights`), which is 127 or 128 steps
