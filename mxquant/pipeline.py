@@ -26,10 +26,11 @@ from mxquant.calibration import collect
 from mxquant.data import Sample, batches, peek
 from mxquant.errors import InputError, PlanError, StatisticsError
 from mxquant.graph import Network
+from mxquant.lowering.channel_order import orders_of
 from mxquant.lowering.isa import detect
 from mxquant.lowering.onednn import OneDNN
 from mxquant.lowering.onnx_qdq import OnnxQDQ
-from mxquant.lowering.planned_weights import in_memory
+from mxquant.lowering.rest_channel import check_resting
 from mxquant.lowering.simulate import SIMULATE, simulate
 from mxquant.magnitudes import LOST
 from mxquant.mxnet_bridge import split_params, symbol_of
@@ -219,7 +220,9 @@ def _emit(
     _log_decisions(plan)
     if target == SIMULATE:
         if plan.target == OneDNN.name:
-            in_memory(canonical, plan)  # refuses what cannot be lowered
+            # The simulation needs neither, but the network that it stands for does.
+            orders_of(canonical, plan)
+            check_resting(canonical, plan)
         return _quantized(model, simulate(canonical, plan), plan, simulated=True)
     if plan.target == OnnxQDQ.name:
         return onnx_model(canonical, model.digest, plan, shapes if shapes is not None else named_shapes(model, None))

@@ -172,7 +172,8 @@ def exchange_partners(cost: NDArray[Any], order: NDArray[Any]) -> None:
                 now = cost[a, b] + (cost[c, d] if d >= 0 else 0.0)
                 one = cost[a, c] + (cost[b, d] if d >= 0 else 0.0)
                 other = cost[b, c] + (cost[a, d] if d >= 0 else 0.0)
-                if min(one, other) >= now * (1 - 1e-12):
+                # Costs of weights that are no numbers are none either, and never less.
+                if not min(one, other) < now * (1 - 1e-12):
                     continue
                 better = True
                 if one <= other:

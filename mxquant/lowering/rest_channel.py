@@ -30,7 +30,7 @@ from mxquant.plan import QuantPlan
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["fed", "may_rest", "rested", "unrested"]
+__all__ = ["check_resting", "fed", "may_rest", "rested", "unrested"]
 
 _COUNTS = ("num_filter", "num_hidden")
 _OF_ONE: Mapping[str, Callable[[float], float]] = {
@@ -135,6 +135,16 @@ def _wanted(plan: QuantPlan) -> Set[str]:
     }
 
 
+def check_resting(network: Network, plan: QuantPlan) -> None:
+    """Raise PlanError if a plan has a layer whose data cannot have the channel of zeros that it needs."""
+    wanted = _wanted(plan)
+    for name in sorted(wanted - may_rest(network)) if wanted else ():
+        raise PlanError(
+            f"layers['{name}'].weight_codes is {EVEN}, but its data cannot have a channel of zeros more; use "
+            f"{NEARLY_EVEN}"
+        )
+
+
 def _resting(network: Network, plan: QuantPlan) -> List[Channels]:
     wanted = _wanted(plan)
     if not wanted:
@@ -165,12 +175,7 @@ def rested(network: Network, plan: QuantPlan) -> Network:
     resting, first, wanted = _resting(network, plan), fed(network, plan), _wanted(plan)
     if not wanted:
         return network
-    able = may_rest(network)
-    for name in sorted(wanted - able):
-        raise PlanError(
-            f"layers['{name}'].weight_codes is {EVEN}, but its data cannot have a channel of zeros more; use "
-            f"{NEARLY_EVEN}"
-        )
+    check_resting(network, plan)
     params = dict(network.params)
     graph = network.graph.copy()
     nodes = {node.name: node for node in graph.operators}
