@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Mapping, Optional, Tuple, Union
 
 from mxquant._compat import mx
 from mxquant._files import digest_of, reading_together, replacing_together
@@ -16,7 +16,7 @@ from mxquant.errors import InputError, PlanError
 from mxquant.lowering.cudnn import CuDNN
 from mxquant.lowering.float_recurrent import with_float_lstm
 from mxquant.lowering.level_warnings import int8_lstms, level_warnings
-from mxquant.lowering.trial import lstm_failure
+from mxquant.lowering.trial import lstm_failure, lstm_failure_at
 from mxquant.model import inputs_of, load_checkpoint
 from mxquant.mxnet_bridge import graph_of, network_of, numpy_params, split_params, symbol_of, text_of
 from mxquant.params_file import write_params_file
@@ -106,7 +106,24 @@ class QuantizedModel:
         QuantizedModel
             This one; where MXNet's int8 LSTM does not run on this CPU, one with float32 LSTM layers in their place.
         """
-        failure = lstm_failure() if int8_lstms(self.plan) and not self.simulated else None
+        return self._with_float_lstm(lstm_failure()) if self._has_int8_lstm else self
+
+    def on_cpus(self, levels: Iterable[str]) -> QuantizedModel:
+        """Return the network as CPUs of some levels can all run it; see :meth:`on_this_cpu`.
+
+        Parameters
+        ----------
+        levels : iterable of str
+            As in :mod:`mxquant.lowering.isa`.
+        """
+        failures = map(lstm_failure_at, sorted(levels)) if self._has_int8_lstm else iter(())
+        return self._with_float_lstm(next(filter(None, failures), None))
+
+    @property
+    def _has_int8_lstm(self) -> bool:
+        return bool(int8_lstms(self.plan)) and not self.simulated
+
+    def _with_float_lstm(self, failure: Optional[str]) -> QuantizedModel:
         if failure is None:
             return self
         network = network_of(self.symbol, self.arg_params, self.aux_params)
