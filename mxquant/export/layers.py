@@ -8,12 +8,13 @@ import numpy as np
 
 from mxquant.export.sequences import softmax_with_length
 from mxquant.export.writer import Call
+from mxquant.graph import Node
 from mxquant.graph.attributes import read_bool, read_float, read_int, read_tuple
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LAYERS", "convolution_attributes", "fully_connected", "without_zero_edges"]
+__all__ = ["LAYERS", "convolution_attributes", "counts_padding", "fully_connected", "without_zero_edges"]
 
 
 def convolution_attributes(call: Call) -> Dict[str, object]:
@@ -98,6 +99,13 @@ def _fully_connected(call: Call) -> None:
     else:
         weight = call.step("Transpose", [weight], "transposed", perm=[1, 0])
     fully_connected(call, data, weight, [] if read_bool(call.node, "no_bias", False) else bias)
+
+
+def counts_padding(node: Node) -> bool:
+    """Whether an operator is an average pooling that counts zeros which it puts around its data."""
+    average = node.op == "Pooling" and node.attrs.get("pool_type", "max") == "avg"
+    padded = any(read_tuple(node, "pad")) and not read_bool(node, "global_pool", False)
+    return average and padded and read_bool(node, "count_include_pad", True)
 
 
 def _pooling(call: Call) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
 import numpy as np
 
 from mxquant.export.graph import Translation, outputs_of
-from mxquant.export.layers import convolution_attributes, fully_connected, without_zero_edges
+from mxquant.export.layers import convolution_attributes, counts_padding, fully_connected, without_zero_edges
 from mxquant.export.shapes import Shapes
 from mxquant.export.writer import Call
 from mxquant.graph import Network, Node, Tensor
@@ -74,6 +74,8 @@ class _Quantized(Translation):
 
     plan: QuantPlan = None  # type: ignore[assignment]
     dequantized: Dict[Tensor, str] = field(default_factory=dict)
+    floats: Dict[Tensor, str] = field(default_factory=dict)
+    padded: Dict[Tensor, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.int8 = planned(OnnxQDQ(), self.network, self.plan)
@@ -85,7 +87,9 @@ class _Quantized(Translation):
         inputs = [self.name_of(tensor) for tensor in node.inputs]
         if operator is not None and layer is not None:
             for slot in operator.data:
-                inputs[slot] = self._int8(node.inputs[slot], operator, layer)
+                around_zero = counts_padding(node) and slot == 0
+                read = self._around_zero if around_zero else self._int8
+                inputs[slot] = read(node.inputs[slot], operator, layer)
         elif node.op in (*_LINEAR, "Deconvolution") and node.inputs[0] in self.dequantized:
             inputs[0] = self._for_float32(node.inputs[0], inputs[0])
         name = node.output.name
@@ -97,6 +101,7 @@ class _Quantized(Translation):
             self.translate(node, inputs, outputs)
         self.names.update(zip(outputs_of(node), outputs))
         if stored is not None:
+            self.floats[node.output] = made
             self.names[node.output] = self.dequantized[node.output] = self._pair(made, name, stored, name)
 
     def _stored(self, node: Node) -> Optional[TensorPlan]:
@@ -138,11 +143,27 @@ class _Quantized(Translation):
         codes = f"{tensor.name}_quantized"
         return self.writer.emit("DequantizeLinear", [codes, *ends], f"{result}_dequantize", [result], axis=axis)
 
-    def _pair(self, source: str, stem: str, plan: TensorPlan, result: str) -> str:
+    def _around_zero(self, tensor: Tensor, operator: Int8Operator, layer: LayerPlan) -> str:
+        """Return what a pooling reads that counts its padding, with the code 0 for 0: OpenVINO pads with that code.
+
+        It is made of the float32 tensor: a QuantizeLinear of what a DequantizeLinear returned it may not bear.
+        """
+        plan = data_plan(self.plan, tensor, operator, layer)
+        if not self._zero_point(plan):
+            return self._int8(tensor, operator, layer)
+        if tensor not in self.padded:
+            stem = self.writer.unused(f"{tensor.name}_padded")
+            source = self.floats.get(tensor, self.names[tensor])
+            self.padded[tensor] = self._pair(source, stem, plan, f"{stem}_dequantized", np.asarray(0, np.int8))
+        return self.padded[tensor]
+
+    def _pair(
+        self, source: str, stem: str, plan: TensorPlan, result: str, zero_point: Optional[NDArray[Any]] = None
+    ) -> str:
         """Write a QuantizeLinear and a DequantizeLinear."""
         ends = [
             self.writer.constant(f"{stem}_scale", np.asarray(plan.scale, np.float32)),
-            self.writer.constant(f"{stem}_zero_point", self._zero_point(plan)),
+            self.writer.constant(f"{stem}_zero_point", self._zero_point(plan) if zero_point is None else zero_point),
         ]
         codes = f"{stem}_quantized"
         self.writer.emit("QuantizeLinear", [source, *ends], f"{stem}_quantize", [codes])
