@@ -11,15 +11,15 @@ from mxquant.analysis.compare import compare_networks
 from mxquant.analysis.comparison import Comparison
 from mxquant.analysis.sensitivity import Sensitivity, measure
 from mxquant.calibration import collect
-from mxquant.data import Sample, batches, peek
 from mxquant.errors import InputError
 from mxquant.graph import Network
 from mxquant.lowering.level_warnings import level_warnings
-from mxquant.mxnet_bridge import network_of
+from mxquant.model.quantized_model import QuantizedModel
 from mxquant.pipeline import AUTO_EXAMPLES, check_plan, check_weights, examples_of, plan_loaded
 from mxquant.plan import QuantPlan
 from mxquant.progress import Progress, progress_bar, reporting
-from mxquant.quantized_model import QuantizedModel
+from mxquant.runtime.data import Sample, batches, peek
+from mxquant.runtime.mxnet_bridge import network_of
 
 __all__ = ["compare", "sensitivity", "smoothed_model"]
 

@@ -23,7 +23,6 @@ from mxquant.accuracy.rescaling import RESCALED, rescaled
 from mxquant.accuracy.thresholds import choose_methods
 from mxquant.analysis.slower import slower_layers
 from mxquant.calibration import collect
-from mxquant.data import Sample, batches, peek
 from mxquant.errors import InputError, PlanError, StatisticsError
 from mxquant.graph import Network
 from mxquant.lowering.channel_order import orders_of
@@ -32,14 +31,15 @@ from mxquant.lowering.onednn import OneDNN
 from mxquant.lowering.onnx_qdq import OnnxQDQ
 from mxquant.lowering.rest_channel import check_resting
 from mxquant.lowering.simulate import SIMULATE, simulate
-from mxquant.magnitudes import LOST
-from mxquant.mxnet_bridge import split_params, symbol_of
-from mxquant.onnx_model import OnnxModel, Shape, named_shapes, onnx_model
+from mxquant.model.quantized_model import QuantizedModel
+from mxquant.onnx_export.onnx_model import OnnxModel, Shape, named_shapes, onnx_model
 from mxquant.plan import QuantPlan
-from mxquant.plan_options import PlanOptions
-from mxquant.planner import make_plan as plan_network
+from mxquant.planning.magnitudes import LOST
+from mxquant.planning.plan_options import PlanOptions
+from mxquant.planning.planner import make_plan as plan_network
 from mxquant.progress import Progress, progress_bar, reporting
-from mxquant.quantized_model import QuantizedModel
+from mxquant.runtime.data import Sample, batches, peek
+from mxquant.runtime.mxnet_bridge import split_params, symbol_of
 from mxquant.stats import Statistics
 from mxquant.targets import target_named, target_of
 from mxquant.thresholds import METHODS
@@ -76,7 +76,7 @@ def make_plan(
     target : {'onednn', 'onnx_qdq'}
         What will run the network: MXNet on a CPU, or what reads ONNX.
     **options
-        Fields of :class:`~mxquant.plan_options.PlanOptions`: method, dtype, mode, granularity, exclude_layers,
+        Fields of :class:`~mxquant.planning.plan_options.PlanOptions`: method, dtype, mode, granularity, exclude_layers,
         exclude_operators, percentile, isa, tensor_methods, float32_layers, largest_values.
 
     Returns

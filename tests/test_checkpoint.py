@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant import checkpoint as module
-from mxquant._compat import mx
+from mxquant.calibration import checkpoint as module
 from mxquant.errors import InputError, StatisticsError
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, images, random_params, relu
 
 SYMBOL = relu(conv(relu(conv(mx.sym.var("data"), "c1")), "c2"))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 import mxquant
-from mxquant._compat import mx
-from mxquant.code_limits import Reader, joined
 from mxquant.graph import Node
 from mxquant.lowering.memory_order import as_in_memory
 from mxquant.lowering.pairs import largest_data_code
 from mxquant.lowering.saturation import largest_safe_code, weight_codes
+from mxquant.planning.code_limits import Reader, joined
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, images, random_params, relu
 
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 import mxquant
 from mxquant import InputError, PlanError
-from mxquant._compat import mx
-from mxquant.compact import compact, expand
 from mxquant.lowering.saturation import halved_weight_codes, weight_codes
-from mxquant.mxnet_bridge import graph_of
+from mxquant.model.compact import compact, expand
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import graph_of
 from tests.networks import conv, forward, images, random_params, relu, zoo
 
 

@@ -10,11 +10,11 @@ import pytest
 
 import mxquant
 from mxquant import InputError, quantized_model
-from mxquant._compat import mx
-from mxquant.compact_recurrent import recurrent_parts, recurrent_vector
 from mxquant.graph import Node
 from mxquant.graph.packed_recurrent import Direction, pack, unpack
 from mxquant.lowering import level_warnings
+from mxquant.model.compact_recurrent import recurrent_parts, recurrent_vector
+from mxquant.runtime.mxnet import mx
 from tests.families.text_networks import TINY, Recurrent, initialized, tokens
 from tests.lowering.int8_lstm import needs_int8_lstm, runner
 

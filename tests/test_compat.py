@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mxquant import _compat
+from mxquant.runtime import mxnet as _compat
 
 ROOT = Path(__file__).resolve().parents[1]
 NUMPY = "__version__ = '{}'\nbool_ = bool\n"

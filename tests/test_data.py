@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mxquant import InputError
-from mxquant._compat import mx
-from mxquant.data import Batch, Sample, batches, part, peek
+from mxquant.runtime.data import Batch, Sample, batches, part, peek
+from mxquant.runtime.mxnet import mx
 
 EXAMPLES = np.arange(10 * 3, dtype=np.float32).reshape(10, 3)
 LABELS = np.arange(10)

@@ -11,7 +11,7 @@ from typing import Any, List
 import pytest
 
 from mxquant import OutputError
-from mxquant._files import _turn_in, digest_of, reading_together, replacing, replacing_together, write_text
+from mxquant.files.replacing import _turn_in, digest_of, reading_together, replacing, replacing_together, write_text
 
 
 def test_a_file_is_replaced_when_the_block_ends(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_whenever_it_ends_there_is_all_of_one_or_no_key(step: int, tmp_path: Pat
         renamed.append(target)
         Path(source).rename(target)
 
-    monkeypatch.setattr("mxquant._files.os.replace", replace)
+    monkeypatch.setattr("mxquant.files.replacing.os.replace", replace)
     with pytest.raises(SystemExit), replacing_together(paths) as temporaries:
         for temporary in temporaries:
             temporary.write_text("new")
@@ -93,8 +93,8 @@ def test_an_error_before_the_renaming_leaves_all_files_as_they_were(tmp_path: Pa
 def test_content_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: Any) -> None:
     steps: List[str] = []
     fsync, rename = os.fsync, os.replace
-    monkeypatch.setattr("mxquant._files.os.fsync", lambda handle: (steps.append("fsync"), fsync(handle)))
-    monkeypatch.setattr("mxquant._files.os.replace", lambda *names: (steps.append("rename"), rename(*names)))
+    monkeypatch.setattr("mxquant.files.replacing.os.fsync", lambda handle: (steps.append("fsync"), fsync(handle)))
+    monkeypatch.setattr("mxquant.files.replacing.os.replace", lambda *names: (steps.append("rename"), rename(*names)))
     write_text(tmp_path / "file", "text")
     assert steps == ["fsync", "rename", "fsync"]
 

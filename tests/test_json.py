@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mxquant import _json
-from mxquant._json import parse_json, read_json, read_text
 from mxquant.errors import PlanError
+from mxquant.files import reading as _json
+from mxquant.files.reading import parse_json, read_json, read_text
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, forward, images, random_params, relu
 
 SHAPE = (4, 4, 6, 6)

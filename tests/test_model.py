@@ -10,7 +10,7 @@ import pytest
 
 from mxquant import GraphError, InputError
 from mxquant import model as models
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, images, random_params, relu
 
 SHAPE = (2, 3, 8, 8)

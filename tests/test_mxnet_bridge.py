@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from mxquant._compat import mx
-from mxquant.mxnet_bridge import graph_of, tensor_shapes, text_of
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import graph_of, tensor_shapes, text_of
 from tests.networks import conv, network_of, relu
 
 

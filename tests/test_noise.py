@@ -7,7 +7,7 @@ import pytest
 
 from mxquant.lowering.pairs import PairExcess
 from mxquant.lowering.saturation import weight_codes
-from mxquant.noise import DataMoments, LayerNoise
+from mxquant.planning.noise import DataMoments, LayerNoise
 from mxquant.stats import Histogram
 
 ROWS, OUTPUTS, COLUMNS = 20000, 12, 64

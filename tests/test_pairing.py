@@ -10,14 +10,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.graph import Network
 from mxquant.graph.passes import canonicalize
 from mxquant.lowering.isa import detect
 from mxquant.lowering.memory_order import in_order
 from mxquant.lowering.saturation import largest_safe_code, weight_codes
-from mxquant.pairing import paired_channels
 from mxquant.plan import QuantPlan
+from mxquant.planning.pairing import paired_channels
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, forward, images, network_of, random_params, relu, sqnr
 
 F = mx.sym
@@ -180,7 +180,7 @@ def planned(monkeypatch: Any, paired: bool) -> Tuple[QuantPlan, float, float]:
     weight[:, 8:14] *= -np.sign(weight[:, 8:14])
     args["f2_weight"] = mx.nd.array(weight)
     if not paired:
-        monkeypatch.setattr("mxquant.saturation_choices.paired_channels", lambda *_: {})
+        monkeypatch.setattr("mxquant.planning.saturation_choices.paired_channels", lambda *_: {})
     statistics = mxquant.calibrate(symbol, data, arg_params=args)
     plan = mxquant.make_plan(symbol, statistics, arg_params=args, isa="avx2", method="minmax")
     exact, levels = forward(symbol, args, {}, data=data)[0], []

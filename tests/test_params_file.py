@@ -9,9 +9,9 @@ from typing import Dict
 import numpy as np
 import pytest
 
-from mxquant._compat import mx
 from mxquant.errors import InputError
-from mxquant.params_file import read_params_file, write_params_file
+from mxquant.files.params_file import read_params_file, write_params_file
+from mxquant.runtime.mxnet import mx
 
 DTYPES = ("float32", "float64", "float16", "uint8", "int32", "int8", "int64")
 

@@ -9,7 +9,7 @@ import pytest
 
 import mxquant
 from mxquant import QuantPlan
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, images, random_params, relu
 
 SHAPE = (4, 8, 8, 8)

@@ -10,7 +10,7 @@ from typing import Dict
 
 import pytest
 
-from mxquant._processors import THREADS, enough_threads, usable_processors
+from mxquant.runtime.processors import THREADS, enough_threads, usable_processors
 
 ROOT = Path(__file__).parents[1]
 CORES = usable_processors()
@@ -90,7 +90,7 @@ def test_if_mxnet_came_first_the_loss_is_told(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, usable: int, said: bool
 ) -> None:
     monkeypatch.delenv(THREADS, raising=False)
-    monkeypatch.setattr("mxquant._processors.usable_processors", lambda: usable)
+    monkeypatch.setattr("mxquant.runtime.processors.usable_processors", lambda: usable)
     with enough_threads():
         assert THREADS not in os.environ
     text = (
@@ -104,7 +104,7 @@ def test_mxnet_counts_the_processors_of_the_affinity(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv(THREADS, raising=False)
-    monkeypatch.setattr("mxquant._processors.usable_processors", lambda: 2)
+    monkeypatch.setattr("mxquant.runtime.processors.usable_processors", lambda: 2)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {4, 5}, raising=False)
     with enough_threads():
         pass
@@ -118,7 +118,7 @@ warnings.simplefilter("ignore")
 numpy.bool = numpy.bool_
 import {first}
 import mxquant
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 x, w = mx.nd.ones((8, 64, 56, 56)), mx.nd.ones((64, 64, 3, 3))
 mx.nd.Convolution(x, w, kernel=(3, 3), num_filter=64, no_bias=True).wait_to_read()
 print(len(os.listdir("/proc/self/task")))

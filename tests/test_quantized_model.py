@@ -13,8 +13,8 @@ import pytest
 
 import mxquant
 from mxquant import InputError, OutputError, QuantPlan
-from mxquant._compat import mx
-from mxquant._files import _turn_in, digest_of
+from mxquant.files.replacing import _turn_in, digest_of
+from mxquant.runtime.mxnet import mx
 from tests.networks import forward, sqnr, zoo
 
 # `None` in sys.modules makes an import fail.
@@ -140,7 +140,7 @@ def test_a_file_that_goes_away_while_it_is_loaded_is_named(quantized: Any, tmp_p
         return digest_of(path)
 
     with monkeypatch.context() as patched:
-        patched.setattr("mxquant.quantized_model.digest_of", gone)
+        patched.setattr("mxquant.model.quantized_model.digest_of", gone)
         with pytest.raises(InputError, match="net-symbol.json' is not the file that was written with"):
             mxquant.load(tmp_path / "net")
 

@@ -9,10 +9,10 @@ from typing import Any, Callable, Dict
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.errors import GraphError
-from mxquant.mxnet_bridge import backend_symbol
-from mxquant.symbol_file import read_symbol
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import backend_symbol
+from mxquant.runtime.symbol_file import read_symbol
 from tests.networks import conv, dense, images, random_params, relu
 
 Document = Dict[str, Any]

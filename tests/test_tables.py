@@ -16,7 +16,7 @@ from onnxruntime.quantization.calibrate import TensorsData
 
 import mxquant
 from mxquant import InputError, tables
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, images, random_params, relu
 
 DATA = images(8, 4, 8, 8)

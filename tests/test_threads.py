@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from mxquant._processors import usable_processors
-from mxquant._threads import in_parallel, number_of_threads
+from mxquant.runtime.processors import usable_processors
+from mxquant.runtime.threads import in_parallel, number_of_threads
 
 
 @pytest.mark.parametrize("wanted, number", [("3", 3), ("1", 1), ("0", None), ("", None), ("2,4", None), ("-1", None)])

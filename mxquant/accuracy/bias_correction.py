@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence
 
 import numpy as np
 
-from mxquant._threads import in_parallel
 from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_bool, read_int, read_tuple
 from mxquant.lowering.planned_weights import planned_weights
 from mxquant.lowering.stored_weights import int8_weight, is_symmetric
 from mxquant.plan import QuantPlan
+from mxquant.runtime.threads import in_parallel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

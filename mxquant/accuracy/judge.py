@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple
 
 import numpy as np
 
-from mxquant._compat import mx
 from mxquant.graph import Network
 from mxquant.graph.barriers import runnable
 from mxquant.graph.heads import Heads
 from mxquant.lowering.simulate import simulate
-from mxquant.mxnet_bridge import environment, semantics, split_params, symbol_of
 from mxquant.plan import QuantPlan
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import environment, semantics, split_params, symbol_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Tuple, Union
 
-from mxquant._files import write_text
-from mxquant._json import read_json
 from mxquant.errors import InputError
+from mxquant.files.reading import read_json
+from mxquant.files.replacing import write_text
 
 __all__ = ["MixedPrecision", "Trial", "search"]
 

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from mxquant._compat import mx
 from mxquant.accuracy.bias_correction import correct_biases
 from mxquant.accuracy.judge import Judge, outputs
 from mxquant.accuracy.reconstruction import reconstruct
-from mxquant.data import part
 from mxquant.graph import Network
 from mxquant.plan import QuantPlan
+from mxquant.runtime.data import part
+from mxquant.runtime.mxnet import mx
 from mxquant.stats import Statistics
 
 if TYPE_CHECKING:

@@ -19,12 +19,10 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, 
 
 import numpy as np
 
-from mxquant._compat import mx
 from mxquant.accuracy.bias_correction import channel_axis, mean_result
 from mxquant.accuracy.judge import at_heads
 from mxquant.accuracy.patches import rows_of
 from mxquant.accuracy.rounding import Rounding
-from mxquant.accuracy.walk import Walk
 from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_int, read_tuple
 from mxquant.graph.heads import Heads
@@ -36,6 +34,8 @@ from mxquant.lowering.simulate import simulate_layers
 from mxquant.lowering.stored_weights import is_symmetric
 from mxquant.lowering.weight_grid import WeightGrid
 from mxquant.plan import LayerPlan, QuantPlan
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.walk import Walk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,11 +12,11 @@ from mxquant.accuracy.bias_correction import channel_axes
 from mxquant.accuracy.equalization import EQUALIZED, equalize
 from mxquant.accuracy.presets import Candidate, divide
 from mxquant.accuracy.smoothing import SMOOTHED, smooth
-from mxquant.data import Batch
 from mxquant.graph import Network
 from mxquant.plan import QuantPlan
+from mxquant.runtime.data import Batch
+from mxquant.runtime.runner import run
 from mxquant.stats import HistogramCollector, Statistics
-from mxquant.stats.runner import run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, Dict, FrozenSet, Iterator, List, Mapping,
 
 import numpy as np
 
-from mxquant.data import Batch
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_float, read_int, read_tuple
 from mxquant.graph.ir import Use
+from mxquant.runtime.data import Batch
+from mxquant.runtime.runner import run
 from mxquant.stats.collectors import Collector
-from mxquant.stats.runner import run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

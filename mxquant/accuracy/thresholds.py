@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping
 
 import numpy as np
 
-from mxquant._compat import mx
 from mxquant.accuracy.judge import Judge
-from mxquant.accuracy.walk import Walk
 from mxquant.graph import Network, Tensor
 from mxquant.plan import QuantPlan, TensorPlan
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.walk import Walk
 from mxquant.thresholds import METHODS
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple, Union
 
-from mxquant._files import write_text
 from mxquant.analysis.comparison import plain
+from mxquant.files.replacing import write_text
 
 __all__ = ["Bars", "Change", "Diagnosis", "LayerFindings", "Saturation", "WeightRanges"]
 

@@ -17,7 +17,6 @@ from mxquant.analysis.macs import layer_macs
 from mxquant.analysis.sensitivity import measure
 from mxquant.analysis.turns import bound, milliseconds
 from mxquant.calibration import collect
-from mxquant.data import peek
 from mxquant.doctor.changes import Trials, best_changes, candidates
 from mxquant.doctor.diagnosis import Diagnosis
 from mxquant.doctor.examples import Examples, read_examples
@@ -29,12 +28,13 @@ from mxquant.graph import Network
 from mxquant.inspection import smoothed_model
 from mxquant.lowering.onednn import OneDNN
 from mxquant.lowering.simulate import simulate
-from mxquant.mxnet_bridge import network_of, numpy_params
-from mxquant.onnx_model import OnnxModel
+from mxquant.model.quantized_model import QuantizedModel
+from mxquant.onnx_export.onnx_model import OnnxModel
 from mxquant.pipeline import check_plan, plan_loaded, quantize, rounded_network
 from mxquant.plan import QuantPlan
 from mxquant.progress import Progress, progress_bar, reporting
-from mxquant.quantized_model import QuantizedModel
+from mxquant.runtime.data import peek
+from mxquant.runtime.mxnet_bridge import network_of, numpy_params
 from mxquant.stats import Statistics
 
 if TYPE_CHECKING:

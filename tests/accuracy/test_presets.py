@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.accuracy.equalization import equalize
 from mxquant.accuracy.judge import Judge
 from mxquant.accuracy.presets import EXAMPLES, Candidate, improve, number_of_trials
 from mxquant.errors import InputError
 from mxquant.graph.passes import canonicalize
+from mxquant.runtime.mxnet import mx
 from mxquant.thresholds import METHODS
 from tests.networks import conv, dense, forward, images, network_of, random_params, relu, sqnr
 

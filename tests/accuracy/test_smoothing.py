@@ -9,11 +9,11 @@ import pytest
 
 import mxquant
 from mxquant import model as models
-from mxquant._compat import mx
 from mxquant.accuracy.judge import outputs
 from mxquant.accuracy.smoothing import SMOOTHED, smooth, smoothed_as
 from mxquant.errors import PlanError
 from mxquant.graph import Network
+from mxquant.runtime.mxnet import mx
 from tests.networks import dense, forward, images, random_params, sqnr
 
 SHAPE, WIDTH = (6, 5, 24), 24

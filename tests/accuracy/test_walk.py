@@ -7,9 +7,9 @@ from typing import Any, Dict, List, Tuple
 import numpy as np
 import pytest
 
-from mxquant._compat import mx
-from mxquant.accuracy.walk import Walk
 from mxquant.graph import Network, Tensor
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.walk import Walk
 from tests.networks import conv, dense, forward, images, network_of, random_params, relu
 
 SHAPE = (3, 4, 8, 8)

@@ -14,9 +14,9 @@ import pytest
 
 import mxquant
 from mxquant import InputError, PlanError
-from mxquant._compat import mx
 from mxquant.accuracy.equalization import EQUALIZED
 from mxquant.lowering.isa import detect, saturates
+from mxquant.runtime.mxnet import mx
 from tests.analysis.test_sensitivity import problem
 from tests.networks import conv, dense, images, random_params, relu
 
@@ -140,7 +140,7 @@ def test_a_plan_alone_is_only_simulated() -> None:
 
 SATURATE = """
 import mxquant
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.analysis.test_compare import adversary
 symbol, params, data = adversary()
 net = mx.model.load_checkpoint("model", 0)

@@ -11,7 +11,7 @@ import pytest
 
 import mxquant
 from mxquant.doctor.remedies import REMEDIES, remedy
-from mxquant.magnitudes import LOST
+from mxquant.planning.magnitudes import LOST
 
 ROOT = Path(mxquant.__file__).parent
 FILES = ["lowering/onednn_operators.py", "lowering/onnx_qdq.py", "lowering/cudnn.py", "lowering/refusals.py"]

@@ -11,8 +11,8 @@ import pytest
 from imagenet_data import Preprocessing, embedded
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.quantization import quantize_model
+from mxquant.runtime.mxnet import mx
 from tests.export.runtimes import in_onnxruntime, in_openvino
 from tests.networks import forward, sqnr
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.export.runtimes import in_onnxruntime, in_openvino
 from tests.networks import forward
 

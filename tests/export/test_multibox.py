@@ -9,7 +9,7 @@ import pytest
 
 import mxquant
 from mxquant import LoweringError
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.export.runtimes import in_onnxruntime, in_openvino
 from tests.export.test_families import check_float, in_int8
 from tests.families.boxes import detections, found_again

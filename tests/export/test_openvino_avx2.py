@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, forward, images, random_params, relu, sqnr
 
 RUN = """

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 import mxquant
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.export.runtimes import executed, in_onnxruntime, in_openvino
 from tests.networks import conv, forward, images, random_params, relu, sqnr
 

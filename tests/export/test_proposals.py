@@ -9,7 +9,7 @@ import pytest
 
 import mxquant
 from mxquant import LoweringError
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.export.runtimes import in_onnxruntime
 from tests.networks import forward
 

@@ -12,8 +12,8 @@ import pytest
 
 import mxquant
 from mxquant import InputError, LoweringError, OutputError, PlanError
-from mxquant._compat import mx
 from mxquant.lowering.isa import detect
+from mxquant.runtime.mxnet import mx
 from tests.export.runtimes import executed, in_onnxruntime
 from tests.networks import conv, dense, forward, images, random_params, relu, sqnr
 

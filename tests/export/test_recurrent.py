@@ -10,7 +10,7 @@ import pytest
 
 import mxquant
 from mxquant import LoweringError
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.export.runtimes import in_onnxruntime, in_openvino
 from tests.families.text_networks import Recurrent, Unrolled, initialized
 from tests.networks import forward, images, sqnr

@@ -10,18 +10,18 @@ import pytest
 
 import mxquant
 from mxquant import LoweringError
-from mxquant._compat import mx
-from mxquant.export.arithmetic import ARITHMETIC
-from mxquant.export.choices import CHOICES
-from mxquant.export.detection import DETECTION
-from mxquant.export.graph import OPERATORS
-from mxquant.export.layers import LAYERS
-from mxquant.export.multibox import MULTIBOX
-from mxquant.export.proposals import PROPOSALS
-from mxquant.export.recurrent import RECURRENT
-from mxquant.export.sampling import SAMPLING
-from mxquant.export.sequences import SEQUENCES
-from mxquant.export.tensors import TENSORS
+from mxquant.onnx_export.arithmetic import ARITHMETIC
+from mxquant.onnx_export.choices import CHOICES
+from mxquant.onnx_export.detection import DETECTION
+from mxquant.onnx_export.graph import OPERATORS
+from mxquant.onnx_export.layers import LAYERS
+from mxquant.onnx_export.multibox import MULTIBOX
+from mxquant.onnx_export.proposals import PROPOSALS
+from mxquant.onnx_export.recurrent import RECURRENT
+from mxquant.onnx_export.sampling import SAMPLING
+from mxquant.onnx_export.sequences import SEQUENCES
+from mxquant.onnx_export.tensors import TENSORS
+from mxquant.runtime.mxnet import mx
 from tests.export.runtimes import in_onnxruntime
 from tests.networks import forward, images, random_params
 

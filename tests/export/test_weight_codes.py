@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mxquant
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.export.runtimes import in_onnxruntime
 from tests.families.small import SMALL, built
 from tests.networks import Params, conv, dense, forward, images, random_params, relu, sqnr, zoo

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant import quantized_model
-from mxquant._compat import mx
 from mxquant.doctor import diagnose
 from mxquant.errors import InputError
 from mxquant.lowering import level_warnings
 from mxquant.lowering.isa import PORTABLE
+from mxquant.model import quantized_model
+from mxquant.runtime.mxnet import mx
 from tests.export.runtimes import in_onnxruntime
 from tests.lowering.int8_lstm import needs_int8_lstm
 from tests.networks import images, sqnr

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.cli.running import run
 from mxquant.doctor import diagnose
 from mxquant.quantization import quantize_net
+from mxquant.runtime.mxnet import mx
 from tests.benchmark.smoothing import HEADS
 from tests.benchmark.smoothing import levels as levels_of
 from tests.export.runtimes import in_onnxruntime

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from mxquant import CalibrationError, InputError
-from mxquant._compat import mx
-from mxquant.data import batches
+from mxquant.runtime.data import batches
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.runner import _Session, run, run_monitored
 from mxquant.stats import Histogram, HistogramCollector
 from mxquant.stats.collectors import Collector
-from mxquant.stats.runner import _Session, run, run_monitored
 from tests.networks import conv, dense, forward, images, network_of, random_params, relu
 
 SHAPE = (4, 3, 8, 8)

@@ -1,0 +1,5 @@
+"""Networks as users have them: fp32, read into one form, and int8, ready to be run."""
+
+from mxquant.model.model import Model, Source, inputs_of, load, load_checkpoint, load_params, read
+
+__all__ = ["Model", "Source", "inputs_of", "load", "load_checkpoint", "load_params", "read"]
