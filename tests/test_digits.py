@@ -22,7 +22,7 @@ import mxquant
 from mxquant.lowering.isa import detect, saturates
 from mxquant.quantization import quantize_net_v2
 from mxquant.runtime.mxnet import mx
-from tests.export.runtimes import in_onnxruntime
+from tests.onnx_export.runtimes import in_onnxruntime
 
 nn = mx.gluon.nn
 

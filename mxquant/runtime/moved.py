@@ -1,7 +1,7 @@
 """Modules by the names that they had before: ``from mxquant.tables import ...`` goes on working.
 
-A name of the table is found by a finder of its own, before Python looks into the folders of packages that have moved as a
-whole, and gives the module itself, not a copy.
+A name of the table is found by a finder of its own, and gives the module itself, not a copy; so the finder comes before
+Python's, which looks into the folders of packages.
 """
 
 from __future__ import annotations

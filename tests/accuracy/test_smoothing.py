@@ -242,7 +242,7 @@ def test_a_smoothed_model_is_compared_layer_by_layer_and_its_plan_alone_is_refus
 
 def test_a_smoothed_network_goes_to_onnx() -> None:
     pytest.importorskip("onnxruntime")
-    from tests.export.runtimes import in_onnxruntime
+    from tests.onnx_export.runtimes import in_onnxruntime
 
     symbol, args, data = with_outliers(added)
     model = mxquant.quantize(symbol, data, arg_params=args, target="onnx_qdq")

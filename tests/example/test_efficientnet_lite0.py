@@ -13,8 +13,8 @@ from imagenet_data import Preprocessing, embedded
 import mxquant
 from mxquant.quantization import quantize_model
 from mxquant.runtime.mxnet import mx
-from tests.export.runtimes import in_onnxruntime, in_openvino
 from tests.networks import forward, sqnr
+from tests.onnx_export.runtimes import in_onnxruntime, in_openvino
 
 
 @pytest.fixture(scope="module")

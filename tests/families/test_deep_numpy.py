@@ -15,9 +15,9 @@ from mxquant.lowering import level_warnings
 from mxquant.lowering.isa import PORTABLE
 from mxquant.model import quantized_model
 from mxquant.runtime.mxnet import mx
-from tests.export.runtimes import in_onnxruntime
 from tests.lowering.int8_lstm import needs_int8_lstm
 from tests.networks import images, sqnr
+from tests.onnx_export.runtimes import in_onnxruntime
 
 SHAPE = (16, 3, 8, 8)
 

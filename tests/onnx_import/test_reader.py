@@ -15,8 +15,8 @@ from mxquant.onnx_export.graph import OPERATORS as WRITTEN
 from mxquant.onnx_import.reader import OPERATORS
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import graph_of
-from tests.export.test_translations import CASES
 from tests.networks import forward, images, random_params, sqnr, zoo
+from tests.onnx_export.test_translations import CASES
 from tests.onnx_import.models import IMAGE, REGIONS, check, model_of, node, read, real, resized, whole
 
 # Cases of what is written, and refused where it is read, or has an input that nothing reads.

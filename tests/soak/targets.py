@@ -159,7 +159,7 @@ def _on_gpu(model: Any) -> Any:
 def _in_onnxruntime(model: Any) -> Any:
     import onnx
 
-    from tests.export.runtimes import in_onnxruntime
+    from tests.onnx_export.runtimes import in_onnxruntime
 
     onnx.checker.check_model(model.proto, full_check=True)
     known = {each.name for each in model.proto.graph.input}

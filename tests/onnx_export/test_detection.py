@@ -9,8 +9,8 @@ import pytest
 
 import mxquant
 from mxquant.runtime.mxnet import mx
-from tests.export.runtimes import in_onnxruntime, in_openvino
 from tests.networks import forward
+from tests.onnx_export.runtimes import in_onnxruntime, in_openvino
 
 OPTIONS: Dict[str, Dict[str, Any]] = {
     "without classes": {},

@@ -10,8 +10,8 @@ import pytest
 import mxquant
 from mxquant import LoweringError
 from mxquant.runtime.mxnet import mx
-from tests.export.runtimes import in_onnxruntime
 from tests.networks import forward
+from tests.onnx_export.runtimes import in_onnxruntime
 
 Maps = Dict[str, np.ndarray]
 FEW = {"scales": (4,), "ratios": (0.5, 1, 2), "feature_stride": 4, "rpn_pre_nms_top_n": 60, "rpn_min_size": 2}

@@ -15,7 +15,7 @@ import pytest
 
 from mxquant.runtime import mxnet as _compat
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 NUMPY = "__version__ = '{}'\nbool_ = bool\n"
 MXNET = "__version__ = '{}'\n"
 

@@ -11,9 +11,9 @@ import pytest
 import mxquant
 from mxquant import LoweringError
 from mxquant.runtime.mxnet import mx
-from tests.export.runtimes import in_onnxruntime, in_openvino
 from tests.families.text_networks import Recurrent, Unrolled, initialized
 from tests.networks import forward, images, sqnr
+from tests.onnx_export.runtimes import in_onnxruntime, in_openvino
 
 nn, rnn = mx.gluon.nn, mx.gluon.rnn
 STEPS, BATCH, WIDTH, UNITS = 9, 3, 4, 5

@@ -12,7 +12,7 @@ import pytest
 
 from mxquant.runtime.processors import THREADS, enough_threads, usable_processors
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CORES = usable_processors()
 
 

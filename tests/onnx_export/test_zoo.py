@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import mxquant
-from tests.export.runtimes import executed, in_onnxruntime, in_openvino
 from tests.networks import ZOO, forward, sqnr, zoo
+from tests.onnx_export.runtimes import executed, in_onnxruntime, in_openvino
 
 # One of each family; the others take minutes.
 QUICK = ("resnet18_v1", "resnet18_v2", "squeezenet1.1", "mobilenet0.25", "mobilenetv2_0.25")

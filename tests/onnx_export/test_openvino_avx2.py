@@ -18,7 +18,7 @@ from tests.networks import conv, forward, images, random_params, relu, sqnr
 RUN = """
 import sys
 import numpy as np, onnx
-from tests.export.runtimes import in_openvino
+from tests.onnx_export.runtimes import in_openvino
 folder = sys.argv[1]
 np.save(folder + "/out.npy", in_openvino(onnx.load(folder + "/net.onnx"), np.load(folder + "/data.npy")))
 """

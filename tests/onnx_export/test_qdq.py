@@ -14,8 +14,8 @@ import mxquant
 from mxquant import InputError, LoweringError, OutputError, PlanError
 from mxquant.lowering.isa import detect
 from mxquant.runtime.mxnet import mx
-from tests.export.runtimes import executed, in_onnxruntime
 from tests.networks import conv, dense, forward, images, random_params, relu, sqnr
+from tests.onnx_export.runtimes import executed, in_onnxruntime
 
 DATA = images(8, 4, 8, 8)
 

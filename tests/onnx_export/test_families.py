@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import mxquant
-from tests.export.runtimes import compiled, in_onnxruntime
 from tests.families.boxes import detections, found_again
 from tests.families.regions import with_zero_regions
 from tests.families.small import SMALL, built
 from tests.networks import forward, sqnr
+from tests.onnx_export.runtimes import compiled, in_onnxruntime
 
 # Those whose results are no rows of boxes have tests of their own.
 KNOWN = [name for name in SMALL if name not in ("CenterNet", "Faster R-CNN")]

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import mxquant
 from mxquant.runtime.mxnet import mx
-from tests.export.runtimes import in_onnxruntime
 from tests.families.small import SMALL, built
 from tests.networks import Params, conv, dense, forward, images, random_params, relu, sqnr, zoo
+from tests.onnx_export.runtimes import in_onnxruntime
 
 SHAPE = (2, 8, 6, 6)
 # One layer of each kind, behind one that gives it uint8.

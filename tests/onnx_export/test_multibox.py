@@ -10,11 +10,11 @@ import pytest
 import mxquant
 from mxquant import LoweringError
 from mxquant.runtime.mxnet import mx
-from tests.export.runtimes import in_onnxruntime, in_openvino
-from tests.export.test_families import check_float, in_int8
 from tests.families.boxes import detections, found_again
 from tests.families.large import ssd300_vgg16
 from tests.networks import forward, images, random_params
+from tests.onnx_export.runtimes import in_onnxruntime, in_openvino
+from tests.onnx_export.test_families import check_float, in_int8
 
 ANCHORS: Dict[str, Dict[str, Any]] = {
     "one for each place": {},

@@ -10,8 +10,8 @@ import pytest
 
 import mxquant
 from mxquant.runtime.mxnet import mx
-from tests.export.runtimes import executed, in_onnxruntime, in_openvino
 from tests.networks import conv, forward, images, random_params, relu, sqnr
+from tests.onnx_export.runtimes import executed, in_onnxruntime, in_openvino
 
 
 def pooled(data: Any, kind: str = "avg", **attrs: Any) -> Any:

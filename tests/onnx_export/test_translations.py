@@ -22,8 +22,8 @@ from mxquant.onnx_export.sampling import SAMPLING
 from mxquant.onnx_export.sequences import SEQUENCES
 from mxquant.onnx_export.tensors import TENSORS
 from mxquant.runtime.mxnet import mx
-from tests.export.runtimes import in_onnxruntime
 from tests.networks import forward, images, random_params
+from tests.onnx_export.runtimes import in_onnxruntime
 
 sym = mx.sym
 IMAGE, ROW, CUBE = (2, 4, 9, 10), (3, 7), (2, 4, 5, 6, 7)
