@@ -1,5 +1,4 @@
 # The public names of mxquant and where they are: for type checkers, and for __init__.py, which loads them when used.
-from mxquant.calibration import calibrate as calibrate
 from mxquant.errors import CalibrationError as CalibrationError
 from mxquant.errors import ClusterError as ClusterError
 from mxquant.errors import GraphError as GraphError
@@ -18,6 +17,7 @@ from mxquant.onnx_export.export import export_onnx as export_onnx
 from mxquant.onnx_export.onnx_model import OnnxModel as OnnxModel
 from mxquant.onnx_import.reader import OnnxNetwork as OnnxNetwork
 from mxquant.onnx_import.reader import from_onnx as from_onnx
+from mxquant.pipeline import calibrate as calibrate
 from mxquant.pipeline import lower as lower
 from mxquant.pipeline import make_plan as make_plan
 from mxquant.pipeline import quantize as quantize

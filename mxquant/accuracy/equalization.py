@@ -18,10 +18,12 @@ is scaled across one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Set, Tuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 import numpy as np
 
+from mxquant.accuracy.step import EXAMPLES, Inputs, ScaleStep
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_bool, read_int
 from mxquant.graph.ir import Use
@@ -32,10 +34,7 @@ from mxquant.stats.collectors import Collector
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["EQUALIZED", "equalize"]
-
-# How plans name the step.
-EQUALIZED = "cross-layer equalization"
+__all__ = ["Equalization", "equalize"]
 
 _LINEAR = ("Convolution", "FullyConnected")
 _CHANNELS_FIRST = (None, "None", "NCHW")
@@ -53,6 +52,18 @@ class _Pair(NamedTuple):
     first: Node
     second: Node
     tensors: Tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Equalization(ScaleStep):
+    """The step: :func:`equalize`."""
+
+    name: ClassVar[str] = "cross-layer equalization"
+    needs: ClassVar[FrozenSet[str]] = frozenset({EXAMPLES})
+
+    def change(self, network: Network, inputs: Inputs) -> Tuple[Network, FrozenSet[str]]:
+        """Return the network with other scales, and the tensors that differ."""
+        return equalize(network, inputs)
 
 
 def equalize(network: Network, inputs: Mapping[str, NDArray[Any]]) -> Tuple[Network, FrozenSet[str]]:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, FrozenSet, Mapping, Optional, Sequence, Union
 
 from mxquant import model as models
-from mxquant.accuracy.bias_correction import channel_axes
 from mxquant.calibration.checkpoint import CalibrationCheckpoint
-from mxquant.errors import InputError
 from mxquant.graph import Network
+from mxquant.graph.channel_axes import channel_axes
 from mxquant.progress import Progress, progress_bar, reporting
 from mxquant.runtime.data import Sample, batches, peek
 from mxquant.runtime.mxnet import mx
@@ -40,73 +39,8 @@ def calibrate(
     target: Optional[str] = None,
     checkpoint: Optional[Union[str, Path]] = None,
     progress: Progress = False,
-    client: Any = None,
 ) -> Statistics:
-    """Run the fp32 network on data and collect a histogram of every tensor.
-
-    Parameters
-    ----------
-    net : Symbol, HybridBlock, str or Path
-        The fp32 network.
-    data : DataIter, DataLoader, array, or iterable of arrays, tuples, dictionaries or DataBatch
-        Calibration examples, preprocessed as for inference; see :mod:`mxquant.runtime.data`.
-    arg_params, aux_params : mapping of str to NDArray, optional
-        Parameters, where `net` is a Symbol.
-    data_names, label_names : sequence of str, optional
-        Names of the inputs; by default every variable without a value, labels being those that end in 'label'.
-    num_calib_examples : int, optional
-        How many examples to use, exactly; default: all.
-    ctx : mxnet.Context, optional
-        Where to run; default: the CPU.
-    nonfinite : {'raise', 'ignore'}
-        What to do about NaN and infinities in a tensor: stop, or count them and leave them out.
-    target : str, optional
-        Collect only what this target needs, which takes less time; default: what any target needs.
-    checkpoint : str or Path, optional
-        A file that keeps what was counted, once a minute and when Ctrl-C interrupts. If it exists, calibration goes on
-        from there: as many examples of `data` are passed over. It is removed at the end.
-    progress : bool or callable
-        False: nothing is reported. True: a bar or lines on standard error. A callable gets the step, how much of it is
-        done, and how much there is or None; see :func:`mxquant.progress.reporting`.
-    client : dask.distributed.Client, optional
-        Of a cluster whose workers do it, on their CPUs. `data` are then one of :mod:`mxquant.datasets`, a dask.array or
-        a dask.bag; see :func:`mxquant.distributed.calibrate`. The result is the same.
-
-    Returns
-    -------
-    Statistics
-        By tensor name of the user's network; can be saved, merged with ``+``, and used for any target.
-
-    Raises
-    ------
-    InputError
-        If the network or the data cannot be read, or do not fit each other.
-    NonFiniteError
-        If a tensor holds NaN or infinities.
-    CalibrationError
-        If a forward pass fails.
-    ClusterError
-        If workers, or their scheduler, cannot do it.
-    """
-    if client is not None:
-        from mxquant import distributed
-
-        if ctx is not None:
-            raise InputError(f"ctx is {ctx}, but with client= networks run on the CPUs of the workers; leave it out")
-        return distributed.calibrate(
-            client,
-            net,
-            data,
-            arg_params=arg_params,
-            aux_params=aux_params,
-            data_names=data_names,
-            label_names=label_names,
-            num_calib_examples=num_calib_examples,
-            nonfinite=nonfinite,
-            target=target,
-            checkpoint=checkpoint,
-            progress=progress,
-        )
+    """Do what :func:`mxquant.calibrate` does, in this process."""
     example, data = peek(data)
     model = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
     with reporting(progress):

@@ -61,8 +61,8 @@ class ExportOptions:
 def export(network: NetworkOptions, own: ExportOptions, common: Common) -> Result:
     """Write the network as ONNX, and thresholds for TensorRT."""
     from mxquant.onnx_export.export import export_onnx
-    from mxquant.pipeline import check_plan
     from mxquant.plan.tables import write_tensorrt_cache
+    from mxquant.planning.loaded import check_plan
 
     if own.out is None and own.tensorrt_cache is None:
         raise InputError("expected --out, --tensorrt-cache, or both, but none is given")

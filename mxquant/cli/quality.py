@@ -144,7 +144,7 @@ def _at_heads(net: Net, model: Any) -> Optional[AtHeads]:
 
 
 def _simulation(net: Net, model: Any) -> Callable[[Labelled], Outputs]:
-    from mxquant.accuracy.judge import outputs
+    from mxquant.runtime.forward import outputs
 
     simulated = _simulated(_canonical(net), model)
     return lambda batch: outputs(simulated, batch.arrays)

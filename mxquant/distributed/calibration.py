@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, Mapping, Optional, Sequence, Tuple, Union
 
 from mxquant import model as models
-from mxquant.accuracy.bias_correction import channel_axes
 from mxquant.calibration import observed_tensors, statistics_of
 from mxquant.distributed.dispatch import Dispatch, workers_of
 from mxquant.distributed.environment import common_environment
@@ -17,6 +16,7 @@ from mxquant.distributed.parcel import Parcel, pack
 from mxquant.distributed.shards import Shard, sharded
 from mxquant.distributed.worker import Loaded, Task
 from mxquant.errors import InputError
+from mxquant.graph.channel_axes import channel_axes
 from mxquant.progress import Progress, progress_bar, reporting
 from mxquant.runtime.data import batches
 from mxquant.runtime.mxnet import mx

@@ -9,7 +9,7 @@ import numpy as np
 
 from mxquant.analysis.comparison import Comparison
 from mxquant.analysis.int8_weights import nodes_of
-from mxquant.doctor.diagnosis import Bars, LayerFindings, Saturation, WeightRanges
+from mxquant.doctor.findings import Bars, LayerFindings, Saturation, WeightRanges
 from mxquant.doctor.remedies import remedy
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_int

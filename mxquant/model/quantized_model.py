@@ -5,27 +5,26 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, Mapping, Optional, Tuple, Union
 
 from mxquant.errors import InputError, PlanError
 from mxquant.files.params_file import write_params_file
 from mxquant.files.reading import parse_json, read_text
 from mxquant.files.replacing import digest_of, reading_together, replacing_together
+from mxquant.graph import Network
 from mxquant.lowering.cudnn import CuDNN
 from mxquant.lowering.float_recurrent import with_float_lstm
 from mxquant.lowering.level_warnings import int8_lstms, level_warnings
 from mxquant.lowering.trial import lstm_failure, lstm_failure_at
-from mxquant.model import inputs_of, load_checkpoint
 from mxquant.model.compact import COMPACT
 from mxquant.model.compact import compact as compacted
+from mxquant.model.mixed_precision import MixedPrecision
+from mxquant.model.model import Model, inputs_of, load_checkpoint
 from mxquant.plan import QuantPlan
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import graph_of, network_of, numpy_params, split_params, symbol_of, text_of
 
-if TYPE_CHECKING:
-    from mxquant.accuracy.mixed_precision import MixedPrecision
-
-__all__ = ["QuantizedModel", "load"]
+__all__ = ["QuantizedModel", "load", "quantized_model"]
 
 
 @dataclass(frozen=True)
@@ -179,6 +178,25 @@ class QuantizedModel:
         values = {**self.arg_params, **self.aux_params}
         block.collect_params().load_dict(values, ctx=ctx, cast_dtype=True, dtype_source="saved")
         return block
+
+
+def quantized_model(model: Model, network: Network, plan: QuantPlan, simulated: bool = False) -> QuantizedModel:
+    """Return a network as the int8 form of a user's network, which tells how it is fed.
+
+    Parameters
+    ----------
+    model : Model
+        The user's fp32 network.
+    network : Network
+        What a target, or the simulation, has made of it.
+    plan : QuantPlan
+        The plan that it was made from.
+    simulated : bool
+        Whether it is the simulation.
+    """
+    symbol = symbol_of(network.graph)
+    args, aux = split_params(network, symbol)
+    return QuantizedModel(symbol, args, aux, plan, model.inputs, model.structure, simulated=simulated)
 
 
 def load(prefix: Union[str, Path], epoch: int = 0) -> QuantizedModel:

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence, Union
 
 from mxquant import model as models
+from mxquant.accuracy.bias_correction import correct_biases
+from mxquant.accuracy.steps import check_weights
 from mxquant.errors import PlanError
+from mxquant.graph import Network
 from mxquant.lowering.onnx_qdq import OnnxQDQ
-from mxquant.model.quantized_model import QuantizedModel
 from mxquant.onnx_export.onnx_model import OnnxModel, Shape, named_shapes, onnx_model
-from mxquant.pipeline import lower_loaded
 from mxquant.plan import QuantPlan
+from mxquant.planning.loaded import check_plan, check_statistics, log_decisions
 
 if TYPE_CHECKING:
     from mxquant.stats import Statistics
@@ -68,12 +70,21 @@ def export_onnx(
     model = models.load(net, arg_params, aux_params, data_names, label_names)
     shapes = named_shapes(model, input_shapes)
     if plan is None:
-        exported: Union[OnnxModel, QuantizedModel] = onnx_model(model.canonical.network, model.digest, None, shapes)
+        exported = onnx_model(model.canonical.network, model.digest, None, shapes)
     else:
-        if isinstance(plan, QuantPlan) and plan.target != OnnxQDQ.name:
-            raise PlanError(f"the plan is for target {plan.target!r}; plan again with target={OnnxQDQ.name!r}")
-        exported = lower_loaded(model, plan, statistics, shapes=shapes)
-    assert isinstance(exported, OnnxModel)
+        exported = onnx_model(_corrected(model, plan, statistics), model.digest, plan, shapes)
     if path is not None:
         exported.save(path)
     return exported
+
+
+def _corrected(model: models.Model, plan: QuantPlan, statistics: Optional[Statistics]) -> Network:
+    """Return the canonical network with biases corrected for a plan that fits it, where there are statistics."""
+    if isinstance(plan, QuantPlan) and plan.target != OnnxQDQ.name:
+        raise PlanError(f"the plan is for target {plan.target!r}; plan again with target={OnnxQDQ.name!r}")
+    check_plan(model, plan)
+    check_weights(plan)
+    check_statistics(model, statistics)
+    log_decisions(plan)
+    network = model.canonical.network
+    return network if statistics is None else correct_biases(network, plan, statistics)

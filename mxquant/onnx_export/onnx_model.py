@@ -5,20 +5,18 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Mapping, Optional, Tuple, Union
 
 from mxquant import model as models
 from mxquant.errors import InputError, OutputError
 from mxquant.files.replacing import replacing
 from mxquant.graph import Network
+from mxquant.model.mixed_precision import MixedPrecision
 from mxquant.onnx_export.graph import float_model
 from mxquant.onnx_export.qdq import qdq_model
 from mxquant.plan import QuantPlan
 from mxquant.runtime.mxnet import mx
 from mxquant.version import __version__
-
-if TYPE_CHECKING:
-    from mxquant.accuracy.mixed_precision import MixedPrecision
 
 __all__ = ["OnnxModel", "Shape", "named_shapes", "onnx_model"]
 

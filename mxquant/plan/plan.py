@@ -29,6 +29,7 @@ from mxquant.errors import PlanError
 from mxquant.files.reading import parse_json, read_text
 from mxquant.files.replacing import write_text
 from mxquant.plan.recurrent_plan import RecurrentPlan
+from mxquant.shown import html_table
 
 __all__ = ["LayerPlan", "QuantPlan", "TensorPlan"]
 
@@ -280,9 +281,11 @@ class QuantPlan:
         return replace(self, tensors={**self.tensors, name: replace(self.tensors[name], **changes)})
 
     def _repr_html_(self) -> str:
-        from mxquant.notebook import plan_html
-
-        return plan_html(self)
+        int8 = sum(layer.precision == "int8" for layer in self.layers.values())
+        made_for = f" on {self.isa}" if self.isa else ""
+        caption = f"QuantPlan for {self.target}{made_for}: {int8} of {len(self.layers)} layers in int8"
+        rows = [(layer.name, layer.op, layer.precision, layer.reason) for layer in self.layers.values()]
+        return html_table(caption, ("layer", "operator", "precision", "why"), rows)
 
     def to_json(self, files: Optional[Mapping[str, str]] = None) -> str:
         """Return the plan as indented JSON text.

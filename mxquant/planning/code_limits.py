@@ -10,15 +10,13 @@ layers that read the tensor (see :mod:`mxquant.planning.noise`):
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 from mxquant.graph import Node, Tensor
 from mxquant.lowering.pairs import LEAST_LIMIT, largest_data_code
+from mxquant.planning.draft import Draft
 from mxquant.planning.noise import DataMoments, LayerNoise
 from mxquant.runtime.threads import in_parallel
-
-if TYPE_CHECKING:
-    from mxquant.planning.planner import Draft
 
 __all__ = ["CodeLimits", "Reader", "joined"]
 

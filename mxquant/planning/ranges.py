@@ -8,7 +8,7 @@ its values. The inputs of a Concat that nobody else reads get one threshold, so 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 from mxquant.graph import Node, Tensor
 from mxquant.lowering.quantized_params import (
@@ -23,12 +23,10 @@ from mxquant.lowering.quantized_params import (
 from mxquant.lowering.target import RECURRENT, Int8Operator, observed_tensors
 from mxquant.plan import TensorPlan
 from mxquant.plan.recurrent_plan import RecurrentPlan
-from mxquant.planning.code_limits import Reader, joined
+from mxquant.planning.code_limits import CodeLimits, Reader, joined
+from mxquant.planning.draft import Draft
 from mxquant.runtime.threads import in_parallel
 from mxquant.thresholds import choose_threshold
-
-if TYPE_CHECKING:
-    from mxquant.planning.planner import Draft
 
 __all__ = ["Ranges"]
 
@@ -38,8 +36,8 @@ _ADDITION = "_contrib_quantized_elemwise_add"
 class Ranges:
     """Thresholds of the tensors around the int8 nodes of a draft."""
 
-    def __init__(self, draft: Draft) -> None:
-        self.draft = draft
+    def __init__(self, draft: Draft, limits: CodeLimits) -> None:
+        self.draft, self.limits = draft, limits
         self.graph = draft.network.graph
         self.plans: Dict[Tensor, TensorPlan] = {}
         self.thresholds: Dict[Tuple[str, bool], float] = {}
@@ -179,18 +177,18 @@ class Ranges:
         draft = self.draft
         for tensors, readers in joined(list(self._readers_of_uint8())):
             bounds = [plan.codes for plan in (self.plans[tensor] for tensor in tensors) if plan.codes is not None]
-            if all(draft.limits.limit(reader.node) >= min(bounds) for reader in readers):
+            if all(self.limits.limit(reader.node) >= min(bounds) for reader in readers):
                 continue
             codes = min(bounds)
             if not any(map(self._is_clipped, tensors)):
-                codes = draft.limits.best(readers, codes)
-            first = min(readers, key=lambda reader: draft.limits.limit(reader.node)).node
+                codes = self.limits.best(readers, codes)
+            first = min(readers, key=lambda reader: self.limits.limit(reader.node)).node
             for tensor in tensors:
                 plan = self.plans[tensor]
                 if plan.codes is not None and plan.codes > codes:
                     reason = f"{plan.reason}; codes end at {codes}, so that {first.layers[0]} cannot saturate"
                     self.plans[tensor] = replace(plan, codes=codes, reason=reason)
-            smaller = [reader.node for reader in readers if draft.limits.limit(reader.node) < codes]
+            smaller = [reader.node for reader in readers if self.limits.limit(reader.node) < codes]
             draft.pair_codes.update(dict.fromkeys(smaller, 32767 // codes))
 
     def _readers_of_uint8(self) -> Iterator[Tuple[List[Tensor], Reader]]:

@@ -5,21 +5,19 @@ Each choice is by the least predicted noise, see :mod:`mxquant.planning.code_lim
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Tuple
+from typing import Dict, List, Mapping, Optional, Tuple
 
 from mxquant.graph import Network, Node, Tensor
 from mxquant.lowering.isa import PORTABLE, saturates
 from mxquant.lowering.quantized_params import SMALLEST_THRESHOLD
 from mxquant.lowering.stored_weights import NEARLY_EVEN, is_halved
 from mxquant.lowering.target import Target
-from mxquant.planning.code_limits import Reader
+from mxquant.planning.code_limits import CodeLimits, Reader
+from mxquant.planning.draft import Draft
 from mxquant.planning.pairing import paired_channels
 from mxquant.planning.plan_options import PlanOptions
 from mxquant.stats import Histogram
 from mxquant.thresholds import choose_threshold
-
-if TYPE_CHECKING:
-    from mxquant.planning.planner import Draft
 
 __all__ = ["SaturationChoices", "channel_orders"]
 
@@ -46,8 +44,8 @@ def channel_orders(
 class SaturationChoices:
     """Choices for the tensors and layers of a draft."""
 
-    def __init__(self, draft: Draft) -> None:
-        self.draft = draft
+    def __init__(self, draft: Draft, limits: CodeLimits) -> None:
+        self.draft, self.limits = draft, limits
 
     def shift_pays(self, tensor: Tensor) -> bool:
         """Whether a tensor is better int8 with a zero point than uint8 with a limit."""
@@ -56,7 +54,7 @@ class SaturationChoices:
             return False
         threshold = choose_threshold(draft.statistics[tensor.name], "mse", unsigned=True)
         readers = [Reader(use.node, threshold) for use in draft.network.graph.uses()[tensor] if use.node is not None]
-        return draft.limits.shift_pays(readers, 255)
+        return self.limits.shift_pays(readers, 255)
 
     def pairs_pay(self, tensor: Tensor, shift: bool, cheap: bool) -> bool:
         """Whether layers that read a clipped tensor, with all its codes, are best kept from saturating by pairs.
@@ -70,7 +68,7 @@ class SaturationChoices:
         bound = draft.operators[tensor.node].bound
         assert bound is not None
         readers = [Reader(node, bound) for node in self._int8_readers(tensor)]
-        return draft.limits.pairs_pay(readers, 255, shift, cheap)
+        return self.limits.pairs_pay(readers, 255, shift, cheap)
 
     def _int8_readers(self, tensor: Tensor) -> List[Node]:
         """Return the layers with weights that read the codes of a tensor, also behind what hands them on."""
@@ -91,7 +89,7 @@ class SaturationChoices:
         if not (is_halved(codes) and data.node.is_variable):
             return None
         threshold = choose_threshold(draft.statistics[data.name], "mse", unsigned=False)
-        if draft.limits.halving_costs(node, max(threshold, SMALLEST_THRESHOLD)) and self._is_small(node):
+        if self.limits.halving_costs(node, max(threshold, SMALLEST_THRESHOLD)) and self._is_small(node):
             return (
                 "it reads the network's input, on which every second code of its weights only would be the same on "
                 "every CPU; that would cost much of its accuracy for little time"

@@ -17,6 +17,7 @@ __all__ = ["MOVED", "keep_old_names"]
 
 # Below `mxquant`: the old name, and the module that has its contents.
 MOVED: Mapping[str, str] = {
+    "accuracy.walk": "runtime.walk",
     "around_decisions": "planning.around_decisions",
     "checkpoint": "calibration.checkpoint",
     "code_limits": "planning.code_limits",

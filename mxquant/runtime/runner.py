@@ -15,7 +15,7 @@ import copy
 import ctypes
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Callable, Container, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Container, Dict, Iterable, List, Mapping, Optional, Protocol, Tuple
 
 import numpy as np
 
@@ -34,20 +34,26 @@ from mxquant.runtime.mxnet_bridge import (
     split_params,
     symbol_of,
 )
-from mxquant.stats.collectors import Collector, HistogramCollector
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Runner", "reported_names", "run", "run_monitored"]
+__all__ = ["Observer", "Runner", "reported_names", "run", "run_monitored"]
 
 Shapes = Tuple[Tuple[str, Tuple[int, ...]], ...]
+
+
+class Observer(Protocol):
+    """Who is shown the tensors of a run, such as a :class:`mxquant.stats.Collector`."""
+
+    def observe(self, name: str, array: NDArray[Any]) -> None:
+        """Take note of one value of a tensor, which is not to be kept."""
 
 
 def run(
     network: Network,
     batches: Iterable[Batch],
-    collector: Collector,
+    collector: Observer,
     ctx: Any = None,
     progress: Optional[Callable[[int], None]] = None,
     tensors: Optional[Container[str]] = None,
@@ -61,7 +67,7 @@ def run(
         The canonical fp32 network.
     batches : iterable of Batch
         Inputs by name.
-    collector : Collector
+    collector : Observer
         Observes the inputs and every float32 output of an operator, by the user's tensor names.
     ctx : mxnet.Context, optional
         Where to run; default: the CPU.
@@ -112,7 +118,7 @@ def run_monitored(network: Network, batches: Iterable[Batch], callback: Callable
     InputError
         If a batch does not fit the network, or there is none.
     """
-    session = _Session(network, HistogramCollector(), mx.cpu(), frozenset(), callback=callback)
+    session = _Session(network, mx.cpu(), frozenset(), callback=callback)
     try:
         _feed(session, batches)
     finally:
@@ -135,12 +141,12 @@ class Runner:
         tensors: Optional[Container[str]] = None,
         take_params: bool = False,
     ) -> None:
-        self._session = _Session(network, HistogramCollector(), context(ctx), tensors, take_params=take_params)
+        self._session = _Session(network, context(ctx), tensors, take_params=take_params)
 
     def run(
         self,
         batches: Iterable[Batch],
-        collector: Collector,
+        collector: Observer,
         progress: Optional[Callable[[int], None]] = None,
         first: int = 0,
     ) -> Tuple[int, int]:
@@ -197,14 +203,21 @@ def _complete(graph: Graph) -> Graph:
     return graph
 
 
+class _Nobody:
+    """An observer for runs that a callback watches."""
+
+    def observe(self, name: str, array: NDArray[Any]) -> None:
+        """Take no note."""
+
+
 @dataclass
 class _Session:
     """A network bound on a context, once for each shape of its inputs."""
 
     network: Network
-    collector: Collector
     ctx: Any
     tensors: Optional[Container[str]] = None
+    collector: Observer = field(default_factory=_Nobody)
     callback: Optional[Callable[[Any, Any], None]] = None
     take_params: bool = False
     executors: Dict[Shapes, Any] = field(default_factory=dict)

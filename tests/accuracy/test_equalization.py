@@ -9,8 +9,8 @@ import pytest
 
 from mxquant import model as models
 from mxquant.accuracy.equalization import equalize
-from mxquant.accuracy.judge import outputs
 from mxquant.graph import Network
+from mxquant.runtime.forward import outputs
 from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, images, random_params, relu, sqnr
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant.accuracy.judge import Judge
 from mxquant.accuracy.thresholds import choose_methods
+from mxquant.analysis.judge import Judge
 from mxquant.graph.passes import canonicalize
 from mxquant.plan import QuantPlan
 from mxquant.runtime.mxnet import mx

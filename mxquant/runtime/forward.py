@@ -1,4 +1,4 @@
-"""How faithful an int8 network is, measured with its integer simulation."""
+"""One forward pass of a network on the CPU, without MXNet's fusions."""
 
 from __future__ import annotations
 
@@ -9,24 +9,14 @@ import numpy as np
 from mxquant.graph import Network
 from mxquant.graph.barriers import runnable
 from mxquant.graph.heads import Heads
-from mxquant.lowering.simulate import simulate
-from mxquant.plan import QuantPlan
+from mxquant.runtime.data import Sample, part
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import environment, semantics, split_params, symbol_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Judge", "at_heads", "outputs", "sqnr", "with_labels"]
-
-
-def sqnr(reference: NDArray[Any], value: NDArray[Any]) -> float:
-    """Return the signal-to-quantization-noise ratio 10 · log10(Σ y² / Σ (y - ŷ)²) in dB; infinite for equal arrays."""
-    reference, value = np.asarray(reference, np.float64), np.asarray(value, np.float64)
-    signal, noise = float(np.square(reference).sum()), float(np.square(reference - value).sum())
-    if noise == 0:
-        return float("inf")
-    return float(10 * np.log10(signal / noise)) if signal > 0 else float("-inf")
+__all__ = ["at_heads", "kept_examples", "outputs", "takes_any_batch", "with_labels"]
 
 
 def outputs(network: Network, inputs: Mapping[str, NDArray[Any]]) -> List[NDArray[Any]]:
@@ -92,29 +82,17 @@ def at_heads(
     return found, {**inputs, **decided}
 
 
-class Judge:
-    """What the fp32 network computes on some examples, to which int8 networks are compared.
+def takes_any_batch(network: Network, inputs: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether a network can be run on one example as well as on a batch."""
+    try:
+        outputs(network, part(inputs, len(next(iter(inputs.values()))), 0, 1))
+    except mx.MXNetError:
+        return False
+    return True
 
-    Parameters
-    ----------
-    network : Network
-        The canonical fp32 network.
-    inputs : mapping of str to numpy.ndarray
-        Examples by name of the input.
-    """
 
-    def __init__(self, network: Network, inputs: Mapping[str, NDArray[Any]]) -> None:
-        self.heads = Heads.of(network)
-        self.expected, self.inputs = at_heads(network, self.heads, inputs)
-
-    def level(self, network: Network, plan: QuantPlan, exact_weights: bool = False) -> float:
-        """Return the SQNR in dB of a network under a plan: the lowest of its heads; see :func:`simulate`."""
-        return self._lowest(simulate(self.heads.judged(network), plan, exact_weights))
-
-    def level_of(self, network: Network) -> float:
-        """Return the SQNR in dB of a network with the operators of the fp32 network: the lowest of its heads."""
-        return self._lowest(self.heads.judged(network))
-
-    def _lowest(self, network: Network) -> float:
-        found = outputs(network, self.inputs)
-        return min(sqnr(expected, value) for expected, value in zip(self.expected, found))
+def kept_examples(network: Network, sample: Sample) -> Mapping[str, NDArray[Any]]:
+    """Return the kept examples, or the first batch of them where the network takes no other batch."""
+    if len(sample.parts) < 2 or takes_any_batch(network, sample.parts[0]):
+        return sample.arrays
+    return sample.parts[0]
