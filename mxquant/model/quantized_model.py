@@ -16,10 +16,12 @@ from mxquant.lowering.cudnn import CuDNN
 from mxquant.lowering.float_recurrent import with_float_lstm
 from mxquant.lowering.level_warnings import int8_lstms, level_warnings
 from mxquant.lowering.trial import lstm_failure, lstm_failure_at
+from mxquant.model.checkpoint import load_checkpoint
 from mxquant.model.compact import COMPACT
 from mxquant.model.compact import compact as compacted
+from mxquant.model.inputs import inputs_of
 from mxquant.model.mixed_precision import MixedPrecision
-from mxquant.model.model import Model, inputs_of, load_checkpoint
+from mxquant.model.model import Model
 from mxquant.plan import QuantPlan
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import graph_of, network_of, numpy_params, split_params, symbol_of, text_of
