@@ -16,7 +16,7 @@ from mxquant.onnx_import.reader import OPERATORS
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import graph_of
 from tests.networks import forward, images, random_params, sqnr, zoo
-from tests.onnx_export.test_translations import CASES
+from tests.onnx_export.cases import CASES
 from tests.onnx_import.models import IMAGE, REGIONS, check, model_of, node, read, real, resized, whole
 
 # Cases of what is written, and refused where it is read, or has an input that nothing reads.
