@@ -17,7 +17,7 @@ from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from mxquant.errors import GraphError
 
-__all__ = ["VARIABLE", "Graph", "Node", "Tensor", "Use"]
+__all__ = ["VARIABLE", "Graph", "Node", "Tensor", "Use", "depth_first"]
 
 VARIABLE = "null"
 
@@ -178,7 +178,7 @@ class Graph:
 
     def prune(self) -> None:
         """Drop the nodes that no output depends on, and put the rest into depth-first topological order."""
-        self.nodes = list(_depth_first([tensor.node for tensor in self.outputs]))
+        self.nodes = list(depth_first([tensor.node for tensor in self.outputs]))
 
     def copy(self) -> Graph:
         """Return an independent graph; subgraphs, which no pass changes, are shared."""
@@ -246,7 +246,7 @@ class Graph:
                 )
 
 
-def _depth_first(roots: Sequence[Node]) -> Iterator[Node]:
+def depth_first(roots: Sequence[Node]) -> Iterator[Node]:
     """Yield every node that `roots` depend on, inputs before readers, each once, without recursion."""
     done = set()
     for root in roots:

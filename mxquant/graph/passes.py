@@ -7,10 +7,11 @@ why. The graph is verified before and after every pass.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import FrozenSet, List, Mapping, Sequence, Tuple
+from dataclasses import dataclass, field
+from typing import Dict, FrozenSet, List, Mapping, Sequence, Tuple
 
 from mxquant.errors import GraphError
+from mxquant.graph.ir import Graph
 from mxquant.graph.network import Network
 from mxquant.graph.rewriter import Pass, Refusal, Rewriter
 from mxquant.graph.rules.classic_operators import ClassicOperators
@@ -18,18 +19,23 @@ from mxquant.graph.rules.deconvolution_as_convolution import DeconvolutionAsConv
 from mxquant.graph.rules.drop_dropout import DropDropout
 from mxquant.graph.rules.drop_identity import DropIdentity
 from mxquant.graph.rules.explicit_gamma import ExplicitGamma
+from mxquant.graph.rules.flatten_forms import FlattenForms
 from mxquant.graph.rules.fold_batch_norm import FoldBatchNorm
 from mxquant.graph.rules.fold_constants import FoldConstants
 from mxquant.graph.rules.fold_pad import FoldPad
+from mxquant.graph.rules.global_pooling import GlobalPooling
 from mxquant.graph.rules.inline_fused import InlineFused
+from mxquant.graph.rules.relu_forms import ReluForms
+from mxquant.graph.rules.split_activation import SplitActivation
 from mxquant.graph.rules.split_recurrent import SplitRecurrent
 from mxquant.graph.rules.unique_names import UniqueNames
 
 __all__ = ["CANONICAL", "Canonical", "apply", "canonicalize"]
 
 # Names are made unique before anything relies on them; what stands between a convolution and its BatchNorm goes before
-# the two are folded, as what weights are computed from does, and a Deconvolution's before it becomes a convolution;
-# gamma is made explicit for the BatchNorms that are left.
+# the two are folded, as what weights are computed from does, and a Deconvolution's, with the activation behind it,
+# before it becomes a convolution; gamma is made explicit for the BatchNorms that are left. What a mean reads is known
+# better once identities are gone.
 CANONICAL: Tuple[Pass, ...] = (
     InlineFused(),
     UniqueNames(),
@@ -37,11 +43,15 @@ CANONICAL: Tuple[Pass, ...] = (
     DropIdentity(),
     DropDropout(),
     FoldConstants(),
+    SplitActivation(),
+    ReluForms(),
     FoldBatchNorm(),
     FoldPad(),
     DeconvolutionAsConvolution(),
     SplitRecurrent(),
     ExplicitGamma(),
+    GlobalPooling(),
+    FlattenForms(),
 )
 
 _INT8_PREFIXES = ("_contrib_quantize", "_contrib_requantize", "_contrib_dequantize", "_contrib_quantized_")
@@ -65,6 +75,8 @@ class Canonical:
         Layers of the user's network that nothing computes any more.
     operators : frozenset of str
         Every operator of the user's network and of this one.
+    rewritten : mapping of str to frozenset of str
+        By operators of the user's network: the layers that had one and have another now.
     """
 
     network: Network
@@ -73,6 +85,7 @@ class Canonical:
     aliases: Mapping[str, FrozenSet[str]]
     dropped: FrozenSet[str]
     operators: FrozenSet[str]
+    rewritten: Mapping[str, FrozenSet[str]] = field(default_factory=dict)
 
 
 def canonicalize(network: Network) -> Canonical:
@@ -128,8 +141,25 @@ def apply(network: Network, passes: Sequence[Pass]) -> Canonical:
     dropped = {node.name for node in network.graph.operators} - left - set(rewriter.aliases)
     operators = {node.op for graph in (network.graph, result.graph) for node in graph.operators}
     return Canonical(
-        result, rewriter.modified, tuple(refusals), dict(rewriter.aliases), frozenset(dropped), frozenset(operators)
+        result,
+        rewriter.modified,
+        tuple(refusals),
+        dict(rewriter.aliases),
+        frozenset(dropped),
+        frozenset(operators),
+        _rewritten(network.graph, result.graph),
     )
+
+
+def _rewritten(before: Graph, after: Graph) -> Mapping[str, FrozenSet[str]]:
+    """Return the layers that have another operator now, by the one that they had."""
+    operators = {node.name: node.op for node in before.operators}
+    found: Dict[str, FrozenSet[str]] = {}
+    for node in after.operators:
+        old = operators.get(node.name, node.op)
+        if old != node.op:
+            found[old] = found.get(old, frozenset()) | {node.name}
+    return found
 
 
 def _refuse_int8(network: Network) -> None:

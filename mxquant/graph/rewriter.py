@@ -116,6 +116,16 @@ class Rewriter:
         self.params[variable.name] = value
         return variable.output
 
+    def stand_in(self, gone: Node, new: Node) -> None:
+        """Let the name of a layer, and those that stand for it, stand for `new` as well.
+
+        For layers that become a part of `new`, but are not among its ``layers``: those go from first to last, and the
+        first names the node.
+        """
+        for layer in gone.layers:
+            for name in {layer, *(old for old, names in self.aliases.items() if layer in names)}:
+                self.aliases[name] = self.aliases.get(name, frozenset({name})) | {new.layers[0]}
+
     def _unused(self, name: str) -> str:
         number = 0
         candidate = name

@@ -9,7 +9,7 @@ from mxquant.errors import InputError
 from mxquant.graph import Network
 from mxquant.graph.passes import Canonical
 
-__all__ = ["check_operators", "excluded_layers", "layers_of"]
+__all__ = ["check_operators", "excluded_layers", "layers_of", "rewritten_layers"]
 
 _FUSED_OPERATORS = frozenset({"_sg_mkldnn_conv", "_sg_mkldnn_fully_connected"})
 
@@ -47,3 +47,8 @@ def check_operators(names: Sequence[str], known: FrozenSet[str]) -> None:
     for name in names:
         if name not in known | _FUSED_OPERATORS:
             raise InputError(f"exclude: the network has no operator '{name}'; it has {', '.join(sorted(known))}")
+
+
+def rewritten_layers(operators: Sequence[str], canonical: Canonical) -> FrozenSet[str]:
+    """Return the layers that are one of some operators in the user's network, and another in canonical form."""
+    return frozenset().union(*(canonical.rewritten.get(operator, frozenset()) for operator in operators))

@@ -22,7 +22,7 @@ from mxquant.lowering.target import Target
 from mxquant.plan import QuantPlan
 from mxquant.planning.code_limits import CodeLimits
 from mxquant.planning.draft import Draft
-from mxquant.planning.exclusions import check_operators, excluded_layers, layers_of
+from mxquant.planning.exclusions import check_operators, excluded_layers, layers_of, rewritten_layers
 from mxquant.planning.finishing import Finishing
 from mxquant.planning.plan_options import PlanOptions
 from mxquant.planning.prevention import Prevention
@@ -78,6 +78,7 @@ def make_plan(
         fused = target.prepare(network, options.method is not None, apart)
         if excluded is None:
             excluded = excluded_layers(options.exclude_layers, layers_of(canonical, fused))
+            excluded |= rewritten_layers(options.exclude_operators, canonical)
         draft = Draft(fused, statistics or {}, target, options, excluded, reasons, orders, resting)
         settling, limits = Settling(draft), CodeLimits(draft)
         settling.settle()

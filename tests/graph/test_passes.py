@@ -30,11 +30,15 @@ def test_the_order_is_one_tuple() -> None:
         "drop_identity",
         "drop_dropout",
         "fold_constants",
+        "split_activation",
+        "relu_forms",
         "fold_batch_norm",
         "fold_pad",
         "deconvolution_as_convolution",
         "split_recurrent",
         "explicit_gamma",
+        "global_pooling",
+        "flatten_forms",
     ]
 
 

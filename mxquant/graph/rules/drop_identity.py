@@ -14,7 +14,9 @@ from mxquant.graph.rewriter import Rewriter, Rule
 
 __all__ = ["DropIdentity", "is_output"]
 
-_IDENTITIES: FrozenSet[str] = frozenset({"_copy", "identity", "BlockGrad", "stop_gradient", "MakeLoss", "make_loss"})
+_IDENTITIES: FrozenSet[str] = frozenset(
+    {"_copy", "_np_copy", "identity", "BlockGrad", "stop_gradient", "MakeLoss", "make_loss"}
+)
 
 
 class DropIdentity(Rule):

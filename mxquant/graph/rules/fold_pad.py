@@ -84,7 +84,7 @@ class FoldPad(Rule):
             node.attrs["kernel"] = str(_longer(weight.shape[2:], axes))
         node.attrs["pad"] = str(tuple(axis.pad for axis in axes))
         rewriter.connect(node, 0, pad.inputs[0])
-        _stand_in(rewriter, pad, node)
+        rewriter.stand_in(pad, node)
 
 
 def _refuse_cost(pad: Node, convolution: Node, shape: Tuple[int, ...], axes: List[_Axis]) -> Optional[str]:
@@ -100,16 +100,6 @@ def _refuse_cost(pad: Node, convolution: Node, shape: Tuple[int, ...], axes: Lis
             f"Pad; at most {_MULTIPLICATIONS} are faster"
         )
     return None
-
-
-def _stand_in(rewriter: Rewriter, pad: Node, convolution: Node) -> None:
-    """Let the Pad's name, and those that stand for it, stand for the convolution as well.
-
-    The Pad is not among the convolution's ``layers``: they go from first to last, and the first names the node.
-    """
-    for layer in pad.layers:
-        for name in {layer, *(old for old, new in rewriter.aliases.items() if layer in new)}:
-            rewriter.aliases[name] = rewriter.aliases.get(name, frozenset({name})) | {convolution.layers[0]}
 
 
 def _axes(pad: Node, convolution: Node) -> Optional[List[_Axis]]:

@@ -25,6 +25,17 @@ npx, mnp = mx.sym.npx, mx.sym.np
         (npx.sigmoid, "Activation"),
         (lambda x: mnp.concatenate([x, x], axis=-1), "Concat"),
         (lambda x: mnp.concatenate([x, x, x]), "Concat"),
+        (lambda x: npx.reshape(x, (-2, -1)), "Reshape"),
+        (lambda x: npx.reshape(x, (-2, -2, -1)), "Reshape"),
+        (lambda x: npx.reshape(x, (-2, -5, -2)), "Reshape"),
+        (lambda x: npx.reshape(x, (-2, -6, 2, -1, -4)), "Reshape"),
+        (lambda x: npx.reshape(x, (-1, 6)), "Reshape"),
+        (lambda x: npx.reshape(x, (-5, -5)), "Reshape"),
+        (lambda x: npx.reshape(x, (-2, -1, -2), reverse=True), "Reshape"),
+        (lambda x: npx.reshape(x, (-2, -2, -6, -1, 2, -2)), "Reshape"),
+        (lambda x: mnp.reshape(x, (2, -1)), "Reshape"),
+        (lambda x: x.reshape((2, 4, 36)), "Reshape"),
+        (lambda x: mnp.pad(x, ((0, 0), (0, 0), (1, 1), (0, 2))), "Pad"),
     ],
 )
 def test_an_operator_is_renamed_and_computes_the_same(build: Callable[[Any], Any], op: str) -> None:
@@ -36,10 +47,33 @@ def test_an_operator_is_renamed_and_computes_the_same(build: Callable[[Any], Any
     rewritten = symbol_of(result.network.graph)
     data = images(*SHAPE)
     expected, found = (forward(each, {}, {}, data=data)[0] for each in (symbol, rewritten))
+    assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("build", [lambda x: x + x, mnp.transpose, lambda x: npx.reshape(x, (-2, -1))])
+def test_a_squeeze_of_given_axes_is_renamed() -> None:
+    symbol = mnp.squeeze(mx.sym.reshape(mx.sym.var("data"), (0, 1, -1, 6, 1)).as_np_ndarray(), axis=(1, 4))
+    symbol = symbol.as_nd_ndarray()
+    result = apply(network_of(symbol, {}, {}), (ClassicOperators(),))
+    assert [node.op for node in result.network.graph.operators] == ["Reshape", "squeeze"]
+    data = images(*SHAPE)
+    expected, found = (forward(each, {}, {}, data=data)[0] for each in (symbol, symbol_of(result.network.graph)))
+    assert found.shape == (2, 24, 6)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda x: x + x,
+        mnp.transpose,
+        mnp.squeeze,
+        lambda x: npx.reshape(x, (-2, -3, -4)),
+        lambda x: mnp.pad(x, ((0, 0), (0, 0), (0, 0), (1, 1), (0, 2), (0, 0))),
+        lambda x: mnp.pad(x, ((0, 0), (0, 0), (1, 1), (0, 2)), mode="edge"),
+        lambda x: mnp.mean(x, axis=1),
+    ],
+)
 def test_others_keep_their_names(build: Callable[[Any], Any]) -> None:
     symbol = build(mx.sym.var("data").as_np_ndarray()).as_nd_ndarray()
     result = apply(network_of(symbol, {}, {}), (ClassicOperators(),))

@@ -13,6 +13,7 @@ from mxquant.graph.rules.drop_dropout import DropDropout
 from mxquant.graph.rules.drop_identity import DropIdentity
 from mxquant.graph.rules.explicit_gamma import ExplicitGamma
 from mxquant.graph.rules.inline_fused import InlineFused
+from mxquant.graph.rules.split_activation import SplitActivation
 from mxquant.graph.rules.unique_names import UniqueNames
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import split_params, symbol_of
@@ -130,3 +131,16 @@ def test_a_gamma_that_another_layer_reads_keeps_its_value() -> None:
 
 def test_a_free_gamma_stays() -> None:
     assert not run(ExplicitGamma(), mx.sym.BatchNorm(relu(data), fix_gamma=False)).modified
+
+
+def test_a_relu_inside_a_batch_norm_is_taken_out() -> None:
+    symbol = mx.sym.contrib.BatchNormWithReLU(conv(data, "c"), fix_gamma=False, name="bn")
+    result = run(SplitActivation(), symbol)
+    assert operators(result) == ["Convolution", "BatchNorm", "Activation"]
+    assert result.network.graph.outputs[0].name == "bn_output" and result.aliases["bn"] == {"bn", "bn_relu"}
+    assert_equal_outputs(symbol, result)
+
+
+def test_a_copy_of_mx_np_is_bypassed() -> None:
+    symbol = relu(mx.sym.np.copy(conv(data, "c").as_np_ndarray()).as_nd_ndarray())
+    assert operators(run(DropIdentity(), symbol)) == ["Convolution", "Activation"]
