@@ -14,6 +14,7 @@ from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_bool, read_int, read_tuple
 from mxquant.graph.packed_recurrent import input_size
 from mxquant.lowering.moves import MOVES, SLOW_MOVES
+from mxquant.lowering.outside_windows import may_leave_the_data, unbounded
 from mxquant.lowering.refusals import parameter_refusal
 from mxquant.lowering.target import RECURRENT, Int8Operator
 
@@ -53,6 +54,17 @@ def describe(network: Network, node: Node, calibrated: bool) -> Answer:
     Int8Operator or str
         The int8 form, or the reason for there being none.
     """
+    answer = _description(network, node, calibrated)
+    if calibrated or isinstance(answer, str):
+        return answer
+    endless = unbounded(network.graph)
+    source = next((node.inputs[slot].name for slot in answer.data if node.inputs[slot].node in endless), None)
+    if source is None:
+        return answer
+    return f"without calibration '{source}' may have no range: a pooling before it has windows outside the data"
+
+
+def _description(network: Network, node: Node, calibrated: bool) -> Answer:
     if node.op in MOVES:
         return replace(_rows(node, node.op), moves=True)
     if node.op in SLOW_MOVES:
@@ -162,18 +174,11 @@ def _pooling(network: Network, node: Node, calibrated: bool) -> Answer:
     if node.attrs.get("pooling_convention", "valid") == "same":
         return "MXNet's int8 pooling knows no pooling_convention='same'"
     cut = node.attrs.get("pooling_convention", "valid") == "full" and not read_bool(node, "global_pool", False)
-    if cut and (kind == "avg" or _may_leave_the_data(node)):
+    if cut and (kind == "avg" or may_leave_the_data(node)):
         return f"MXNet's int8 {kind} pooling with pooling_convention='full' is another one where windows are cut off"
     return _layout_refusal(node) or Int8Operator(
         op="_contrib_quantized_pooling", must=False, data=(0,), output="inherited", result="like-input"
     )
-
-
-def _may_leave_the_data(node: Node) -> bool:
-    """Whether the last window of a pooling may lie beyond the data as a whole."""
-    kernel, stride, pad = (read_tuple(node, key) for key in ("kernel", "stride", "pad"))
-    each = zip(kernel, stride or (1,) * len(kernel), pad or (0,) * len(kernel))
-    return any(step > length - edge for length, step, edge in each)
 
 
 def _flatten(network: Network, node: Node, calibrated: bool) -> Answer:
