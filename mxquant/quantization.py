@@ -10,6 +10,8 @@ Only arguments are translated here; :mod:`mxquant.pipeline` does the work. What 
 * ``calib_mode`` also takes 'minmax' (which 'naive' means), 'percentile' and 'mse';
 * data may be anything that :mod:`mxquant.runtime.data` reads, and `num_calib_examples` is exact;
 * a name to exclude may have wildcards, and one that matches nothing is an error.
+
+What starts with an underscore is here for code that imports it from there; ``docs/migration.md`` says what it does.
 """
 
 from __future__ import annotations
@@ -20,16 +22,34 @@ from mxquant import model as models
 from mxquant import pipeline
 from mxquant.calibration import collect
 from mxquant.calibration.monitor_collector import MonitorCollector, Pending, statistics_of
+from mxquant.calibration.pending_symbol import _calibrate_quantized_sym, _quantize_symbol, complete  # noqa: F401
+from mxquant.calibration.stock_arguments import (
+    OF_NETS,
+    OF_SYMBOLS,
+    check_cpu,
+    checked_names,
+    containing,
+    in_words_of,
+    method_of,
+    without,
+)
+from mxquant.calibration.stock_collectors import (  # noqa: F401
+    _collect_layer_statistics,
+    _LayerHistogramCollector,
+    _LayerOutputCollector,
+    _LayerOutputMinMaxCollector,
+)
 from mxquant.errors import InputError
 from mxquant.lowering.onednn import OneDNN
 from mxquant.model.quantized_model import QuantizedModel
 from mxquant.runtime.data import batches, peek
 from mxquant.runtime.mxnet import mx
-from mxquant.runtime.mxnet_bridge import context, symbol_of
+from mxquant.runtime.mxnet_bridge import symbol_of
 from mxquant.runtime.runner import run_monitored
 from mxquant.stats.linear_histogram import combine_histogram
 from mxquant.targets import target_of
-from mxquant.thresholds.entropy import _get_optimal_threshold, _smooth_distribution  # noqa: F401
+from mxquant.thresholds.entropy import _smooth_distribution  # noqa: F401
+from mxquant.thresholds.stock_forms import _get_optimal_threshold, _get_optimal_thresholds  # noqa: F401
 
 __all__ = [
     "calib_graph",
@@ -41,18 +61,9 @@ __all__ = [
     "quantize_net_v2",
 ]
 
-_METHODS: Mapping[Optional[str], Optional[str]] = {
-    None: None,
-    "none": None,
-    "naive": "minmax",
-    "minmax": "minmax",
-    "entropy": "entropy",
-    "percentile": "percentile",
-    "mse": "mse",
-}
-
 Params = Mapping[str, Any]
 Quantized = Tuple[Any, Dict[str, Any], Dict[str, Any]]
+_DATA_AND_LABEL = ("data", "softmax_label")
 
 
 def quantize_model(
@@ -79,7 +90,7 @@ def quantize_model(
     sym : Symbol or str
         The fp32 network, or the path of its JSON file.
     arg_params, aux_params : dict of str to NDArray
-        Its parameters.
+        Its parameters. Arrays of data and labels among them, as an executor has them, are left out.
     data_names, label_names : sequence of str
         Names of its inputs.
     ctx : Context
@@ -115,22 +126,23 @@ def quantize_model(
     CalibrationError
         If a forward pass fails.
     """
-    target = target_of(ctx)
-    options = _options(
+    target = _target(ctx, calib_mode)
+    options = OF_SYMBOLS.options(
         calib_mode, excluded_sym_names, excluded_op_names, quantized_dtype, quantize_mode, quantize_granularity
     )
-    quantized = pipeline.quantize(
-        sym,
-        _needed(calib_data, options["method"], calib_mode),
-        arg_params=arg_params,
-        aux_params=aux_params,
-        data_names=data_names,
-        label_names=label_names,
-        num_calib_examples=num_calib_examples,
-        accuracy="fast",
-        target=target,
-        **options,
-    )
+    with in_words_of(OF_SYMBOLS):
+        quantized = pipeline.quantize(
+            sym,
+            _needed(calib_data, options["method"], calib_mode),
+            arg_params=without(arg_params, (*data_names, *(label_names or ()))),
+            aux_params=aux_params,
+            data_names=data_names,
+            label_names=label_names,
+            num_calib_examples=num_calib_examples,
+            accuracy="fast",
+            target=target,
+            **options,
+        )
     assert isinstance(quantized, QuantizedModel)
     _report(logger, quantized)
     return quantized.symbol, dict(quantized.arg_params), dict(quantized.aux_params)
@@ -232,10 +244,10 @@ def quantize_graph(
     InputError
         If an argument is not what it has to be.
     """
-    _check_ctx(ctx)
+    check_cpu(ctx)
     if calib_mode == "customize" and LayerOutputCollector is None:
         raise InputError("LayerOutputCollector: calib_mode='customize' needs one")
-    options = _options(
+    options = OF_SYMBOLS.options(
         "naive" if calib_mode == "customize" else calib_mode,
         excluded_sym_names,
         excluded_op_names,
@@ -243,8 +255,9 @@ def quantize_graph(
         quantize_mode,
         quantize_granularity,
     )
-    model = models.load(sym, arg_params, aux_params)
-    quantized = pipeline.quantize_loaded(model, None, OneDNN.name, {**options, "method": None})
+    with in_words_of(OF_SYMBOLS):
+        model = models.load(sym, without(arg_params, _DATA_AND_LABEL), aux_params)
+        quantized = pipeline.quantize_loaded(model, None, OneDNN.name, {**options, "method": None})
     collector = _collector(model, options, LayerOutputCollector if calib_mode == "customize" else None)
     _report(logger, quantized)
     return quantized.symbol, dict(quantized.arg_params), dict(quantized.aux_params), collector
@@ -284,12 +297,13 @@ def calib_graph(
     InputError
         If the collector is another one or has seen nothing, or `calib_mode` is none of these.
     """
-    method = _method("naive" if calib_mode == "customize" else calib_mode)
+    method = method_of("naive" if calib_mode == "customize" else calib_mode)
     if method is None:
         raise InputError("calib_mode is 'none', but calib_graph puts thresholds in; use the network of quantize_graph")
-    pending, statistics = statistics_of(collector)
-    options = {**pending.options, "method": method, "dtype": quantized_dtype}
-    quantized = pipeline.quantize_loaded(pending.model, statistics, OneDNN.name, options)
+    with in_words_of(OF_SYMBOLS):
+        pending, statistics = statistics_of(collector)
+        options = {**pending.options, "method": method, "dtype": quantized_dtype}
+        quantized = pipeline.quantize_loaded(pending.model, statistics, OneDNN.name, options)
     _report(logger, quantized)
     return quantized.symbol, dict(quantized.arg_params), dict(quantized.aux_params)
 
@@ -345,14 +359,14 @@ def quantize_net_v2(
     CalibrationError
         If a forward pass fails.
     """
-    target = target_of(ctx)
+    target = _target(ctx, calib_mode)
     if calib_mode == "customize" and LayerOutputCollector is None:
         raise InputError("LayerOutputCollector: calib_mode='customize' needs one")
-    options = _options(
+    options = OF_NETS.options(
         "naive" if calib_mode == "customize" else calib_mode,
         [
-            *_names(exclude_layers, "exclude_layers"),
-            *map(_contains, _names(exclude_layers_match, "exclude_layers_match")),
+            *checked_names(exclude_layers, "exclude_layers"),
+            *map(containing, checked_names(exclude_layers_match, "exclude_layers_match")),
         ],
         exclude_operators,
         quantized_dtype,
@@ -361,17 +375,18 @@ def quantize_net_v2(
     )
     data = _needed(calib_data, options["method"], calib_mode)
     example, data = peek(data) if data is not None else (_zeros(data_shapes), None)
-    source = models.read(network, example=example or None)
-    model = source.model()
-    statistics = None
-    if calib_mode == "customize":
-        collector = _collector(model, options, LayerOutputCollector)
-        stream = batches(data, model.inputs, num_calib_examples)
-        run_monitored(source.network, stream, collector.collect)
-        _, statistics = statistics_of(collector)
-    elif options["method"] is not None:
-        statistics = collect(model, data, num_calib_examples, target=target)
-    quantized = pipeline.quantize_loaded(model, statistics, target, options)
+    with in_words_of(OF_NETS):
+        source = models.read(network, example=example or None)
+        model = source.model()
+        statistics = None
+        if calib_mode == "customize":
+            collector = _collector(model, options, LayerOutputCollector)
+            stream = batches(data, model.inputs, num_calib_examples)
+            run_monitored(source.network, stream, collector.collect)
+            _, statistics = statistics_of(collector)
+        elif options["method"] is not None:
+            statistics = collect(model, data, num_calib_examples, target=target)
+        quantized = pipeline.quantize_loaded(model, statistics, target, options)
     _report(logger, quantized)
     return quantized.as_block(ctx)
 
@@ -427,52 +442,24 @@ def quantize_net(
     )
 
 
-def _method(calib_mode: Optional[str]) -> Optional[str]:
-    if calib_mode not in _METHODS:
-        known = ", ".join(repr(mode) for mode in _METHODS if mode is not None)
-        raise InputError(f"calib_mode is {calib_mode!r}, expected one of {known}")
-    return _METHODS[calib_mode]
+def _quantize_params(qsym: Any, params: Params, th_dict: Optional[Mapping[str, Tuple[float, float]]]) -> Dict[str, Any]:
+    """Make `qsym` the int8 network, and return its parameters; `params` are arguments and auxiliary states in one."""
+    return complete(qsym, without(params, _DATA_AND_LABEL), th_dict, pipeline.quantize_loaded)
 
 
-def _options(
-    calib_mode: Optional[str],
-    layers: Optional[Sequence[str]],
-    operators: Optional[Sequence[str]],
-    dtype: str,
-    mode: str,
-    granularity: str,
-) -> Dict[str, Any]:
-    return {
-        "method": _method(calib_mode),
-        "exclude_layers": _names(layers, "excluded_sym_names"),
-        "exclude_operators": _names(operators, "excluded_op_names"),
-        "dtype": dtype,
-        "mode": mode,
-        "granularity": granularity,
-    }
-
-
-def _names(names: Optional[Sequence[str]], argument: str) -> List[str]:
-    if names is None:
-        return []
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise InputError(f"{argument} is {names!r}, expected a list of names")
-    return list(names)
-
-
-def _contains(text: str) -> str:
-    return text if set(text) & set("*?[") else f"*{text}*"
+def _target(ctx: Any, calib_mode: Optional[str]) -> str:
+    target = target_of(ctx)
+    if target != OneDNN.name and method_of("naive" if calib_mode == "customize" else calib_mode) is None:
+        raise InputError(
+            f"calib_mode is {calib_mode!r}, but int8 for a GPU needs calibration; use 'naive', for example"
+        )
+    return target
 
 
 def _needed(data: Any, method: Optional[str], calib_mode: Optional[str]) -> Any:
     if method is not None and data is None:
         raise InputError(f"calib_data is None, but calib_mode='{calib_mode}' needs examples")
     return data if method is not None else None
-
-
-def _check_ctx(ctx: Any) -> None:
-    if context(ctx).device_type != "cpu":
-        raise InputError(f"ctx is {ctx}, but what a later call calibrates is for CPUs; use quantize_model for a GPU")
 
 
 def _zeros(shapes: Optional[Sequence[Any]]) -> List[Any]:

@@ -317,15 +317,56 @@ def dense_operators(block: Any) -> list:
         ({"ctx": [mx.cpu()]}, "expected one mxnet.Context"),
         ({"excluded_sym_names": "fc"}, "excluded_sym_names is 'fc', expected a list of names"),
         ({"excluded_op_names": [3]}, r"excluded_op_names is \[3\], expected a list of names"),
-        ({"excluded_sym_names": ["nothing"]}, "no layer is called 'nothing'"),
-        ({"quantized_dtype": "int4"}, "dtype is 'int4'"),
-        ({"quantize_granularity": "row"}, "granularity is 'row'"),
+        ({"excluded_sym_names": ["nothing"]}, "^excluded_sym_names: no layer is called 'nothing'"),
+        ({"excluded_op_names": ["Nothing"]}, "^excluded_op_names: the network has no operator 'Nothing'"),
+        ({"quantized_dtype": "int4"}, "^quantized_dtype is 'int4'"),
+        ({"quantize_granularity": "row"}, "^quantize_granularity is 'row'"),
+        ({"quantize_mode": "half"}, "^quantize_mode is 'half'"),
     ],
 )
 def test_bad_arguments_are_named(options: Any, message: str) -> None:
     symbol, args, aux = network()
     with pytest.raises(InputError, match=message):
         ours.quantize_model(symbol, args, aux, **{"calib_data": iterator(images(*SHAPE)), **options})
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"quantized_dtype": "int4"}, "^quantized_dtype is 'int4'"),
+        ({"exclude_layers": ["nothing"]}, "^exclude_layers, exclude_layers_match: no layer is called 'nothing'"),
+        ({"exclude_layers_match": ["nothing"]}, "^exclude_layers, exclude_layers_match: no layer .* '\\*nothing\\*'"),
+        ({"exclude_layers_match": "all"}, "^exclude_layers_match is 'all', expected a list"),
+        ({"exclude_operators": "all"}, "^exclude_operators is 'all', expected a list"),
+        ({"exclude_operators": ["Nothing"]}, "^exclude_operators: the network has no operator"),
+        ({"calib_data": [inputs()[:1]]}, "; give data_shapes, or calib_data of all inputs, and check"),
+    ],
+)
+def test_errors_of_a_block_name_arguments_that_there_are(block: Any, options: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ours.quantize_net_v2(block, **{"calib_mode": "naive", "calib_data": [inputs()], **options})
+
+
+def test_errors_of_data_name_no_options_of_other_functions() -> None:
+    data = images(*SHAPE)
+    data[0, 0, 0, 0] = np.inf
+    with pytest.raises(RuntimeError, match="1 of 1728 values are NaN or infinite; check .* before it$"):
+        ours.quantize_model(*network(), calib_data=iterator(data))
+
+
+@pytest.mark.parametrize("calib_mode", ["naive", "none"])
+def test_parameters_may_be_those_of_an_executor_with_its_data(calib_mode: str) -> None:
+    symbol, args, aux = network()
+    data = images(*SHAPE)
+    executor = symbol.simple_bind(mx.cpu(), data=SHAPE, grad_req="null")
+    executor.copy_params_from(args, aux)
+    assert {"data", "softmax_label"} <= set(executor.arg_dict)
+    quantized = ours.quantize_model(
+        symbol, executor.arg_dict, executor.aux_dict, calib_mode=calib_mode, calib_data=iterator(data)
+    )
+    assert sqnr(run(symbol, args, aux, data), run(*quantized, data)) >= 30
+    again = ours.quantize_graph(symbol, executor.arg_dict, executor.aux_dict, calib_mode="none")
+    assert sqnr(run(symbol, args, aux, data), run(*again[:3], data)) >= 28
 
 
 def test_customize_needs_a_collector(block: Any) -> None:

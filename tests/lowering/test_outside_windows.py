@@ -1,4 +1,4 @@
-"""Poolings with windows outside the data: int8 is right wherever float32 is, or the layer stays float32 and says why."""
+"""Poolings with windows outside the data: int8 is right wherever float32 is, or the layer stays so and says why."""
 
 from __future__ import annotations
 
