@@ -25,6 +25,7 @@ from mxquant.graph.rules.fold_constants import FoldConstants
 from mxquant.graph.rules.fold_pad import FoldPad
 from mxquant.graph.rules.global_pooling import GlobalPooling
 from mxquant.graph.rules.inline_fused import InlineFused
+from mxquant.graph.rules.positive_axis import PositiveAxis
 from mxquant.graph.rules.relu_forms import ReluForms
 from mxquant.graph.rules.split_activation import SplitActivation
 from mxquant.graph.rules.split_recurrent import SplitRecurrent
@@ -52,6 +53,7 @@ CANONICAL: Tuple[Pass, ...] = (
     ExplicitGamma(),
     GlobalPooling(),
     FlattenForms(),
+    PositiveAxis(),
 )
 
 _INT8_PREFIXES = ("_contrib_quantize", "_contrib_requantize", "_contrib_dequantize", "_contrib_quantized_")

@@ -39,6 +39,7 @@ def test_the_order_is_one_tuple() -> None:
         "explicit_gamma",
         "global_pooling",
         "flatten_forms",
+        "positive_axis",
     ]
 
 

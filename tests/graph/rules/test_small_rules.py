@@ -13,6 +13,7 @@ from mxquant.graph.rules.drop_dropout import DropDropout
 from mxquant.graph.rules.drop_identity import DropIdentity
 from mxquant.graph.rules.explicit_gamma import ExplicitGamma
 from mxquant.graph.rules.inline_fused import InlineFused
+from mxquant.graph.rules.positive_axis import PositiveAxis
 from mxquant.graph.rules.split_activation import SplitActivation
 from mxquant.graph.rules.unique_names import UniqueNames
 from mxquant.runtime.mxnet import mx
@@ -144,3 +145,17 @@ def test_a_relu_inside_a_batch_norm_is_taken_out() -> None:
 def test_a_copy_of_mx_np_is_bypassed() -> None:
     symbol = relu(mx.sym.np.copy(conv(data, "c").as_np_ndarray()).as_nd_ndarray())
     assert operators(run(DropIdentity(), symbol)) == ["Convolution", "Activation"]
+
+
+@pytest.mark.parametrize("axis, positive", [(-1, "3"), (-3, "1"), (-4, "0")])
+def test_a_negative_axis_becomes_a_positive_one(axis: int, positive: str) -> None:
+    symbol = mx.sym.Concat(conv(data, "c"), relu(conv(data, "d")), dim=axis, name="cat")
+    result = run(PositiveAxis(), symbol)
+    assert result.network.graph.find("cat").attrs["dim"] == positive
+    assert_equal_outputs(symbol, result)
+
+
+def test_an_axis_of_unknown_data_stays() -> None:
+    result = run(PositiveAxis(), mx.sym.Concat(data, data, dim=-1))
+    assert not result.modified and "how many axes 'data' has is not known" in result.refusals[0].reason
+    assert not run(PositiveAxis(), mx.sym.Concat(data, data, dim=2)).modified
