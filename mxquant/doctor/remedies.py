@@ -80,6 +80,10 @@ REMEDIES: Tuple[Tuple[str, str], ...] = (
     ),
     (r"computed or fed at run time|has no fixed value", "Save it as a parameter of the network, with a fixed value."),
     (r"expected float32", "Cast the network to float32 before it is quantized."),
+    (
+        r"int8 would leave",
+        "Nothing is lost: a pooling over all places takes little of the time. Behind a ReLU it runs in int8.",
+    ),
     (r"int8 would lose", "Scale the values before the layer; or check why they are so small, or so large."),
     (r"needs calibration|calibration gives|without calibration", "Calibrate: pass data, and a method other than None."),
     (r"calibration has no statistics", "Calibrate again for this target; integer tensors have no statistics."),

@@ -29,6 +29,7 @@ from mxquant.graph.rules.positive_axis import PositiveAxis
 from mxquant.graph.rules.relu_forms import ReluForms
 from mxquant.graph.rules.split_activation import SplitActivation
 from mxquant.graph.rules.split_recurrent import SplitRecurrent
+from mxquant.graph.rules.sums_of_alike import SumsOfAlike
 from mxquant.graph.rules.unique_names import UniqueNames
 
 __all__ = ["CANONICAL", "Canonical", "apply", "canonicalize"]
@@ -46,6 +47,7 @@ CANONICAL: Tuple[Pass, ...] = (
     FoldConstants(),
     SplitActivation(),
     ReluForms(),
+    SumsOfAlike(),
     FoldBatchNorm(),
     FoldPad(),
     DeconvolutionAsConvolution(),

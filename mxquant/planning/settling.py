@@ -13,6 +13,7 @@ from typing import Callable, Dict, Iterable, List, Optional, Sequence, Set, Unio
 from mxquant.graph import Node, Tensor
 from mxquant.lowering.target import Int8Operator, observed_tensors
 from mxquant.planning.around_decisions import kept_in_float32
+from mxquant.planning.averages import lost_average
 from mxquant.planning.draft import Draft
 from mxquant.planning.magnitudes import lost_in_int8
 
@@ -36,7 +37,11 @@ class Settling:
                 draft.refused[node] = answer
             else:
                 draft.operators[node] = answer
-                lost = self._unknown_tensor(node, answer) or lost_in_int8(draft.network, node, answer, draft.statistics)
+                lost = (
+                    self._unknown_tensor(node, answer)
+                    or lost_in_int8(draft.network, node, answer, draft.statistics)
+                    or lost_average(draft.network, node, draft.statistics)
+                )
                 if lost:
                     draft.refused[node] = lost
                 elif draft.has_int32_bias(node, answer) and draft.bias_overflows(

@@ -32,6 +32,7 @@ def test_the_order_is_one_tuple() -> None:
         "fold_constants",
         "split_activation",
         "relu_forms",
+        "sums_of_alike",
         "fold_batch_norm",
         "fold_pad",
         "deconvolution_as_convolution",
