@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Callable, Dict, Optional, Union
 
-from mxquant.graph import Network, Node
-from mxquant.graph.attributes import read_bool, read_int, read_tuple
+from mxquant.graph import Network, Node, Tensor
+from mxquant.graph.attributes import read_bool, read_float, read_int, read_tuple
 from mxquant.graph.packed_recurrent import input_size
 from mxquant.lowering.moves import MOVES, SLOW_MOVES
 from mxquant.lowering.outside_windows import may_leave_the_data, unbounded
@@ -176,9 +176,23 @@ def _pooling(network: Network, node: Node, calibrated: bool) -> Answer:
     cut = node.attrs.get("pooling_convention", "valid") == "full" and not read_bool(node, "global_pool", False)
     if cut and (kind == "avg" or may_leave_the_data(node)):
         return f"MXNet's int8 {kind} pooling with pooling_convention='full' is another one where windows are cut off"
+    if not calibrated and kind == "avg" and read_bool(node, "global_pool", False) and not _is_positive(node.inputs[0]):
+        return "without calibration averages of values of both signs may be far smaller than the steps of their codes"
     return _layout_refusal(node) or Int8Operator(
         op="_contrib_quantized_pooling", must=False, data=(0,), output="inherited", result="like-input"
     )
+
+
+def _is_positive(tensor: Tensor) -> bool:
+    """Whether a tensor is known to hold no negative values."""
+    node = tensor.node
+    while node.op in ("Pooling", "Flatten", *MOVES):
+        node = node.inputs[0].node
+    kind = (_activation(node) if node.subgraphs else node.attrs.get("act_type", node.op)) or ""
+    if kind == "clip":
+        clip = node.subgraphs[0].outputs[0].node if node.subgraphs else node
+        return read_float(clip, "a_min", -1.0) >= 0
+    return kind in ("relu", "sigmoid", "softrelu", "abs", "square", "sqrt", "exp")
 
 
 def _flatten(network: Network, node: Node, calibrated: bool) -> Answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Optional
 
 import pytest
 
@@ -21,10 +21,11 @@ POOLINGS: Dict[str, Callable[[Any], Any]] = {
 }
 
 
-def quantized(symbol: Any, mode: str = "smart") -> Any:
+def quantized(symbol: Any, mode: str = "smart", method: Optional[str] = "minmax") -> Any:
     args, aux = random_params(symbol, data=SHAPE)
     data = images(*SHAPE)
-    model = mxquant.quantize(symbol, data, arg_params=args, aux_params=aux, accuracy="fast", mode=mode)
+    given = data if method else None
+    model = mxquant.quantize(symbol, given, arg_params=args, aux_params=aux, accuracy="fast", mode=mode, method=method)
     (found,) = forward(model.symbol, model.arg_params, model.aux_params, data=data)
     return model.plan.layers["all"], sqnr(forward(symbol, args, aux, data=data)[0], found)
 
@@ -46,3 +47,21 @@ def test_averages_behind_a_relu_run_in_int8(name: str) -> None:
 def test_the_largest_value_runs_in_int8() -> None:
     layer, level = quantized(dense(mx.sym.max(conv(mx.sym.var("data"), "c"), axis=(2, 3), name="all"), "fc"))
     assert layer.precision == "int8" and level > 25
+
+
+@pytest.mark.parametrize("name", POOLINGS)
+def test_without_calibration_only_averages_of_positive_values_run_in_int8(name: str) -> None:
+    layer, level = quantized(conv_behind(POOLINGS[name](conv(mx.sym.var("data"), "c"))), "full", None)
+    assert layer.precision == "float32" and "averages of values of both signs" in layer.reason and level > 25
+    for activation in (relu, mx.sym.sigmoid, lambda x: mx.sym.clip(x, 0, 6), lambda x: pooled(relu(x))):
+        layer, level = quantized(conv_behind(POOLINGS[name](activation(conv(mx.sym.var("data"), "c")))), "full", None)
+        assert layer.precision == "int8" and level > 25
+
+
+def pooled(x: Any) -> Any:
+    return mx.sym.Pooling(x, kernel=(2, 2), stride=(2, 2))
+
+
+def conv_behind(rows: Any) -> Any:
+    """Return a layer that runs in int8 without calibration too, which a FullyConnected with a bias does not."""
+    return dense(rows, "fc", no_bias=True)
