@@ -60,7 +60,7 @@ _SUFFIX = "_smoothed"
 # Operators that leave channels where they are, the last axis, and those that may do so just before a layer.
 _KEEP, _RESHAPE = (
     ("SequenceMask", "transpose", "_np_transpose", "slice_axis"),
-    ("Reshape", "reshape", "expand_dims", "squeeze"),
+    ("Reshape", "reshape", "Flatten", "expand_dims", "squeeze"),
 )
 
 

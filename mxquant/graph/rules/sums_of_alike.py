@@ -10,6 +10,8 @@ of n places::
 
 so that along an axis (c, s) is all that counts: a 3x3 with padding 1 and a 1x1 without are alike, at any stride. Of
 channels the numbers have to be equal.
+
+A tensor that is added to itself stays: MXNet's fusions cannot compute an elementwise sum of one convolution.
 """
 
 from __future__ import annotations
@@ -57,7 +59,8 @@ class SumsOfAlike(Rule):
 
     def matches(self, rewriter: Rewriter, node: Node) -> bool:
         """Whether `node` might broadcast, and does not."""
-        if node.op not in _ELEMENTWISE:
+        op = _ELEMENTWISE.get(node.op)
+        if op is None or (op == "elemwise_add" and node.inputs[0] == node.inputs[1]):
             return False
         first, second = (_shape_of(tensor) for tensor in node.inputs)
         return first == second and all(facts_of(tensor, rewriter.params).real for tensor in node.inputs)

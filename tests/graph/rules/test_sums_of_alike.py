@@ -26,7 +26,6 @@ def norm(x: Any) -> Any:
 
 
 ALIKE: List[Operands] = [
-    lambda x: [x, x],
     lambda x: [norm(conv(relu(x), "c2")), x],
     lambda x: [conv(x, "c2", kernel=1), conv(x, "c3", kernel=5)],
     lambda x: [conv(x, "c2", 4, stride=(2, 2)), conv(x, "c3", 4, kernel=1, stride=(2, 2))],
@@ -83,6 +82,11 @@ def test_a_sum_of_one_shape_is_elementwise(operands: Operands, op: str, join: Ca
 @pytest.mark.parametrize("operands", OTHERS)
 def test_one_that_may_broadcast_stays(operands: Operands, join: Callable[[Any, Any], Any]) -> None:
     assert not run(operands, join)[-1].modified
+
+
+def test_a_tensor_by_itself_is_multiplied_but_not_added() -> None:
+    assert not run(lambda x: [x, x], mx.sym.broadcast_add)[-1].modified
+    assert run(lambda x: [x, x], mx.sym.broadcast_mul)[-1].modified
 
 
 def test_two_inputs_may_differ() -> None:
