@@ -17,6 +17,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from mxquant.cli.command import Result, command
 from mxquant.cli.errors import Interrupted
+from mxquant.cli.files import int8_checkpoint
 from mxquant.cli.int8 import int8_of
 from mxquant.cli.network import Net, NetworkOptions
 from mxquant.cli.options import Common, option
@@ -43,6 +44,7 @@ class BenchOptions:
             "--int8",
             metavar="PREFIX[:EPOCH]",
             help="What 'mxquant quantize' has written. Default: quantize, on noise.",
+            reads=int8_checkpoint,
         ),
     )
     batch_size: Optional[List[int]] = field(

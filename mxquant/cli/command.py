@@ -17,7 +17,8 @@ from typing import Any, Callable, Dict, List, Mapping, Tuple, Type, get_type_hin
 import typer
 
 from mxquant.cli.errors import Interrupted
-from mxquant.cli.options import Common, parameter_of
+from mxquant.cli.files import check_files
+from mxquant.cli.options import Common, files_of, parameter_of
 from mxquant.cli.session import session
 from mxquant.cli.text import plain
 from mxquant.version import __version__
@@ -25,6 +26,7 @@ from mxquant.version import __version__
 __all__ = ["Result", "command"]
 
 UNMET = 1
+ROLES = ("reads", "writes")
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def command(function: Callable[..., Result]) -> Callable[..., None]:
     """
     groups: Dict[str, Type[Any]] = {name: hint for name, hint in get_type_hints(function).items() if name != "return"}
     parameters: List[inspect.Parameter] = []
+    options = [each for group in groups.values() for each in fields(group)]
     for group in groups.values():
         hints = get_type_hints(group)
         parameters += [
@@ -81,6 +84,7 @@ def command(function: Callable[..., Result]) -> Callable[..., None]:
         common = next(value for value in arguments.values() if isinstance(value, Common))
         with session(common):
             try:
+                check_files(*([each for one in options for each in files_of(one, role, values)] for role in ROLES))
                 result = function(**arguments)
             except KeyboardInterrupt:
                 raise Interrupted("interrupted; nothing was written") from None

@@ -14,6 +14,7 @@ from typing import Any, List, Optional
 
 from mxquant.cli.command import Result, command
 from mxquant.cli.data import DataOptions
+from mxquant.cli.files import int8_checkpoint, the_file
 from mxquant.cli.int8 import int8_of, plan_of
 from mxquant.cli.network import NetworkOptions
 from mxquant.cli.options import Common, option
@@ -40,11 +41,14 @@ class CompareOptions:
     int8: Optional[str] = field(
         default=None,
         metadata=option(
-            "--int8", metavar="PREFIX[:EPOCH]", help="What 'mxquant quantize' has written; it is run on this CPU."
+            "--int8",
+            metavar="PREFIX[:EPOCH]",
+            help="What 'mxquant quantize' has written; it is run on this CPU.",
+            reads=int8_checkpoint,
         ),
     )
     plan: Optional[Path] = field(
-        default=None, metadata=option("--plan", metavar="FILE", help="A plan, which is only simulated.")
+        default=None, metadata=option("--plan", metavar="FILE", help="A plan, which is only simulated.", reads=the_file)
     )
     require: Optional[List[str]] = field(
         default=None,
@@ -53,7 +57,8 @@ class CompareOptions:
         ),
     )
     out: Optional[Path] = field(
-        default=None, metadata=option("--out", "-o", metavar="FILE", help="Write the layers as CSV too.")
+        default=None,
+        metadata=option("--out", "-o", metavar="FILE", help="Write the layers as CSV too.", writes=the_file),
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
 
 from mxquant.cli.examples import Data
+from mxquant.cli.files import examples
 from mxquant.cli.network import Net, NetworkOptions
 from mxquant.cli.options import option
 from mxquant.errors import InputError
@@ -55,6 +56,7 @@ class DataOptions:
             "a .npy or .npz array, preprocessed, the URL of one of these, or module:function, which is called, each "
             "time it is needed, for anything that mxquant.calibrate takes.",
             panel=_PANEL,
+            reads=examples,
         )
     )
     num_examples: Optional[int] = field(

@@ -12,6 +12,7 @@ from typing import Optional
 
 from mxquant.cli.command import Result, command
 from mxquant.cli.data import DataOptions
+from mxquant.cli.files import int8_checkpoint, the_file
 from mxquant.cli.int8 import int8_of
 from mxquant.cli.network import NetworkOptions
 from mxquant.cli.options import Common, option
@@ -34,13 +35,16 @@ _EXAMPLES = 64
 class DoctorOptions:
     """What is examined, and where the report goes."""
 
-    out: Path = field(metadata=option("--out", "-o", metavar="FILE", help="The report: one HTML file."))
+    out: Path = field(
+        metadata=option("--out", "-o", metavar="FILE", help="The report: one HTML file.", writes=the_file)
+    )
     int8: Optional[str] = field(
         default=None,
         metadata=option(
             "--int8",
             metavar="PREFIX[:EPOCH]",
             help="What 'mxquant quantize' has written. Default: quantize, as the options below say.",
+            reads=int8_checkpoint,
         ),
     )
 

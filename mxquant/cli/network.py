@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
+from mxquant.cli.files import checkpoint, the_file
 from mxquant.cli.options import option
 from mxquant.errors import InputError
 
@@ -66,11 +67,14 @@ class NetworkOptions:
             metavar="PREFIX[:EPOCH]",
             help="A checkpoint: PREFIX-symbol.json and PREFIX-0000.params.",
             panel=_PANEL,
+            reads=checkpoint,
         ),
     )
     symbol: Optional[Path] = field(
         default=None,
-        metadata=option("--symbol", metavar="FILE", help="A symbol's .json file, with --params.", panel=_PANEL),
+        metadata=option(
+            "--symbol", metavar="FILE", help="A symbol's .json file, with --params.", panel=_PANEL, reads=the_file
+        ),
     )
     gluon: Optional[str] = field(
         default=None,
@@ -82,11 +86,13 @@ class NetworkOptions:
         ),
     )
     onnx: Optional[Path] = field(
-        default=None, metadata=option("--onnx", metavar="FILE", help="An fp32 ONNX file.", panel=_PANEL)
+        default=None, metadata=option("--onnx", metavar="FILE", help="An fp32 ONNX file.", panel=_PANEL, reads=the_file)
     )
     params: Optional[Path] = field(
         default=None,
-        metadata=option("--params", metavar="FILE", help="Parameters for --symbol or --gluon.", panel=_PANEL),
+        metadata=option(
+            "--params", metavar="FILE", help="Parameters for --symbol or --gluon.", panel=_PANEL, reads=the_file
+        ),
     )
     image_size: Optional[int] = field(
         default=None,

@@ -12,12 +12,13 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from mxquant.cli.cluster import ClusterOptions
 from mxquant.cli.command import Result, command
 from mxquant.cli.data import DataOptions
 from mxquant.cli.examples import Data
+from mxquant.cli.files import the_file
 from mxquant.cli.int8 import statistics_of
 from mxquant.cli.network import Net, NetworkOptions
 from mxquant.cli.options import Common, option
@@ -41,11 +42,16 @@ EXAMPLES = (
     "mxquant quantize --onnx net.onnx -d calib.npy --target onnx_qdq -o int8",
 )
 
-
+_PARTS = ("symbol.json", "0000.params", "plan.json")
 _UNMEASURED = {
     "cudnn": "not measured: it needs a GPU",
     "onnx_qdq": "not measured: ONNX Runtime is not installed; pip install onnxruntime",
 }
+
+
+def _written(out: str, given: Mapping[str, Any]) -> Sequence[str]:
+    ends = [".onnx"] if given["target"] is Target.ONNX_QDQ else [f"-{each}" for each in _PARTS]
+    return [out + end for end in (*ends, *([".partial.npz"] if given["statistics"] is None else []))]
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,7 @@ class QuantizeOptions:
             metavar="PREFIX",
             help="Writes PREFIX-symbol.json, PREFIX-0000.params and PREFIX-plan.json, or PREFIX.onnx. "
             "PREFIX.partial.npz keeps the calibration of an interrupted run.",
+            writes=_written,
         )
     )
     accuracy: Optional[str] = field(
@@ -102,6 +109,7 @@ class QuantizeOptions:
             "--statistics",
             metavar="FILE",
             help="What 'mxquant calibrate' has written of the same data, instead of calibrating.",
+            reads=the_file,
         ),
     )
     resume: bool = field(
@@ -220,7 +228,7 @@ def _save(model: Any, own: QuantizeOptions) -> List[Path]:
         model.save(f"{own.out}.onnx")
         return [Path(f"{own.out}.onnx")]
     model.save(own.out, compact=own.compact)
-    return [Path(f"{own.out}-{end}") for end in ("symbol.json", "0000.params", "plan.json")]
+    return [Path(f"{own.out}-{end}") for end in _PARTS]
 
 
 def _result(net: Net, model: Any, files: List[Path], found: Optional[Quality], unmet: Tuple[str, ...]) -> Result:

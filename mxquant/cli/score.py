@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 from mxquant.cli.cluster import ClusterOptions, dataset_of
 from mxquant.cli.command import Result, command
 from mxquant.cli.data import DataOptions
+from mxquant.cli.files import int8_checkpoint
 from mxquant.cli.int8 import int8_of
 from mxquant.cli.network import NetworkOptions
 from mxquant.cli.options import Common, option
@@ -42,7 +43,10 @@ class ScoreOptions:
     int8: Optional[str] = field(
         default=None,
         metadata=option(
-            "--int8", metavar="PREFIX[:EPOCH]", help="What 'mxquant quantize' has written; the two take turns."
+            "--int8",
+            metavar="PREFIX[:EPOCH]",
+            help="What 'mxquant quantize' has written; the two take turns.",
+            reads=int8_checkpoint,
         ),
     )
     skip: int = field(
