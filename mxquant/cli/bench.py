@@ -70,7 +70,7 @@ class BenchOptions:
             "--input-shape",
             metavar="1,3,224,224",
             help="Shape of the input; its first length is replaced by the batch size. NAME=SHAPE for each of several "
-            "inputs. Default: 1,3,N,N with N of --image-size.",
+            "inputs. Default: 1,3,H,W with those of --image-size.",
         ),
     )
 
@@ -82,7 +82,7 @@ def bench(network: NetworkOptions, own: BenchOptions, common: Common) -> Result:
     from mxquant.progress import progress_bar
 
     net = network.load()
-    size = f"1,3,{network.side},{network.side}"
+    size = "1,3,{},{}".format(*network.size)
     shapes = input_shapes(own.input_shape or ([size] if len(net.inputs) == 1 else None), net.inputs)
     rows: List[Dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:

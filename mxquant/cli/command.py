@@ -21,6 +21,7 @@ from mxquant.cli.files import check_files
 from mxquant.cli.options import Common, files_of, parameter_of
 from mxquant.cli.session import session
 from mxquant.cli.text import plain
+from mxquant.errors import OutputError
 from mxquant.version import __version__
 
 __all__ = ["Result", "command"]
@@ -101,8 +102,17 @@ def command(function: Callable[..., Result]) -> Callable[..., None]:
 def _show(name: str, result: Result, common: Common) -> None:
     if common.json:
         document = {"command": name.strip("_"), "mxquant": __version__, **result.document}
-        print(json.dumps(plain(document), indent=2, allow_nan=False))
+        _print(json.dumps(plain(document), indent=2, allow_nan=False))
     elif result.text:
-        print(result.text)
+        _print(result.text)
     for sentence in result.unmet:
         print(f"not reached: {sentence}", file=sys.stderr)
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise  # nobody reads it, which is no error
+    except OSError as error:
+        raise OutputError(f"cannot write to standard output: {error.strerror}") from error

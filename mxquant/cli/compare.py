@@ -15,6 +15,7 @@ from typing import Any, List, Optional
 from mxquant.cli.command import Result, command
 from mxquant.cli.data import DataOptions
 from mxquant.cli.files import int8_checkpoint, the_file
+from mxquant.cli.images import kept_of
 from mxquant.cli.int8 import int8_of, plan_of
 from mxquant.cli.network import NetworkOptions
 from mxquant.cli.options import Common, option
@@ -73,7 +74,8 @@ def compare(network: NetworkOptions, own: CompareOptions, data: DataOptions, com
     check_output(own.out)
     net = network.load()
     model: Any = plan_of(own.plan) if own.plan is not None else int8_of(net, own.int8 or "")
-    examples = data.open(net, network).first(data.num_examples, _EXAMPLES)
+    kept = kept_of(getattr(model, "plan", model), str(own.plan or own.int8))
+    examples = data.open(net, network, kept).first(data.num_examples, _EXAMPLES)
     found = compared(
         net.symbol,
         model,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
 
-from mxquant.errors import InputError
+from mxquant.errors import InputError, MXQuantError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mxquant.datasets import Dataset
 
-__all__ = ["Data", "Labelled"]
+__all__ = ["NO_LABELS", "Data", "Labelled", "blaming"]
+
+NO_LABELS = "the data have no labels"
+_END = object()
 
 
 class Labelled(NamedTuple):
@@ -43,6 +47,12 @@ class Data:
         Whether it is an error if there are fewer.
     dataset : callable or None
         Returns all of them as a data set, where they lie in files.
+    fitted : callable or None
+        Returns the arrays of a batch as the network takes them, by name of the input; raises InputError if it does not.
+    unlabelled : str
+        Why there are no labels.
+    images : str
+        How images become input, as options of the command; '' for other data.
     """
 
     source: Callable[[], Any]
@@ -53,6 +63,9 @@ class Data:
     end: Optional[int] = None
     exact: bool = False
     dataset: Optional[Callable[[], Dataset]] = None
+    fitted: Optional[Callable[[Dict[str, NDArray[Any]]], Dict[str, NDArray[Any]]]] = None
+    unlabelled: str = NO_LABELS
+    images: str = ""
 
     @property
     def count(self) -> Optional[int]:
@@ -98,24 +111,50 @@ class Data:
             raise InputError(f"--num-examples is {self.end}, but '{self.title}' holds {position} examples")
 
     def _all(self) -> Iterator[Labelled]:
+        for arrays, size, labels in self._read():
+            yield Labelled(arrays if self.fitted is None else self.fitted(arrays), size, labels)
+
+    def _read(self) -> Iterator[Labelled]:
         from mxquant.runtime.data import batches
         from mxquant.runtime.mxnet import mx
 
         found = self.source()
-        if isinstance(found, mx.io.DataIter):
-            found.reset()
-        elif isinstance(found, (mx.nd.NDArray,)) or hasattr(found, "__array__"):
-            for batch in batches(found, self.inputs):
-                yield Labelled(dict(batch.arrays), batch.size, None)
-            return
-        elif isinstance(found, (str, bytes, Mapping)) or not hasattr(found, "__iter__"):
+        whole = isinstance(found, mx.nd.NDArray) or hasattr(found, "__array__")
+        if not whole and (isinstance(found, (str, bytes, Mapping)) or not hasattr(found, "__iter__")):
             raise InputError(
                 f"--data: '{self.title}' returned {type(found).__name__}, expected a DataIter, a DataLoader, an array, "
                 "or an iterable of batches"
             )
-        for item in found:
-            for batch in batches([item], self.inputs):
-                yield Labelled(dict(batch.arrays), batch.size, _labels(item, self.inputs, batch.size))
+        with blaming(self.title):
+            if isinstance(found, mx.io.DataIter):
+                found.reset()
+            items = iter(batches(found, self.inputs)) if whole else iter(found)
+        count = 0
+        while True:
+            with blaming(self.title, f" after {count} batches" if count else ""):
+                item: Any = next(items, _END)
+                if item is _END:
+                    return
+                read = (
+                    [(item, None)]
+                    if whole
+                    else [(batch, _labels(item, self.inputs, batch.size)) for batch in batches([item], self.inputs)]
+                )
+            count += 1
+            for batch, labels in read:
+                yield Labelled(dict(batch.arrays), batch.size, labels)
+
+
+@contextmanager
+def blaming(title: str, when: str = "") -> Iterator[None]:
+    """Turn whatever a user's own code raises into an InputError that says so."""
+    try:
+        yield
+    except MXQuantError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
+        about = f": {error}" if str(error) else ""
+        raise InputError(f"--data: '{title}' raised {type(error).__name__}{when}{about}") from error
 
 
 def _cut(batch: Labelled, low: int, high: int) -> Labelled:

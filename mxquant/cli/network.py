@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from mxquant.cli.files import checkpoint, the_file
 from mxquant.cli.options import option
+from mxquant.cli.shapes import size_of
 from mxquant.errors import InputError
 
 __all__ = ["Net", "NetworkOptions"]
@@ -94,22 +95,22 @@ class NetworkOptions:
             "--params", metavar="FILE", help="Parameters for --symbol or --gluon.", panel=_PANEL, reads=the_file
         ),
     )
-    image_size: Optional[int] = field(
+    image_size: Optional[str] = field(
         default=None,
         metadata=option(
             "--image-size",
-            metavar="N",
-            min=1,
-            help="Side of the square images it takes, for --gluon and for images in --data. "
-            "Default: 224; 299 for inceptionv3.",
+            metavar="N|HxW",
+            help="Side, or height and width, of the images it takes, for --gluon and for images in --data. "
+            "Default: 224, 299 for inceptionv3, or another usual size that fits it.",
             panel=_PANEL,
         ),
     )
 
     @property
-    def side(self) -> int:
-        """Side of the square images."""
-        return self.image_size or (299 if self.gluon == "inceptionv3" else 224)
+    def size(self) -> Tuple[int, int]:
+        """Height and width of its images, by default those of networks of the zoo."""
+        side = 299 if self.gluon == "inceptionv3" else 224
+        return (side, side) if self.image_size is None else size_of(self.image_size)
 
     def load(self) -> Net:
         """Return the network.
@@ -130,6 +131,7 @@ class NetworkOptions:
             "gluon": self._gluon,
             "onnx": self._onnx,
         }
+        _ = self.size
         given = [name for name in kinds if getattr(self, name) is not None]
         if len(given) != 1:
             found = "none is given" if not given else " and ".join(f"--{name}" for name in given) + " are given"
@@ -163,7 +165,7 @@ class NetworkOptions:
     def _gluon(self, name: str) -> Tuple[Any, ...]:
         from mxquant.cli.gluon import zoo_network
 
-        return zoo_network(name, self.side, self.params)
+        return zoo_network(name, self.size, self.params)
 
     def _onnx(self, path: Path) -> Tuple[Any, ...]:
         from mxquant.onnx_import.reader import from_onnx

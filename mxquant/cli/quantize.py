@@ -10,7 +10,7 @@ nothing can be measured), ``bytes_before``, ``bytes_after`` (of parameters), ``m
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -19,6 +19,7 @@ from mxquant.cli.command import Result, command
 from mxquant.cli.data import DataOptions
 from mxquant.cli.examples import Data
 from mxquant.cli.files import the_file
+from mxquant.cli.images import SETTING
 from mxquant.cli.int8 import statistics_of
 from mxquant.cli.network import Net, NetworkOptions
 from mxquant.cli.options import Common, option
@@ -144,7 +145,7 @@ def quantize(
     _check(own, planning, cluster)
     net = network.load()
     _check_exclusions(net, planning)
-    everything = data.open(net, network)
+    everything = data.open(net, network, labels=drop is not None)
     given = None if own.statistics is None else statistics_of(net, own.statistics)
     # With statistics, the examples that they are of are the first too.
     examples = everything.first(data.num_examples, CALIBRATION_EXAMPLES if given is None else given.num_examples)
@@ -155,7 +156,7 @@ def quantize(
             statistics = calibrated(net, examples, own.partial, planning.target.value, own.nonfinite, cluster, common)
             # What follows may take longer than the calibration, and be interrupted too.
             statistics.save(own.partial)
-        model = _quantized(net, examples, statistics, own, planning, common)
+        model = _with_images(_quantized(net, examples, statistics, own, planning, common), everything.images)
         found = quality(net, everything, max(statistics.num_examples, data.num_examples or 0), model, drop is not None)
         files = _save(model, own)
     measured = {} if found is None else {"sqnr": found.sqnr, "agreement": found.agreement}
@@ -219,6 +220,13 @@ def _quantized(
         **goal,
         **planning.options,
     )
+
+
+def _with_images(model: Any, images: str) -> Any:
+    """Return an int8 network whose plan says how images became its input."""
+    if not images:
+        return model
+    return replace(model, plan=replace(model.plan, settings={**model.plan.settings, SETTING: images}))
 
 
 def _save(model: Any, own: QuantizeOptions) -> List[Path]:

@@ -64,7 +64,13 @@ def test_the_cache_of_tensorrt_has_the_bits_of_the_scale(tmp_path: Path) -> None
 
 def test_a_cache_as_tensorrt_writes_it_has_short_numbers_and_zeros(tmp_path: Path) -> None:
     # Without zeros in front: 0x00e00000 is 1.75 * 2**-126.
-    lines = ["input: 3caa54fc", "(Unnamed Layer* 64) [Shuffle]_output: 0", "366: 00000000", "zero: 80000000", "b: e00000"]
+    lines = [
+        "input: 3caa54fc",
+        "(Unnamed Layer* 64) [Shuffle]_output: 0",
+        "366: 00000000",
+        "zero: 80000000",
+        "b: e00000",
+    ]
     (tmp_path / "cache").write_text("\n".join(["TRT-8401-EntropyCalibration2", *lines, "395: 3CBE52AF", ""]))
     values = {"input": 2.640645, "b": 127 * 1.75 * 2**-126, "395": 2.950564}
     assert tables.read_tensorrt_cache(tmp_path / "cache") == pytest.approx(values, rel=1e-6, abs=0)
