@@ -104,9 +104,9 @@ def _add(zeros: Zeros, network: Network, channels: Channels) -> None:
 
 def inserted(values: NDArray[Any], places: Sequence[int], axis: int, value: float = 0.0) -> NDArray[Any]:
     """Return values with a number put in before places of an axis, in rising order."""
-    return np.insert(values, places, values.dtype.type(value), axis=axis)
+    return np.insert(values, np.asarray(places, np.int64), values.dtype.type(value), axis=axis)
 
 
 def removed(values: NDArray[Any], places: Sequence[int], axis: int) -> NDArray[Any]:
     """Undo :func:`inserted`."""
-    return np.delete(values, np.asarray(places) + np.arange(len(places)), axis=axis)
+    return np.delete(values, np.asarray(places, np.int64) + np.arange(len(places)), axis=axis)
