@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.cli.running import run
 from mxquant.lowering.stored_weights import EVEN, NEARLY_EVEN
 from mxquant.plan import QuantPlan
+from mxquant.runtime.mxnet import mx
 from tests.levels import available, environment
 from tests.lowering.test_simulate import RUN
 from tests.networks import conv, dense, forward, images, random_params, relu, sqnr

@@ -6,11 +6,11 @@ import logging
 import socket
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, FrozenSet, List, Mapping, Optional
 
 from mxquant.errors import ClusterError
 
-__all__ = ["Environment", "Facts", "common_environment", "environment", "facts"]
+__all__ = ["Environment", "Facts", "common_environment", "environment", "facts", "levels_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -49,8 +49,8 @@ class Facts:
 
 def environment() -> Environment:
     """Return the environment of this process."""
-    from mxquant._compat import mx
-    from mxquant._threads import number_of_threads
+    from mxquant.runtime.mxnet import mx
+    from mxquant.runtime.threads import number_of_threads
     from mxquant.version import __version__
 
     return Environment(__version__, mx.__version__, number_of_threads())
@@ -58,8 +58,8 @@ def environment() -> Environment:
 
 def facts() -> Facts:
     """Return what this process is; runs on workers."""
-    from mxquant._processors import usable_processors
     from mxquant.lowering.isa import detect
+    from mxquant.runtime.processors import usable_processors
 
     return Facts(environment(), detect(), socket.gethostname(), usable_processors())
 
@@ -102,6 +102,11 @@ def common_environment(client: Any) -> Environment:
             raise ClusterError(f"worker {worker} {difference}")
     _warn(found, expected)
     return expected
+
+
+def levels_of(client: Any) -> FrozenSet[str]:
+    """Return the levels of int8 instructions that the workers of a cluster have; see :mod:`mxquant.lowering.isa`."""
+    return frozenset(each.cpu for each in client.run(facts, on_error="return").values() if isinstance(each, Facts))
 
 
 def _warn(found: Mapping[str, Facts], common: Environment) -> None:

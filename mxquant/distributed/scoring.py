@@ -8,14 +8,14 @@ from typing import Any, Iterable, Mapping, Optional, Tuple
 from mxquant import model as models
 from mxquant.analysis.scores import Scores
 from mxquant.analysis.scoring import Scoring
-from mxquant.data import batches
 from mxquant.distributed.dispatch import Dispatch, workers_of
-from mxquant.distributed.environment import common_environment
+from mxquant.distributed.environment import common_environment, levels_of
 from mxquant.distributed.parcel import Parcel, pack, pack_symbol
 from mxquant.distributed.shards import Shard, sharded
 from mxquant.distributed.worker import Loaded, Task
 from mxquant.errors import InputError
 from mxquant.progress import Progress, progress_bar, reporting
+from mxquant.runtime.data import batches
 
 __all__ = ["ScoreTask", "score"]
 
@@ -69,7 +69,7 @@ def score(
     if end is not None and begin >= end:
         raise InputError(f"begin is {begin} and end is {end}, expected at least one example")
     source = models.read(net, arg_params, aux_params)
-    int8 = None if int8 is None else int8.on_this_cpu()
+    int8 = None if int8 is None else int8.on_cpus(levels_of(client))
     packed = None if int8 is None else pack_symbol(int8.symbol, int8.arg_params, int8.aux_params)
     parts = sharded(data, len(workers_of(client)), shard_size, end, begin)
     if parts.total is None:

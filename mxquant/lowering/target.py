@@ -170,7 +170,7 @@ class Target(ABC):
         sizes : mapping of str to float
             How many values each tensor has that was calibrated, by name, all for the same examples.
         operations_per_byte : float
-            See :class:`mxquant.plan_options.PlanOptions`.
+            See :class:`mxquant.planning.plan_options.PlanOptions`.
         """
 
     @abstractmethod

@@ -10,11 +10,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Optional
 
-from mxquant._compat import mx
 from mxquant.lowering import isa as levels
-from mxquant.mxnet_bridge import first_line
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import first_line
 
-__all__ = ["lstm_failure", "no_lstm"]
+__all__ = ["lstm_failure", "lstm_failure_at", "no_lstm"]
 
 _UNITS = 8
 _WITHOUT_LSTM = ("vnni", "amx", "neon")
@@ -42,6 +42,13 @@ def lstm_failure() -> Optional[str]:
     return None
 
 
+def lstm_failure_at(level: str) -> Optional[str]:
+    """Return why MXNet's int8 LSTM does not run on CPUs of a level; None where it does. This machine's is tried."""
+    if level == levels.detect():
+        return lstm_failure()
+    return f"MXNet's int8 LSTM does not run on CPUs of level '{level}'" if level in _WITHOUT_LSTM else None
+
+
 def no_lstm(isa: str) -> Optional[str]:
     """Return why a plan for `isa` may have no int8 LSTM; None where it may.
 
@@ -52,8 +59,6 @@ def no_lstm(isa: str) -> Optional[str]:
     """
     if isa == levels.PORTABLE:
         why: Optional[str] = "MXNet's int8 LSTM does not run on every CPU, as the plan has to"
-    elif isa == levels.detect():
-        why = lstm_failure()
     else:
-        why = f"MXNet's int8 LSTM does not run on CPUs of level '{isa}'" if isa in _WITHOUT_LSTM else None
+        why = lstm_failure_at(isa)
     return None if why is None else f"{why}; it stays float32, its parameters joined once"

@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.datasets import ImageFiles, Preprocessing
 from mxquant.distributed.calibration import _Before, _Counted
-from mxquant.distributed.environment import Environment, Facts, common_environment
+from mxquant.distributed.environment import Environment, Facts, common_environment, levels_of
 from mxquant.distributed.failures import ShardFailure, named
 from mxquant.distributed.parcel import pack, pack_symbol
 from mxquant.distributed.shards import batches_in, sharded
 from mxquant.errors import CalibrationError, ClusterError, InputError, NonFiniteError
 from mxquant.model import read
+from mxquant.runtime.mxnet import mx
 from tests.cli.conftest import tiny_network
 from tests.networks import forward, images, network_of
 
@@ -131,6 +131,11 @@ def test_workers_that_do_not_fit_are_refused(answers: Dict[str, Any], sentence: 
 def test_workers_that_may_differ_or_share_cores_are_told(answers: Any, sentence: str, caplog: Any) -> None:
     assert common_environment(Answers(answers)) == answers["w"].environment
     assert sentence in caplog.text and bool(caplog.text) == bool(sentence)
+
+
+def test_the_levels_of_workers_are_those_of_all_that_answer() -> None:
+    answers = {"w": facts(), "v": facts("vnni"), "u": facts(), "t": ConnectionError("it has just died")}
+    assert levels_of(Answers(answers)) == {"avx2", "vnni"}
 
 
 def test_a_network_arrives_as_it_was() -> None:

@@ -7,10 +7,10 @@ from typing import Any, Callable, Dict, Optional
 import numpy as np
 import pytest
 
-from mxquant._compat import mx
 from mxquant.graph import Node
 from mxquant.lowering.alike_channels import axis_of, is_alike, keeps_zeros
-from mxquant.mxnet_bridge import graph_of
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import graph_of
 from tests.networks import forward, images
 
 F = mx.sym

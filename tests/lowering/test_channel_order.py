@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.errors import PlanError
 from mxquant.graph import Network
 from mxquant.graph.passes import canonicalize
 from mxquant.lowering.channel_order import arranged, orders_of, restored
 from mxquant.lowering.free_channels import free_channels, whole_orders
 from mxquant.lowering.memory_order import in_order
-from mxquant.mxnet_bridge import split_params, symbol_of
 from mxquant.plan import QuantPlan
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import split_params, symbol_of
 from tests.networks import conv, dense, forward, images, network_of, random_params, relu, sqnr
 
 F = mx.sym

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant import quantized_model
-from mxquant._compat import mx
 from mxquant.lowering import isa as levels
 from mxquant.lowering import level_warnings
 from mxquant.lowering.trial import lstm_failure
-from mxquant.mxnet_bridge import graph_of, text_of
+from mxquant.model import quantized_model
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import graph_of, text_of
 from tests.levels import available
-from tests.lowering.int8_lstm import BATCH, STEPS, UNITS, WIDTH, Process
+from tests.lowering.int8_lstm import BATCH, LEVELS, STEPS, UNITS, WIDTH, Process
 from tests.networks import dense, forward, images, random_params, sqnr
 
 FAILURE = "MXNet's int8 LSTM does not run on CPUs of level 'vnni'"
@@ -201,6 +201,14 @@ def test_where_the_operator_runs_nothing_changes(saved: Any, monkeypatch: pytest
     assert loaded.plan == model.plan and operators(loaded).count(INT8) == 2
     assert text_of(loaded.symbol) == text_of(model.symbol)
     assert model.on_this_cpu() is model and loaded.on_this_cpu() is loaded
+
+
+def test_the_operator_stays_where_all_cpus_have_it(saved: Any) -> None:
+    *_, model = saved
+    others = [level for level in LEVELS if level != levels.detect()]
+    assert model.on_cpus(others) is model
+    assert operators(model.on_cpus([*others, "amx"])).count(INT8) == 0
+    assert "level 'amx'" in model.on_cpus([*others, "amx"]).plan.layers["rnn"].reason
 
 
 def test_networks_without_an_int8_lstm_are_not_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ from typing import Any, Callable, Dict, List, Set, Tuple
 
 import pytest
 
-from mxquant._compat import mx
 from mxquant.graph import Network
 from mxquant.graph.passes import canonicalize
 from mxquant.lowering.free_channels import Channels, free_channels, whole_orders
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, network_of, random_params, relu
 
 F = mx.sym

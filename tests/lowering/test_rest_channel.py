@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.errors import PlanError
 from mxquant.graph import Network
 from mxquant.graph.passes import canonicalize
 from mxquant.lowering.rest_channel import fed, may_rest, rested, unrested
 from mxquant.lowering.saturation import halved_weight_codes, weight_codes
 from mxquant.lowering.stored_weights import EVEN, NEARLY_EVEN, int8_weight
-from mxquant.mxnet_bridge import graph_of, split_params, symbol_of
 from mxquant.plan import QuantPlan
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import graph_of, split_params, symbol_of
 from tests.networks import conv, dense, forward, images, network_of, random_params, relu, sqnr
 
 F = mx.sym

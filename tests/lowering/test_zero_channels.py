@@ -8,11 +8,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mxquant._compat import mx
 from mxquant.graph import Network
 from mxquant.graph.passes import canonicalize
 from mxquant.lowering.saturation import pair_sums
 from mxquant.lowering.zero_channels import Zeros, inserted, removed, zeros_for
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, network_of, random_params, relu
 
 F = mx.sym
