@@ -39,13 +39,22 @@ def calibrate(
     target: Optional[str] = None,
     checkpoint: Optional[Union[str, Path]] = None,
     progress: Progress = False,
+    batch_axes: Optional[Mapping[str, Optional[int]]] = None,
 ) -> Statistics:
     """Do what :func:`mxquant.calibrate` does, in this process."""
     example, data = peek(data)
     model = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
     with reporting(progress):
         return collect(
-            model, data, num_calib_examples, ctx, nonfinite, target=target, checkpoint=checkpoint, take_params=True
+            model,
+            data,
+            num_calib_examples,
+            ctx,
+            nonfinite,
+            target=target,
+            checkpoint=checkpoint,
+            take_params=True,
+            batch_axes=batch_axes,
         )
 
 
@@ -59,6 +68,7 @@ def collect(
     target: Optional[str] = None,
     checkpoint: Optional[Union[str, Path]] = None,
     take_params: bool = False,
+    batch_axes: Optional[Mapping[str, Optional[int]]] = None,
 ) -> Statistics:
     """Do what :func:`calibrate` does, with a network that is loaded already.
 
@@ -66,7 +76,7 @@ def collect(
     """
     canonical = model.canonical.network
     collector = HistogramCollector(nonfinite, channel_axes(canonical))
-    stream = batches(data, model.inputs, num_examples)
+    stream = batches(data, model.inputs, num_examples, canonical, batch_axes)
     stream = stream if sample is None else sample.of(stream)
     observed = observed_tensors(canonical, target)
     forward = partial(run, canonical, collector=collector, ctx=ctx, tensors=observed, take_params=take_params)
