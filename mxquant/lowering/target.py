@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Dict, FrozenSet, List, Mapping, Optional, Set, Tuple, Union
+from typing import TYPE_CHECKING, ClassVar, Dict, FrozenSet, List, Mapping, Optional, Set, Tuple, Union
 
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.packed_recurrent import STATES
 from mxquant.lowering.pairs import PairExcess
 from mxquant.plan import QuantPlan
+
+if TYPE_CHECKING:
+    from mxquant.lowering.capability import Capability
 
 __all__ = ["ANY_INT8", "RECURRENT", "Int8Operator", "Target", "observed_tensors"]
 
@@ -104,10 +107,12 @@ class Target(ABC):
 
     ``on_cpu`` says whether plans are for the int8 instructions of a CPU; ``has_uint8`` whether there is uint8 at all;
     ``zero_point`` which code stands for 0 in int8 tensors that have a zero point; ``pairs`` whether the order of
-    channels decides which products are added in pairs.
+    channels decides which products are added in pairs; ``capabilities`` what the target computes in int8 at best, one
+    row for each kind of operator.
     """
 
     name: ClassVar[str]
+    capabilities: ClassVar[Tuple[Capability, ...]]
     on_cpu: ClassVar[bool] = True
     has_uint8: ClassVar[bool] = True
     zero_point: ClassVar[int] = -128
