@@ -62,7 +62,7 @@ setup(
         "Typing :: Typed",
     ],
     packages=find_packages(include=["mxquant", "mxquant.*"]),
-    package_data={"mxquant": ["py.typed"], "mxquant.doctor": ["templates/*"]},
+    package_data={"mxquant": ["py.typed", "*.pyi"], "mxquant.doctor": ["templates/*"]},
     entry_points={"console_scripts": ["mxquant = mxquant.cli:main"]},
     python_requires=">=3.8,<3.12",
     install_requires=["mxnet>=1.7,<1.10", "numpy>=1.20,<2", "numba>=0.53,<1", "rich>=12,<16", "typer>=0.9,<1"],

@@ -35,7 +35,7 @@ def material() -> None:
     import numpy as np
     from imagenet_data import Preprocessing, embedded
 
-    from mxquant._compat import mx
+    from mxquant.runtime.mxnet import mx
 
     block = efficientnet_lite0.load()
     symbol = block(mx.sym.var("data"))

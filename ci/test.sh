@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # What int8 operators compute, and what is made of it.
 readonly NUMBERS=(
-    tests/lowering tests/families/test_small.py tests/families/test_recurrent.py tests/test_compact_recurrent.py
+    tests/lowering tests/families/test_small.py tests/families/test_recurrent.py tests/model/test_compact_recurrent.py
     tests/soak/test_random_networks.py
 )
 # These run every level by themselves, or none.

@@ -16,7 +16,7 @@ from typing import Any, Dict, List
 import numpy as np
 from torch_checkpoint import read_tensors
 
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 
 __all__ = ["EfficientNetLite0", "load"]
 

@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 from example_images import UsageError
 
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 
 __all__ = ["fill", "zoo"]
 

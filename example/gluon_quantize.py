@@ -26,7 +26,7 @@ from imagenet_data import DataError
 from side_by_side import Side, in_turns, table
 
 import mxquant
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 
 
 def parse(arguments: Optional[Sequence[str]]) -> argparse.Namespace:

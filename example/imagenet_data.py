@@ -11,7 +11,7 @@ from typing import Any, Iterator, List, NamedTuple, Sequence, Tuple
 import cv2
 import numpy as np
 
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 
 __all__ = ["Batch", "DataError", "Preprocessing", "batches_of", "embedded", "from_folder", "open_dataset"]
 

@@ -28,8 +28,8 @@ from imagenet_data import Batch, DataError, Preprocessing, embedded, open_datase
 from scoring import Runner, accuracy, agreement, random_batch, sqnr
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.model import load_params
+from mxquant.runtime.mxnet import mx
 
 # MXNet's names of the ways to choose thresholds, and mxquant's.
 MODES = {"none": None, "naive": "minmax", "entropy": "entropy", "percentile": "percentile", "mse": "mse"}

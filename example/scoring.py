@@ -10,7 +10,7 @@ from typing import Any, Dict, List
 import numpy as np
 from imagenet_data import Batch
 
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 
 __all__ = ["Runner", "accuracy", "agreement", "random_batch", "sqnr"]
 

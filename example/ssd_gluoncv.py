@@ -32,7 +32,7 @@ from imagenet_data import DataError
 from side_by_side import Side, in_turns
 
 import mxquant
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 
 
 @dataclass(frozen=True)

@@ -16,68 +16,16 @@
 is an :class:`MXQuantError`.
 """
 
+import ast
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, List
+from pathlib import Path
+from typing import Any, List, Mapping
 
-from mxquant.version import __version__
+from mxquant.runtime.moved import keep_old_names
 
-if TYPE_CHECKING:
-    from mxquant.calibration import calibrate
-    from mxquant.errors import (
-        CalibrationError,
-        ClusterError,
-        GraphError,
-        InputError,
-        LoweringError,
-        MXQuantError,
-        NonFiniteError,
-        OutputError,
-        PlanError,
-        StatisticsError,
-    )
-    from mxquant.export.onnx import export_onnx
-    from mxquant.inspection import compare, sensitivity
-    from mxquant.onnx_import.reader import OnnxNetwork, from_onnx
-    from mxquant.onnx_model import OnnxModel
-    from mxquant.pipeline import lower, make_plan, quantize
-    from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
-    from mxquant.quantized_model import QuantizedModel, load
-    from mxquant.recurrent_plan import RecurrentPlan
-    from mxquant.stats import Histogram, Statistics
-
-__all__ = [
-    "CalibrationError",
-    "ClusterError",
-    "GraphError",
-    "Histogram",
-    "InputError",
-    "LayerPlan",
-    "LoweringError",
-    "MXQuantError",
-    "NonFiniteError",
-    "OnnxModel",
-    "OnnxNetwork",
-    "OutputError",
-    "PlanError",
-    "QuantPlan",
-    "QuantizedModel",
-    "RecurrentPlan",
-    "Statistics",
-    "StatisticsError",
-    "TensorPlan",
-    "__version__",
-    "calibrate",
-    "compare",
-    "export_onnx",
-    "from_onnx",
-    "load",
-    "lower",
-    "make_plan",
-    "quantize",
-    "sensitivity",
-]
+keep_old_names()
 
 
 def _only_tells() -> bool:
@@ -91,40 +39,24 @@ def _only_tells() -> bool:
 
 # Else with MXNet, so that what is missing is told at once.
 if not _only_tells():
-    import_module("mxquant._compat")
+    import_module("mxquant.runtime.mxnet")
+
+
+def _homes() -> Mapping[str, str]:
+    """Return the modules of the public names, as the file of types beside this one has them."""
+    lines = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")).body
+    return {name.name: line.module or "" for line in lines if isinstance(line, ast.ImportFrom) for name in line.names}
+
 
 # Loaded when first used, so that importing mxquant costs little more than importing MXNet.
-_MODULES = {
-    "calibration": ("calibrate",),
-    "errors": (
-        "CalibrationError",
-        "ClusterError",
-        "GraphError",
-        "InputError",
-        "LoweringError",
-        "MXQuantError",
-        "NonFiniteError",
-        "OutputError",
-        "PlanError",
-        "StatisticsError",
-    ),
-    "export.onnx": ("export_onnx",),
-    "inspection": ("compare", "sensitivity"),
-    "onnx_import.reader": ("OnnxNetwork", "from_onnx"),
-    "onnx_model": ("OnnxModel",),
-    "pipeline": ("lower", "make_plan", "quantize"),
-    "plan": ("LayerPlan", "QuantPlan", "TensorPlan"),
-    "quantized_model": ("QuantizedModel", "load"),
-    "recurrent_plan": ("RecurrentPlan",),
-    "stats": ("Histogram", "Statistics"),
-}
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
+_HOMES = _homes()
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _HOMES:
         raise AttributeError(f"module 'mxquant' has no attribute '{name}'")
-    value = getattr(import_module(f"mxquant.{_HOME[name]}"), name)
+    value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
 

@@ -6,20 +6,23 @@ from dataclasses import replace
 from typing import Any, Mapping, Optional, Sequence, Tuple, Union
 
 from mxquant import model as models
+from mxquant.accuracy.presets import FEW_EXAMPLES
 from mxquant.accuracy.smoothing import smoothed_as
+from mxquant.accuracy.steps import check_weights
 from mxquant.analysis.compare import compare_networks
 from mxquant.analysis.comparison import Comparison
 from mxquant.analysis.sensitivity import Sensitivity, measure
 from mxquant.calibration import collect
-from mxquant.data import Sample, batches, peek
 from mxquant.errors import InputError
 from mxquant.graph import Network
 from mxquant.lowering.level_warnings import level_warnings
-from mxquant.mxnet_bridge import network_of
-from mxquant.pipeline import AUTO_EXAMPLES, check_plan, check_weights, examples_of, plan_loaded
+from mxquant.model.quantized_model import QuantizedModel
 from mxquant.plan import QuantPlan
+from mxquant.planning.loaded import check_plan, plan_loaded
 from mxquant.progress import Progress, progress_bar, reporting
-from mxquant.quantized_model import QuantizedModel
+from mxquant.runtime.data import Sample, batches, peek
+from mxquant.runtime.forward import kept_examples
+from mxquant.runtime.mxnet_bridge import network_of
 
 __all__ = ["compare", "sensitivity", "smoothed_model"]
 
@@ -64,7 +67,7 @@ def sensitivity(
     """
     example, data = peek(data)
     model = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
-    sample = Sample(AUTO_EXAMPLES)
+    sample = Sample(FEW_EXAMPLES)
     with reporting(progress):
         statistics = collect(model, data, num_calib_examples, sample=sample, target=target)
         plan = plan_loaded(model, statistics, target, options)
@@ -82,7 +85,7 @@ def compare(
     aux_params: Optional[Mapping[str, Any]] = None,
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
-    num_examples: int = AUTO_EXAMPLES,
+    num_examples: int = FEW_EXAMPLES,
     progress: Progress = False,
 ) -> Comparison:
     """Compare an int8 network, layer by layer, with the fp32 network.
@@ -135,7 +138,8 @@ def compare(
     else:
         check_weights(plan)
     with reporting(progress), progress_bar("comparing layers", len(plan.layers)) as report:
-        found = compare_networks(loaded.canonical.network, plan, examples_of(loaded, sample), int8, report)
+        network = loaded.canonical.network
+        found = compare_networks(network, plan, kept_examples(network, sample), int8, report)
     return replace(found, warnings=(*told, *found.warnings))
 
 

@@ -1,30 +1,28 @@
-"""The four calls that everything else uses: calibrate, make_plan, lower, and quantize, which is all three.
+"""The calls that everything else uses: calibrate, make_plan, lower, and quantize, which is all three.
 
     net, data ──calibrate──► Statistics ──make_plan──► QuantPlan ──lower──► QuantizedModel
 
-A net is a Symbol with its parameters, a HybridBlock, or the prefix of a checkpoint. A third of this file is what the
-calls say of their arguments.
+A net is a Symbol with its parameters, a HybridBlock, or the prefix of a checkpoint. More than half of this file is what
+the calls say of their arguments.
 """
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, FrozenSet, Mapping, Optional, Sequence, Union
 
+from mxquant import calibration
 from mxquant import model as models
 from mxquant.accuracy.bias_correction import correct_biases
 from mxquant.accuracy.goal import Goal
+from mxquant.accuracy.improving import Improved, Improving
 from mxquant.accuracy.mixing import Mixing
-from mxquant.accuracy.presets import EXAMPLES, Candidate, Improved, improve, number_of_trials, takes_any_batch
-from mxquant.accuracy.rescaling import RESCALED, rescaled
-from mxquant.accuracy.thresholds import choose_methods
+from mxquant.accuracy.presets import EXAMPLES, FEW_EXAMPLES
+from mxquant.accuracy.steps import check_weights
 from mxquant.analysis.slower import slower_layers
-from mxquant.calibration import collect
-from mxquant.data import Sample, batches, peek
-from mxquant.errors import InputError, PlanError, StatisticsError
+from mxquant.errors import InputError
 from mxquant.graph import Network
 from mxquant.lowering.channel_order import orders_of
 from mxquant.lowering.isa import detect
@@ -32,24 +30,103 @@ from mxquant.lowering.onednn import OneDNN
 from mxquant.lowering.onnx_qdq import OnnxQDQ
 from mxquant.lowering.rest_channel import check_resting
 from mxquant.lowering.simulate import SIMULATE, simulate
-from mxquant.magnitudes import LOST
-from mxquant.mxnet_bridge import split_params, symbol_of
-from mxquant.onnx_model import OnnxModel, Shape, named_shapes, onnx_model
+from mxquant.model.quantized_model import QuantizedModel, quantized_model
+from mxquant.onnx_export.onnx_model import OnnxModel, Shape, named_shapes, onnx_model
 from mxquant.plan import QuantPlan
-from mxquant.plan_options import PlanOptions
-from mxquant.planner import make_plan as plan_network
+from mxquant.planning.loaded import check_plan, check_statistics, log_decisions, plan_loaded
+from mxquant.planning.plan_options import PlanOptions
+from mxquant.planning.planner import make_plan as plan_network
 from mxquant.progress import Progress, progress_bar, reporting
-from mxquant.quantized_model import QuantizedModel
+from mxquant.runtime.data import Sample, batches, peek
+from mxquant.runtime.forward import kept_examples
 from mxquant.stats import Statistics
 from mxquant.targets import target_named, target_of
 from mxquant.thresholds import METHODS
 
-__all__ = ["lower", "make_plan", "quantize", "quantize_loaded"]
+__all__ = ["calibrate", "lower", "make_plan", "quantize", "quantize_loaded"]
 
-_log = logging.getLogger(__name__)
 
-# How many examples the choice of a threshold for each tensor looks at.
-AUTO_EXAMPLES = 16
+def calibrate(
+    net: Any,
+    data: Any,
+    *,
+    arg_params: Optional[Mapping[str, Any]] = None,
+    aux_params: Optional[Mapping[str, Any]] = None,
+    data_names: Optional[Sequence[str]] = None,
+    label_names: Optional[Sequence[str]] = None,
+    num_calib_examples: Optional[int] = None,
+    ctx: Any = None,
+    nonfinite: str = "raise",
+    target: Optional[str] = None,
+    checkpoint: Optional[Union[str, Path]] = None,
+    progress: Progress = False,
+    client: Any = None,
+) -> Statistics:
+    """Run the fp32 network on data and collect a histogram of every tensor.
+
+    Parameters
+    ----------
+    net : Symbol, HybridBlock, str or Path
+        The fp32 network.
+    data : DataIter, DataLoader, array, or iterable of arrays, tuples, dictionaries or DataBatch
+        Calibration examples, preprocessed as for inference; see :mod:`mxquant.runtime.data`.
+    arg_params, aux_params : mapping of str to NDArray, optional
+        Parameters, where `net` is a Symbol.
+    data_names, label_names : sequence of str, optional
+        Names of the inputs; by default every variable without a value, labels being those that end in 'label'.
+    num_calib_examples : int, optional
+        How many examples to use, exactly; default: all.
+    ctx : mxnet.Context, optional
+        Where to run; default: the CPU.
+    nonfinite : {'raise', 'ignore'}
+        What to do about NaN and infinities in a tensor: stop, or count them and leave them out.
+    target : str, optional
+        Collect only what this target needs, which takes less time; default: what any target needs.
+    checkpoint : str or Path, optional
+        A file that keeps what was counted, once a minute and when Ctrl-C interrupts. If it exists, calibration goes on
+        from there: as many examples of `data` are passed over. It is removed at the end.
+    progress : bool or callable
+        False: nothing is reported. True: a bar or lines on standard error. A callable gets the step, how much of it is
+        done, and how much there is or None; see :func:`mxquant.progress.reporting`.
+    client : dask.distributed.Client, optional
+        Of a cluster whose workers do it, on their CPUs. `data` are then one of :mod:`mxquant.datasets`, a dask.array or
+        a dask.bag; see :func:`mxquant.distributed.calibrate`. The result is the same.
+
+    Returns
+    -------
+    Statistics
+        By tensor name of the user's network; can be saved, merged with ``+``, and used for any target.
+
+    Raises
+    ------
+    InputError
+        If the network or the data cannot be read, or do not fit each other.
+    NonFiniteError
+        If a tensor holds NaN or infinities.
+    CalibrationError
+        If a forward pass fails.
+    ClusterError
+        If workers, or their scheduler, cannot do it.
+    """
+    given: Dict[str, Any] = {
+        "arg_params": arg_params,
+        "aux_params": aux_params,
+        "data_names": data_names,
+        "label_names": label_names,
+        "num_calib_examples": num_calib_examples,
+        "nonfinite": nonfinite,
+        "target": target,
+        "checkpoint": checkpoint,
+        "progress": progress,
+    }
+    if client is None:
+        return calibration.calibrate(net, data, ctx=ctx, **given)
+    # Dask is there for those who use it only.
+    from mxquant import distributed
+
+    if ctx is not None:
+        raise InputError(f"ctx is {ctx}, but with client= networks run on the CPUs of the workers; leave it out")
+    return distributed.calibrate(client, net, data, **given)
 
 
 def make_plan(
@@ -76,7 +153,7 @@ def make_plan(
     target : {'onednn', 'onnx_qdq'}
         What will run the network: MXNet on a CPU, or what reads ONNX.
     **options
-        Fields of :class:`~mxquant.plan_options.PlanOptions`: method, dtype, mode, granularity, exclude_layers,
+        Fields of :class:`~mxquant.planning.plan_options.PlanOptions`: method, dtype, mode, granularity, exclude_layers,
         exclude_operators, percentile, isa, tensor_methods, float32_layers, largest_values.
 
     Returns
@@ -93,30 +170,8 @@ def make_plan(
     """
     model = models.load(net, arg_params, aux_params, data_names, label_names)
     plan = plan_loaded(model, statistics, target, options)
-    _log_decisions(plan)
+    log_decisions(plan)
     return plan
-
-
-def plan_loaded(
-    model: models.Model, statistics: Optional[Statistics], target: str, options: Dict[str, Any]
-) -> QuantPlan:
-    unknown = sorted(set(options) - set(PlanOptions.__dataclass_fields__))
-    if unknown:
-        raise InputError(f"unknown option '{unknown[0]}'; known are {', '.join(PlanOptions.__dataclass_fields__)}")
-    _check_statistics(model, statistics)
-    return plan_network(model.canonical, model.digest, statistics, target_named(target), PlanOptions(**options))
-
-
-def _check_statistics(model: models.Model, statistics: Optional[Statistics]) -> None:
-    if statistics is None:
-        return
-    if not isinstance(statistics, Statistics):
-        raise InputError(f"statistics are {type(statistics).__name__}, expected what calibrate returned, or None")
-    if statistics.network != model.digest:
-        raise StatisticsError(
-            f"the statistics are of network {statistics.network[:12]}..., this one is {model.digest[:12]}...; "
-            "calibrate it"
-        )
 
 
 def lower(
@@ -179,34 +234,10 @@ def lower_loaded(
         raise InputError(
             f"target is {target!r}, expected {plan.target!r}, which the plan was made for, or {SIMULATE!r}"
         )
-    _check_statistics(model, statistics)
-    return _emit(model, _corrected(model, plan, statistics), plan, target, shapes)
-
-
-def check_plan(model: models.Model, plan: QuantPlan) -> None:
-    """Raise PlanError if a plan is of another network, InputError if it is no plan."""
-    if not isinstance(plan, QuantPlan):
-        raise InputError(f"plan is {type(plan).__name__}, expected a QuantPlan; read a file with QuantPlan.load")
-    if plan.network != model.digest:
-        raise PlanError(
-            f"the plan is of network {plan.network[:12]}..., this one is {model.digest[:12]}...; plan again"
-        )
-
-
-def check_weights(plan: QuantPlan) -> None:
-    """Raise PlanError if a plan is for other weights than those of the network, which the plan does not hold."""
-    changed = [step for step in RESCALED if step in plan.settings.get("steps", "")]
-    if changed:
-        raise PlanError(
-            f"the plan is for weights changed by {changed[0]}, which it does not hold; keep what quantize returned, or "
-            "plan again with make_plan"
-        )
-
-
-def _corrected(model: models.Model, plan: QuantPlan, statistics: Optional[Statistics]) -> Network:
-    """Return the canonical network with biases corrected for a plan, where there are statistics."""
+    check_statistics(model, statistics)
     network = model.canonical.network
-    return network if statistics is None else correct_biases(network, plan, statistics)
+    corrected = network if statistics is None else correct_biases(network, plan, statistics)
+    return _emit(model, corrected, plan, target, shapes)
 
 
 def _emit(
@@ -217,36 +248,16 @@ def _emit(
     shapes: Optional[Mapping[str, Shape]] = None,
 ) -> Union[QuantizedModel, OnnxModel]:
     """Return the int8 form of a canonical network, which may have other weights than that of `model`."""
-    _log_decisions(plan)
+    log_decisions(plan)
     if target == SIMULATE:
         if plan.target == OneDNN.name:
             # The simulation needs neither, but the network that it stands for does.
             orders_of(canonical, plan)
             check_resting(canonical, plan)
-        return _quantized(model, simulate(canonical, plan), plan, simulated=True)
+        return quantized_model(model, simulate(canonical, plan), plan, simulated=True)
     if plan.target == OnnxQDQ.name:
         return onnx_model(canonical, model.digest, plan, shapes if shapes is not None else named_shapes(model, None))
-    return _quantized(model, target_named(plan.target).lower(canonical, plan), plan)
-
-
-def _log_decisions(plan: QuantPlan) -> None:
-    int8 = sum(layer.precision == "int8" for layer in plan.layers.values())
-    _log.info("%d of %d layers in int8 for '%s'", int8, len(plan.layers), plan.target)
-    for layer in plan.layers.values():
-        if LOST in layer.reason:
-            _log.warning("layer '%s' stays float32: %s", layer.name, layer.reason)
-        _log.debug("layer '%s' (%s): %s, %s", layer.name, layer.op, layer.precision, layer.reason)
-    for tensor in plan.tensors.values():
-        _log.debug("tensor '%s': %s, threshold %s, %s", tensor.name, tensor.dtype, tensor.threshold, tensor.reason)
-
-
-def _quantized(model: models.Model, network: Network, plan: QuantPlan, simulated: bool = False) -> QuantizedModel:
-    return QuantizedModel(*_symbol_and_params(network), plan, model.inputs, model.structure, simulated=simulated)
-
-
-def _symbol_and_params(network: Network) -> Tuple[Any, Dict[str, Any], Dict[str, Any]]:
-    symbol = symbol_of(network.graph)
-    return (symbol, *split_params(network, symbol))
+    return quantized_model(model, target_named(plan.target).lower(canonical, plan), plan)
 
 
 def quantize(
@@ -332,15 +343,15 @@ def quantize(
     if never_slower:
         _check_measurable(target, options.get("isa"))
     goal = Goal.of(metric, max_drop) if metric is not None or max_drop is not None else None
-    wanted = AUTO_EXAMPLES if method == "auto" or goal is not None or never_slower else 1
+    wanted = FEW_EXAMPLES if method == "auto" or goal is not None or never_slower else 1
     sample = Sample(max(EXAMPLES[accuracy], wanted))
     with reporting(progress):
         if statistics is None:
-            statistics = collect(model, data, num_calib_examples, ctx, nonfinite, sample, target)
+            statistics = calibration.collect(model, data, num_calib_examples, ctx, nonfinite, sample, target)
         else:
-            _check_statistics(model, statistics)
+            check_statistics(model, statistics)
             sample.fill(batches(data, model.inputs, num_calib_examples))
-        inputs = examples_of(model, sample)
+        inputs = kept_examples(model.canonical.network, sample)
         shapes = {name: value.shape for name, value in sample.parts[0].items()}
         if never_slower:
             options = {**options, "float32_layers": _slower(model, statistics, options, target, sample.parts[0])}
@@ -373,13 +384,6 @@ def _slower(
         return {**given, **slower_layers(network, planned, partial(target_named(target).lower, network), inputs)}
 
 
-def examples_of(model: models.Model, sample: Sample) -> Mapping[str, Any]:
-    """Return the kept examples, or the first batch of them where the network takes no other batch."""
-    if len(sample.parts) < 2 or takes_any_batch(model.canonical.network, sample.parts[0]):
-        return sample.arrays
-    return sample.parts[0]
-
-
 def quantize_loaded(
     model: models.Model, statistics: Optional[Statistics], target: str, options: Dict[str, Any]
 ) -> QuantizedModel:
@@ -399,27 +403,20 @@ def _improved(
     inputs: Mapping[str, Any],
 ) -> Improved:
     """Return a canonical network with better weights, and the candidate it was made from, with its plan."""
-    plans = _plans(model, statistics, target, options, accuracy, inputs)
-    candidates = [Candidate(model.canonical.network, plan, statistics) for plan in plans]
-    if accuracy == "fast":
-        return Improved(_corrected(model, plans[0], statistics), candidates[0], "analytic bias correction")
-    chosen = PlanOptions(**_as_in(plans[0], options))
+    asked = options.get("method")
 
-    def planned(network: Network, renewed: Statistics) -> QuantPlan:
+    def make(method: Optional[str], tensors: Mapping[str, str]) -> QuantPlan:
+        chosen = options if method is None else {**options, "method": method, "tensor_methods": tensors}
+        chosen = {**chosen, "method": PlanOptions.method} if chosen.get("method") == "auto" else chosen
+        return plan_loaded(model, statistics, target, chosen)
+
+    def replan(plan: QuantPlan, network: Network, renewed: Statistics) -> QuantPlan:
         canonical = replace(model.canonical, network=network)
+        chosen = PlanOptions(**_as_in(plan, options))
         return plan_network(canonical, model.digest, renewed, target_named(target), chosen)
 
-    candidates += rescaled(candidates[0], inputs, planned)
-    with progress_bar("improving", number_of_trials(len(candidates))) as progress:
-        improved = improve(candidates, inputs, progress)
-    settings = {**improved.candidate.plan.settings, "accuracy": accuracy, "steps": improved.steps}
-    plan = replace(improved.candidate.plan, settings=settings)
-    return improved._replace(candidate=improved.candidate._replace(plan=plan))
-
-
-def rounded_network(model: models.Model, statistics: Statistics, plan: QuantPlan, inputs: Mapping[str, Any]) -> Network:
-    """Return the canonical network with the weights that 'balanced' gives for a plan, without equalization."""
-    return improve([Candidate(model.canonical.network, plan, statistics)], dict(inputs)).network
+    network = model.canonical.network
+    return Improving(network, statistics, accuracy, asked, make, replan).improved(inputs)
 
 
 def _as_in(plan: QuantPlan, options: Dict[str, Any]) -> Dict[str, Any]:
@@ -451,7 +448,7 @@ def _mixed(
     def block(weights: Network, chosen: Optional[QuantPlan]) -> Any:
         if chosen is not None:
             weights = simulate(weights, chosen)
-        return _quantized(model, weights, plan, simulated=True).as_block()
+        return quantized_model(model, weights, plan, simulated=True).as_block()
 
     mixing = Mixing(original, improved.network, planned, block, goal, inputs)
     with progress_bar("mixing precision", None) as progress:
@@ -460,26 +457,3 @@ def _mixed(
     final = planned(chosen)
     final = replace(final, settings={**final.settings, "mixed precision": mixed.reason})
     return replace(_emit(model, mixing.weights(chosen), final, shapes=shapes), mixed_precision=mixed)
-
-
-def _plans(
-    model: models.Model,
-    statistics: Optional[Statistics],
-    target: str,
-    options: Dict[str, Any],
-    accuracy: str,
-    inputs: Mapping[str, Any],
-) -> List[QuantPlan]:
-    """Return the plans that are worth a trial."""
-
-    def make(method: Optional[str], tensors: Mapping[str, str]) -> QuantPlan:
-        return plan_loaded(model, statistics, target, {**options, "method": method, "tensor_methods": tensors})
-
-    if options.get("method") == "auto" or (accuracy == "best" and "method" not in options):
-        network = model.canonical.network
-        auto = choose_methods(network, make, inputs)
-        if accuracy != "best":
-            return [auto]
-        usual = PlanOptions.method
-        return [make(usual, {}), *(make(method, {}) for method in METHODS if method != usual), auto]
-    return [plan_loaded(model, statistics, target, options)]

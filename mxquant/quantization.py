@@ -8,7 +8,7 @@ Only arguments are translated here; :mod:`mxquant.pipeline` does the work. What 
 
 * on the CPU the int8 network is always the fused oneDNN one, also from ``quantize_model``;
 * ``calib_mode`` also takes 'minmax' (which 'naive' means), 'percentile' and 'mse';
-* data may be anything that :mod:`mxquant.data` reads, and `num_calib_examples` is exact;
+* data may be anything that :mod:`mxquant.runtime.data` reads, and `num_calib_examples` is exact;
 * a name to exclude may have wildcards, and one that matches nothing is an error.
 """
 
@@ -18,16 +18,16 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from mxquant import model as models
 from mxquant import pipeline
-from mxquant._compat import mx
 from mxquant.calibration import collect
-from mxquant.data import batches, peek
+from mxquant.calibration.monitor_collector import MonitorCollector, Pending, statistics_of
 from mxquant.errors import InputError
 from mxquant.lowering.onednn import OneDNN
-from mxquant.monitor_collector import MonitorCollector, Pending, statistics_of
-from mxquant.mxnet_bridge import context, symbol_of
-from mxquant.quantized_model import QuantizedModel
+from mxquant.model.quantized_model import QuantizedModel
+from mxquant.runtime.data import batches, peek
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import context, symbol_of
+from mxquant.runtime.runner import run_monitored
 from mxquant.stats.linear_histogram import combine_histogram
-from mxquant.stats.runner import run_monitored
 from mxquant.targets import target_of
 from mxquant.thresholds.entropy import _get_optimal_threshold, _smooth_distribution  # noqa: F401
 

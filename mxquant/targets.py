@@ -9,7 +9,7 @@ from mxquant.lowering.cudnn import CuDNN
 from mxquant.lowering.onednn import OneDNN
 from mxquant.lowering.onnx_qdq import OnnxQDQ
 from mxquant.lowering.target import Target
-from mxquant.mxnet_bridge import context
+from mxquant.runtime.mxnet_bridge import context
 
 __all__ = ["TARGETS", "target_named", "target_of"]
 

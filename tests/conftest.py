@@ -13,7 +13,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("repeatable")

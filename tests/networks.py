@@ -7,9 +7,9 @@ from typing import Any, Dict, List, Tuple
 
 import numpy as np
 
-from mxquant._compat import mx
-from mxquant.mxnet_bridge import environment
-from mxquant.mxnet_bridge import network_of as network_of  # tests take it from here too
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import environment
+from mxquant.runtime.mxnet_bridge import network_of as network_of  # tests take it from here too
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

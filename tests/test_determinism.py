@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.soak.material import SIDE, network
 
 ROOT = Path(__file__).resolve().parents[1]

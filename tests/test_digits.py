@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.lowering.isa import detect, saturates
 from mxquant.quantization import quantize_net_v2
-from tests.export.runtimes import in_onnxruntime
+from mxquant.runtime.mxnet import mx
+from tests.onnx_export.runtimes import in_onnxruntime
 
 nn = mx.gluon.nn
 

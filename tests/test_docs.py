@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.cli.running import run
+from mxquant.runtime.mxnet import mx
 from mxquant.targets import TARGETS
 from tests.lowering.test_small_networks import CASES
 from tests.networks import conv, dense, images, random_params, relu
@@ -107,7 +107,7 @@ def test_files_that_the_documents_name_are_there() -> None:
 def test_code_that_the_guide_for_contributors_shows_is_that_of_the_package() -> None:
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "mxquant").rglob("*.py"))
     shown = re.findall(r"^```python\n(.*?)^```", CONTRIBUTING.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert len(shown) == 3 and [block for block in shown if block not in sources] == []
+    assert len(shown) == 4 and [block for block in shown if block not in sources] == []
 
 
 def test_the_counts_of_the_page_for_migrants_are_those_of_the_tests() -> None:

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 import mxquant
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, images, random_params, relu
 
 NAME = "<b>&odd"

@@ -10,7 +10,7 @@ import pytest
 
 import mxquant
 from mxquant import CalibrationError, InputError, NonFiniteError, PlanError, StatisticsError
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from mxquant.targets import TARGETS
 from tests.networks import conv, dense, forward, images, random_params, relu
 

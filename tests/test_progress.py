@@ -12,9 +12,9 @@ import pytest
 
 import mxquant
 from mxquant import progress as module
-from mxquant._compat import mx
 from mxquant.errors import InputError
 from mxquant.progress import progress_bar, reporting
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, images, random_params, relu
 
 
@@ -92,7 +92,7 @@ def test_every_call_that_takes_long_reports_its_steps() -> None:
 def test_neither_mxquant_nor_mxnet_writes_anything_by_itself(tmp_path: Path) -> None:
     code = """
 import tests.test_progress as this, mxquant
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 symbol, params, data = this.small()
 model = mxquant.quantize(symbol, data, **params)
 mxquant.compare(symbol, model, data, **params)

@@ -14,8 +14,8 @@ import pytest
 
 from mxquant import InputError
 from mxquant import quantization as ours
-from mxquant._compat import mx
-from mxquant.mxnet_bridge import graph_of
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import graph_of
 from tests.networks import conv, dense, forward, images, random_params, relu, sqnr
 
 with warnings.catch_warnings():

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mxquant._compat import mx
 from mxquant.cli.running import run
-from mxquant.export.graph import OPERATORS
+from mxquant.onnx_export.graph import OPERATORS
+from mxquant.runtime.mxnet import mx
 from tests.networks import images, zoo_network
 
 README = Path(__file__).parents[1] / "README.md"
@@ -72,5 +72,5 @@ def test_the_figures_of_speed_are_those_of_the_benchmark() -> None:
 
 
 def test_the_operators_that_can_be_written_as_onnx_are_counted() -> None:
-    (count,) = re.findall(r"`mxquant/export/` has (\d+) of MXNet's", README.read_text())
+    (count,) = re.findall(r"`mxquant/onnx_export/` has (\d+) of MXNet's", README.read_text())
     assert int(count) == len(OPERATORS)

@@ -15,8 +15,8 @@ from typing import Any, Dict, Iterator, Tuple
 import numpy as np
 
 import mxquant
+from mxquant.files.params_file import read_params_file
 from mxquant.lowering.isa import LEVELS, PORTABLE, detect, saturates
-from mxquant.params_file import read_params_file
 from tests.families import small
 from tests.lowering import test_small_networks as constructions
 from tests.networks import forward, images, zoo_network

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from mxquant._compiled import compiled, numba
+from mxquant.runtime.compiled import compiled, numba
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

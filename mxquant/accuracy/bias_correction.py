@@ -12,39 +12,38 @@ values, padded by one, a corner does in 36 of 49. Images are taken for square, s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, FrozenSet, Optional, Sequence
 
 import numpy as np
 
-from mxquant._threads import in_parallel
+from mxquant.accuracy.step import STATISTICS, Candidate, Inputs, WeightStep
 from mxquant.graph import Network, Node
-from mxquant.graph.attributes import read_bool, read_int, read_tuple
+from mxquant.graph.attributes import read_int, read_tuple
+from mxquant.graph.channel_axes import LINEAR, channel_axes, channel_axis
 from mxquant.lowering.planned_weights import planned_weights
 from mxquant.lowering.stored_weights import int8_weight, is_symmetric
 from mxquant.plan import QuantPlan
+from mxquant.runtime.threads import in_parallel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mxquant.stats import Statistics
 
-__all__ = ["channel_axes", "channel_axis", "correct_biases", "mean_result"]
-
-_LINEAR = ("Convolution", "FullyConnected")
+__all__ = ["AnalyticBiasCorrection", "correct_biases", "mean_result"]
 
 
-def channel_axes(network: Network) -> Dict[str, int]:
-    """Return the tensors whose channel means are needed, and where their channels are: axis 1, or -1 for the last."""
-    axes: Dict[str, int] = {}
-    for node in network.graph.operators:
-        if node.op in _LINEAR:
-            axes.setdefault(node.inputs[0].name, channel_axis(node))
-    return axes
+@dataclass(frozen=True)
+class AnalyticBiasCorrection(WeightStep):
+    """The step: :func:`correct_biases`."""
 
+    name: ClassVar[str] = "analytic bias correction"
+    needs: ClassVar[FrozenSet[str]] = frozenset({STATISTICS})
 
-def channel_axis(node: Node) -> int:
-    """Return the axis of the channels of what a layer reads: 1, or -1 for the last."""
-    return -1 if node.op == "FullyConnected" and not read_bool(node, "flatten", True) else 1
+    def change(self, candidate: Candidate, inputs: Inputs) -> Network:
+        """Return the network with biases that make up for the rounding of weights."""
+        return correct_biases(*candidate[:3])
 
 
 def correct_biases(network: Network, plan: QuantPlan, statistics: Statistics) -> Network:
@@ -69,7 +68,7 @@ def correct_biases(network: Network, plan: QuantPlan, statistics: Statistics) ->
 
     def shift(node: Node) -> Optional[NDArray[np.float64]]:
         layer = plan.layers.get(node.layers[0])
-        if node.op not in _LINEAR or layer is None or layer.precision != "int8" or len(node.inputs) < 3:
+        if node.op not in LINEAR or layer is None or layer.precision != "int8" or len(node.inputs) < 3:
             return None
         data, weight, bias = node.inputs
         if data.name not in means or axes[data.name] != channel_axis(node) or len(uses[bias]) != 1:

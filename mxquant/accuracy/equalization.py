@@ -10,7 +10,7 @@ Here each output channel of a weight has a step of its own, so W1 costs nothing;
 activation and the steps of W2. With the largest magnitudes a_i of the activation's channels and w_i of W2[:, i],
 scales are √(a_i / w_i), or min(1.5 a_i, max a) before a depthwise convolution, whose channels have steps of their own.
 A channel that calibration has only seen at 0, or that nothing reads, counts as one of median magnitude: other data may
-wake it. Scales are used where they halve the noise that the steps predict, as in :mod:`mxquant.noise`.
+wake it. Scales are used where they halve the noise that the steps predict, as in :mod:`mxquant.planning.noise`.
 
 A clip to [0, c], as ReLU6 is, knows no scales: on data that calibration has not seen, a channel may reach it. Nothing
 is scaled across one.
@@ -18,24 +18,23 @@ is scaled across one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Set, Tuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 import numpy as np
 
-from mxquant.data import Batch
+from mxquant.accuracy.step import EXAMPLES, Inputs, ScaleStep
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_bool, read_int
 from mxquant.graph.ir import Use
+from mxquant.runtime.data import Batch
+from mxquant.runtime.runner import run
 from mxquant.stats.collectors import Collector
-from mxquant.stats.runner import run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["EQUALIZED", "equalize"]
-
-# How plans name the step.
-EQUALIZED = "cross-layer equalization"
+__all__ = ["Equalization", "equalize"]
 
 _LINEAR = ("Convolution", "FullyConnected")
 _CHANNELS_FIRST = (None, "None", "NCHW")
@@ -53,6 +52,18 @@ class _Pair(NamedTuple):
     first: Node
     second: Node
     tensors: Tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Equalization(ScaleStep):
+    """The step: :func:`equalize`."""
+
+    name: ClassVar[str] = "cross-layer equalization"
+    needs: ClassVar[FrozenSet[str]] = frozenset({EXAMPLES})
+
+    def change(self, network: Network, inputs: Inputs) -> Tuple[Network, FrozenSet[str]]:
+        """Return the network with other scales, and the tensors that differ."""
+        return equalize(network, inputs)
 
 
 def equalize(network: Network, inputs: Mapping[str, NDArray[Any]]) -> Tuple[Network, FrozenSet[str]]:

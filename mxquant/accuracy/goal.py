@@ -19,8 +19,8 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
-from mxquant._compat import mx
 from mxquant.errors import InputError
+from mxquant.runtime.mxnet import mx
 
 __all__ = ["Goal"]
 

@@ -15,49 +15,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Tuple, Union
+from typing import Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Union
 
-from mxquant._files import write_text
-from mxquant._json import read_json
 from mxquant.errors import InputError
+from mxquant.files.reading import read_json
+from mxquant.files.replacing import write_text
+from mxquant.model.mixed_precision import MixedPrecision, Trial
 
 __all__ = ["MixedPrecision", "Trial", "search"]
 
 FORMAT = "mxquant-mixed-precision-1"
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One measurement: layers left in float32, what the network reaches, and what these layers cost in seconds."""
-
-    float32: Tuple[str, ...]
-    value: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class MixedPrecision:
-    """The outcome of a search.
-
-    Parameters
-    ----------
-    float32 : tuple of str
-        The layers that stay in float32.
-    value : float
-        What the network reaches with that.
-    met : bool
-        Whether that is the target.
-    reason : str
-        A sentence for the user.
-    curve : tuple of Trial
-        Every measurement, cheapest first.
-    """
-
-    float32: Tuple[str, ...]
-    value: float
-    met: bool
-    reason: str
-    curve: Tuple[Trial, ...]
 
 
 def search(

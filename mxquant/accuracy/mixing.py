@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, FrozenSet, Mapping, Optional, Union
 
 from mxquant.accuracy.goal import Goal
-from mxquant.accuracy.judge import Judge
 from mxquant.accuracy.mixed_precision import MixedPrecision, search
+from mxquant.analysis.judge import Judge
 from mxquant.analysis.sensitivity import measure
 from mxquant.analysis.timing import layer_seconds
 from mxquant.graph import Network

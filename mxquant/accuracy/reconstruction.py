@@ -15,18 +15,17 @@ quantize to just these integers.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from mxquant._compat import mx
-from mxquant.accuracy.bias_correction import channel_axis, mean_result
-from mxquant.accuracy.judge import at_heads
+from mxquant.accuracy.bias_correction import mean_result
 from mxquant.accuracy.patches import rows_of
 from mxquant.accuracy.rounding import Rounding
-from mxquant.accuracy.walk import Walk
+from mxquant.accuracy.step import EXAMPLES, Candidate, Inputs, WeightStep
 from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_int, read_tuple
+from mxquant.graph.channel_axes import channel_axis
 from mxquant.graph.heads import Heads
 from mxquant.lowering.isa import saturates
 from mxquant.lowering.linear_layer import LinearLayer
@@ -36,15 +35,42 @@ from mxquant.lowering.simulate import simulate_layers
 from mxquant.lowering.stored_weights import is_symmetric
 from mxquant.lowering.weight_grid import WeightGrid
 from mxquant.plan import LayerPlan, QuantPlan
+from mxquant.runtime.forward import at_heads
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.walk import Walk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["agreed_shift", "reconstruct"]
+__all__ = ["AdaptiveRounding", "BiasCorrection", "agreed_shift", "reconstruct"]
 
 # Numbers that the rows of one layer may hold.
 _MOST = 30_000_000
 _LINEAR = ("Convolution", "FullyConnected")
+
+
+@dataclass(frozen=True)
+class BiasCorrection(WeightStep):
+    """The step: :func:`reconstruct` of biases alone."""
+
+    name: ClassVar[str] = "bias correction"
+    needs: ClassVar[FrozenSet[str]] = frozenset({EXAMPLES})
+
+    def change(self, candidate: Candidate, inputs: Inputs) -> Network:
+        """Return the network with biases that make up for errors of the examples' results."""
+        return reconstruct(candidate.network, candidate.plan, inputs, rounding=False)
+
+
+@dataclass(frozen=True)
+class AdaptiveRounding(WeightStep):
+    """The step: :func:`reconstruct` of biases and weights."""
+
+    name: ClassVar[str] = "bias correction, adaptive rounding"
+    needs: ClassVar[FrozenSet[str]] = frozenset({EXAMPLES})
+
+    def change(self, candidate: Candidate, inputs: Inputs) -> Network:
+        """Return the network with weights that round to what loses least, and biases for what is left."""
+        return reconstruct(candidate.network, candidate.plan, inputs)
 
 
 def reconstruct(

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 import numpy as np
 
-from mxquant._threads import in_parallel, number_of_threads
 from mxquant.accuracy._kernels import descend
 from mxquant.lowering.pairs import nearest_codes
+from mxquant.runtime.threads import in_parallel, number_of_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

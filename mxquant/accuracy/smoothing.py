@@ -18,24 +18,36 @@ as median ones.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
+from dataclasses import dataclass
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Dict,
+    FrozenSet,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Set,
+    Tuple,
+)
 
 import numpy as np
 
-from mxquant.data import Batch
+from mxquant.accuracy.step import EXAMPLES, Inputs, ScaleStep
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_float, read_int, read_tuple
 from mxquant.graph.ir import Use
+from mxquant.runtime.data import Batch
+from mxquant.runtime.runner import run
 from mxquant.stats.collectors import Collector
-from mxquant.stats.runner import run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["SMOOTHED", "smooth", "smoothed_as"]
-
-# How plans name the step.
-SMOOTHED = "SmoothQuant"
+__all__ = ["SmoothQuant", "smooth", "smoothed_as"]
 
 _ALPHAS = (0.5, 0.6, 0.7, 0.8, 0.9)
 _WORTH = 0.5
@@ -58,6 +70,18 @@ class _Group(NamedTuple):
     norm: Node
     layers: Tuple[Node, ...]
     paths: Tuple[Tuple[Node, ...], ...]
+
+
+@dataclass(frozen=True)
+class SmoothQuant(ScaleStep):
+    """The step: :func:`smooth`."""
+
+    name: ClassVar[str] = "SmoothQuant"
+    needs: ClassVar[FrozenSet[str]] = frozenset({EXAMPLES})
+
+    def change(self, network: Network, inputs: Inputs) -> Tuple[Network, FrozenSet[str]]:
+        """Return the network with other scales, and the tensors that differ."""
+        return smooth(network, inputs)
 
 
 def smooth(network: Network, inputs: Mapping[str, NDArray[Any]]) -> Tuple[Network, FrozenSet[str]]:

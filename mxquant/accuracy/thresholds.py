@@ -9,23 +9,75 @@ integer simulation; the best of all is taken.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, FrozenSet, List, Mapping
 
 import numpy as np
 
-from mxquant._compat import mx
-from mxquant.accuracy.judge import Judge
-from mxquant.accuracy.walk import Walk
+from mxquant.accuracy.step import EXAMPLES, STATISTICS, Asked, Inputs, MakePlan, ThresholdStep
+from mxquant.analysis.judge import Judge
 from mxquant.graph import Network, Tensor
 from mxquant.plan import QuantPlan, TensorPlan
+from mxquant.planning.plan_options import PlanOptions
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.walk import Walk
 from mxquant.thresholds import METHODS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["choose_methods"]
+__all__ = ["AskedMethod", "EachMethod", "MethodOfEachTensor", "choose_methods"]
 
 _LINEAR = ("Convolution", "FullyConnected")
+
+
+@dataclass(frozen=True)
+class AskedMethod(ThresholdStep):
+    """The method that the user asked for, or the usual one, which other plans have to be clearly better than."""
+
+    name: ClassVar[str] = "thresholds as asked for"
+    needs: ClassVar[FrozenSet[str]] = frozenset({STATISTICS})
+
+    def applies(self, asked: Asked) -> bool:
+        """Whether a method is given, or stands first among all."""
+        return asked.method != "auto" or asked.every_method
+
+    def plan(self, network: Network, inputs: Inputs, make: MakePlan) -> QuantPlan:
+        """Return the plan by that method."""
+        return make(None, {})
+
+
+@dataclass(frozen=True)
+class EachMethod(ThresholdStep):
+    """One of the methods, for all tensors."""
+
+    method: str
+    name: ClassVar[str] = "thresholds of each method"
+    needs: ClassVar[FrozenSet[str]] = frozenset({STATISTICS})
+
+    def applies(self, asked: Asked) -> bool:
+        """Whether all methods are tried, of which the usual one stands before them."""
+        return asked.every_method and self.method != PlanOptions.method
+
+    def plan(self, network: Network, inputs: Inputs, make: MakePlan) -> QuantPlan:
+        """Return the plan by this method."""
+        return make(self.method, {})
+
+
+@dataclass(frozen=True)
+class MethodOfEachTensor(ThresholdStep):
+    """For each tensor the method of least measured error: :func:`choose_methods`."""
+
+    name: ClassVar[str] = "thresholds of least measured error"
+    needs: ClassVar[FrozenSet[str]] = frozenset({STATISTICS, EXAMPLES})
+
+    def applies(self, asked: Asked) -> bool:
+        """Whether it is asked for, or all methods are tried."""
+        return asked.method == "auto" or asked.every_method
+
+    def plan(self, network: Network, inputs: Inputs, make: MakePlan) -> QuantPlan:
+        """Return the plan by that choice."""
+        return choose_methods(network, make, inputs)
 
 
 def choose_methods(

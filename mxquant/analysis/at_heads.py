@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, List, Mapping, Optional, Tuple
 
 from mxquant.analysis.predictor import Predictor
-from mxquant.data import part
 from mxquant.graph import Graph, Network
 from mxquant.graph.barriers import runnable
 from mxquant.graph.heads import Heads
-from mxquant.mxnet_bridge import semantics, split_params, symbol_of
+from mxquant.runtime.data import part
+from mxquant.runtime.mxnet_bridge import semantics, split_params, symbol_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, 
 
 import numpy as np
 
-from mxquant.accuracy.judge import at_heads, outputs, sqnr, with_labels
-from mxquant.accuracy.walk import Walk
 from mxquant.analysis.comparison import Comparison, LayerComparison, OutputComparison
 from mxquant.analysis.int8_weights import nodes_of, weights_of
+from mxquant.analysis.judge import sqnr
 from mxquant.analysis.macs import layer_macs
 from mxquant.analysis.saturation_warnings import difference_warnings, saturation_warnings
 from mxquant.graph import Graph, Network, Node, Tensor
@@ -31,6 +30,8 @@ from mxquant.graph.heads import Heads
 from mxquant.lowering.isa import detect
 from mxquant.lowering.simulate import simulate
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
+from mxquant.runtime.forward import at_heads, outputs, with_labels
+from mxquant.runtime.walk import Walk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

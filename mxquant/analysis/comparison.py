@@ -6,6 +6,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Dict, List, Optional, Tuple
 
+from mxquant.shown import decibels, html_table, percent
+
 __all__ = ["Comparison", "LayerComparison", "OutputComparison", "plain"]
 
 
@@ -128,21 +130,28 @@ class Comparison:
         worst = self.worst()
         for row in self.layers:
             result = row.dtype if row.codes is None else f"{row.dtype} 0..{row.codes}"
-            numbers = f"{row.sqnr:9.1f}{_decibels(row.local):>8}{_share(row.clipped):>10}{_share(row.clipped_data):>10}"
+            numbers = (
+                f"{row.sqnr:9.1f}{decibels(row.local):>8}{percent(row.clipped):>10}{percent(row.clipped_data):>10}"
+            )
             note = f"  float32: {row.reason}" if row.precision == "float32" else ""
             note = f"  <- {worst.index(row) + 1}. lowest" if row in worst else note
             lines.append(f"{row.layer:<{width}}  {row.op:<{widest}}  {result:<12}{numbers}{note}")
         return "\n".join([*lines, "", *self._summary()])
 
     def _repr_html_(self) -> str:
-        from mxquant.notebook import comparison_html
-
-        return comparison_html(self)
+        outputs = "; ".join(f"{each.name}: {decibels(each.sqnr)} dB" for each in self.outputs)
+        caption = f"Comparison on {self.num_examples} examples; {outputs}"
+        heads = ("layer", "operator", "result", "SQNR, dB", "by itself, dB", "clipped")
+        rows = [
+            (row.layer, row.op, row.dtype, decibels(row.sqnr), decibels(row.local), percent(row.clipped))
+            for row in self.layers
+        ]
+        return html_table(caption, heads, rows, self.warnings)
 
     def _summary(self) -> List[str]:
         lines = [f"output '{output.name}': {_sentence(output)}" for output in self.outputs]
-        macs = "" if self.int8_macs is None else f", {_share(self.int8_macs)} of multiplications"
-        lines.append(f"int8: {_share(self.int8_layers)} of layers{macs}; {self.num_examples} examples")
+        macs = "" if self.int8_macs is None else f", {percent(self.int8_macs)} of multiplications"
+        lines.append(f"int8: {percent(self.int8_layers)} of layers{macs}; {self.num_examples} examples")
         lines.append(f"plan for '{self.isa}', this CPU is '{self.cpu}'")
         return [*lines, *(f"warning: {warning}" for warning in self.warnings)]
 
@@ -166,18 +175,10 @@ def _local(row: LayerComparison) -> float:
     return row.local
 
 
-def _decibels(value: Optional[float]) -> str:
-    return "-" if value is None else f"{value:.1f}"
-
-
-def _share(value: Optional[float]) -> str:
-    return "-" if value is None else f"{100 * value:.2f} %"
-
-
 def _sentence(output: OutputComparison) -> str:
-    parts = [f"{output.sqnr:.1f} dB" + ("" if output.top1 is None else f", top-1 as in fp32 {_share(output.top1)}")]
+    parts = [f"{output.sqnr:.1f} dB" + ("" if output.top1 is None else f", top-1 as in fp32 {percent(output.top1)}")]
     if output.int8_sqnr is not None:
-        top1 = "" if output.int8_top1 is None else f", top-1 as in fp32 {_share(output.int8_top1)}"
+        top1 = "" if output.int8_top1 is None else f", top-1 as in fp32 {percent(output.int8_top1)}"
         parts.append(f"on this CPU {output.int8_sqnr:.1f} dB{top1}")
-        parts.append(f"{_decibels(output.int8_simulated)} dB between the two")
+        parts.append(f"{decibels(output.int8_simulated)} dB between the two")
     return "; ".join(parts)

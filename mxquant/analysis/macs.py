@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Tuple
 from mxquant.graph import Graph, Network, Node
 from mxquant.graph.attributes import read_bool, read_int
 from mxquant.graph.packed_recurrent import GATES, directions_of
-from mxquant.mxnet_bridge import semantics, symbol_of
+from mxquant.runtime.mxnet_bridge import semantics, symbol_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from mxquant._compat import mx
 from mxquant.errors import InputError
 from mxquant.graph.barriers import fusable
-from mxquant.mxnet_bridge import environment, first_line, graph_of, symbol_of
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import environment, first_line, graph_of, symbol_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

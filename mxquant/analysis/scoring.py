@@ -10,7 +10,7 @@ from mxquant.analysis.at_heads import AtHeads
 from mxquant.analysis.predictor import Predictor
 from mxquant.analysis.scores import Scores
 from mxquant.model import load
-from mxquant.mxnet_bridge import network_of
+from mxquant.runtime.mxnet_bridge import network_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Callable, FrozenSet, List, Mapping, Optional, Tuple
 
-from mxquant.accuracy.judge import Judge
+from mxquant.analysis.judge import Judge
 from mxquant.graph import Network
 from mxquant.lowering.planned_weights import planned_weights
 from mxquant.lowering.stored_weights import int8_weight, is_symmetric
 from mxquant.plan import LayerPlan, QuantPlan
+from mxquant.shown import decibels, html_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,22 +55,21 @@ class Sensitivity:
     all: float
 
     def _repr_html_(self) -> str:
-        from mxquant.notebook import sensitivity_html
-
-        return sensitivity_html(self)
+        about = f"SQNR of the output in dB with one layer in int8; {decibels(self.all)} dB with all"
+        rows = [
+            (row.layer, row.op, decibels(row.both), decibels(row.weights), decibels(row.activations))
+            for row in self.layers
+        ]
+        return html_table(f"Sensitivity: {about}", ("layer", "operator", "both", "weights", "activations"), rows)
 
     def table(self) -> str:
         """Return a text table, one line per layer."""
         width = max([len("layer"), *(len(row.layer) for row in self.layers)])
         lines = [f"{'layer':<{width}}  {'operator':<16}{'both':>8}{'weights':>9}{'activations':>13}   dB"]
         for row in self.layers:
-            cells = (f"{row.both:8.1f}", _cell(row.weights, 9), _cell(row.activations, 13))
-            lines.append(f"{row.layer:<{width}}  {row.op:<16}{''.join(cells)}")
+            cells = f"{decibels(row.both):>8}{decibels(row.weights):>9}{decibels(row.activations):>13}"
+            lines.append(f"{row.layer:<{width}}  {row.op:<16}{cells}")
         return "\n".join([*lines, f"{'all int8':<{width}}  {'':<16}{self.all:8.1f}"])
-
-
-def _cell(value: Optional[float], width: int) -> str:
-    return f"{value:{width}.1f}" if value is not None else " " * (width - 1) + "-"
 
 
 def only(plan: QuantPlan, names: FrozenSet[str]) -> QuantPlan:

@@ -6,8 +6,8 @@ from collections import defaultdict
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Dict, Mapping
 
-from mxquant.accuracy.walk import Walk
 from mxquant.graph import Network
+from mxquant.runtime.walk import Walk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

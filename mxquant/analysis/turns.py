@@ -6,11 +6,11 @@ import time
 from statistics import median
 from typing import TYPE_CHECKING, Any, List, Mapping, Sequence
 
-from mxquant._compat import mx
-from mxquant.accuracy.judge import with_labels
 from mxquant.graph import Network
 from mxquant.graph.barriers import fusable
-from mxquant.mxnet_bridge import environment, split_params, symbol_of
+from mxquant.runtime.forward import with_labels
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import environment, split_params, symbol_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

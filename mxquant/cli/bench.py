@@ -115,8 +115,8 @@ def bench(network: NetworkOptions, own: BenchOptions, common: Common) -> Result:
 
 def _measured(job: Dict[str, Any], threads: Optional[int]) -> List[Dict[str, Any]]:
     """Time two networks here, or with other threads in another process: MXNet reads their number when it starts."""
-    from mxquant._threads import number_of_threads
     from mxquant.cli.timing import measure
+    from mxquant.runtime.threads import number_of_threads
 
     if threads is None or threads == number_of_threads():
         return measure(job)
@@ -139,7 +139,7 @@ def _measured(job: Dict[str, Any], threads: Optional[int]) -> List[Dict[str, Any
 
 
 def _save(net: Net, prefix: str) -> None:
-    from mxquant._compat import mx
+    from mxquant.runtime.mxnet import mx
 
     net.symbol.save(f"{prefix}-symbol.json")
     arrays = {f"arg:{name}": value for name, value in net.arg_params.items()}

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, List, Optional
 
-from mxquant._files import write_text
 from mxquant.cli.command import Result, command
 from mxquant.cli.data import DataOptions
 from mxquant.cli.int8 import int8_of, plan_of
@@ -22,6 +21,7 @@ from mxquant.cli.outputs import check_output
 from mxquant.cli.requirements import requirements
 from mxquant.cli.text import csv_of
 from mxquant.errors import InputError
+from mxquant.files.replacing import write_text
 
 __all__ = ["EXAMPLES", "CompareOptions", "compare"]
 

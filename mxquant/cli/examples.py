@@ -98,8 +98,8 @@ class Data:
             raise InputError(f"--num-examples is {self.end}, but '{self.title}' holds {position} examples")
 
     def _all(self) -> Iterator[Labelled]:
-        from mxquant._compat import mx
-        from mxquant.data import batches
+        from mxquant.runtime.data import batches
+        from mxquant.runtime.mxnet import mx
 
         found = self.source()
         if isinstance(found, mx.io.DataIter):
@@ -130,7 +130,7 @@ def _labels(item: Any, inputs: Tuple[str, ...], size: int) -> Optional[NDArray[A
     """Return the labels in what a user's data yield."""
     import numpy as np
 
-    from mxquant._compat import mx
+    from mxquant.runtime.mxnet import mx
 
     found: Any = None
     if isinstance(item, mx.io.DataBatch):

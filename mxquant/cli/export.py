@@ -60,9 +60,9 @@ class ExportOptions:
 @command
 def export(network: NetworkOptions, own: ExportOptions, common: Common) -> Result:
     """Write the network as ONNX, and thresholds for TensorRT."""
-    from mxquant.export.onnx import export_onnx
-    from mxquant.pipeline import check_plan
-    from mxquant.tables import write_tensorrt_cache
+    from mxquant.onnx_export.export import export_onnx
+    from mxquant.plan.tables import write_tensorrt_cache
+    from mxquant.planning.loaded import check_plan
 
     if own.out is None and own.tensorrt_cache is None:
         raise InputError("expected --out, --tensorrt-cache, or both, but none is given")

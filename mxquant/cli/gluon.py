@@ -7,10 +7,10 @@ import logging
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
-from mxquant._compat import mx
 from mxquant.errors import InputError
 from mxquant.model import load_params
-from mxquant.mxnet_bridge import first_line
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import first_line
 
 __all__ = ["zoo_network"]
 

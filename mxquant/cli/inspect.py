@@ -20,13 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Collection, Dict, List, Mapping
 
-from mxquant._json import read_json
 from mxquant.cli.command import Result, command
 from mxquant.cli.int8 import prefix_and_epoch
 from mxquant.cli.options import Common, argument
 from mxquant.cli.plan import float32_layers
 from mxquant.cli.text import facts, megabytes, plain
 from mxquant.errors import InputError
+from mxquant.files.reading import read_json
 
 __all__ = ["EXAMPLES", "InspectOptions", "inspect"]
 
@@ -111,8 +111,8 @@ def _plan(path: Path) -> Found:
 
 
 def _symbol(path: str, params: Collection[str] = ()) -> Found:
-    from mxquant.mxnet_bridge import graph_of
-    from mxquant.symbol_file import read_symbol
+    from mxquant.runtime.mxnet_bridge import graph_of
+    from mxquant.runtime.symbol_file import read_symbol
 
     graph = graph_of(read_symbol(path))
     operators = Counter(node.op for node in graph.operators)
@@ -155,7 +155,7 @@ def _counted(args: Mapping[str, Any], aux: Mapping[str, Any]) -> Found:
 
 
 def _onnx(path: Path) -> Found:
-    from mxquant.export.writer import import_onnx
+    from mxquant.onnx_export.writer import import_onnx
 
     onnx = import_onnx()
     try:

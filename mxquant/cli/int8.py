@@ -10,8 +10,8 @@ from mxquant.errors import InputError, PlanError
 
 if TYPE_CHECKING:
     from mxquant.cli.network import Net
+    from mxquant.model.quantized_model import QuantizedModel
     from mxquant.plan import QuantPlan
-    from mxquant.quantized_model import QuantizedModel
     from mxquant.stats import Statistics
 
 __all__ = ["int8_of", "plan_of", "prefix_and_epoch", "statistics_of"]
@@ -31,7 +31,7 @@ def int8_of(net: Net, prefix: str) -> QuantizedModel:
     InputError
         If it cannot be read, or was made of another network.
     """
-    from mxquant.quantized_model import load
+    from mxquant.model.quantized_model import load
 
     name, epoch = prefix_and_epoch(prefix)
     if not Path(f"{name}-plan.json").is_file():

@@ -147,7 +147,7 @@ class NetworkOptions:
 
     def _symbol(self, path: Path) -> Tuple[Any, ...]:
         from mxquant.model import load_params
-        from mxquant.symbol_file import read_symbol
+        from mxquant.runtime.symbol_file import read_symbol
 
         for name, file in (("symbol", path), ("params", self.params)):
             if file is None or not file.is_file():

@@ -7,7 +7,6 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
 
-from mxquant._compat import mx
 from mxquant.analysis.at_heads import AtHeads
 from mxquant.analysis.predictor import Predictor
 from mxquant.analysis.scores import Faithfulness, Tally
@@ -16,9 +15,10 @@ from mxquant.cli.network import Net
 from mxquant.errors import InputError
 from mxquant.graph import Network
 from mxquant.lowering.level_warnings import level_warnings
-from mxquant.mxnet_bridge import network_of
-from mxquant.onnx_model import OnnxModel
+from mxquant.onnx_export.onnx_model import OnnxModel
 from mxquant.progress import progress_bar
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import network_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -144,7 +144,7 @@ def _at_heads(net: Net, model: Any) -> Optional[AtHeads]:
 
 
 def _simulation(net: Net, model: Any) -> Callable[[Labelled], Outputs]:
-    from mxquant.accuracy.judge import outputs
+    from mxquant.runtime.forward import outputs
 
     simulated = _simulated(_canonical(net), model)
     return lambda batch: outputs(simulated, batch.arrays)

@@ -173,7 +173,7 @@ def _check(own: QuantizeOptions, planning: PlanningOptions, cluster: ClusterOpti
     if own.statistics is not None and own.resume:
         raise InputError("--resume goes on with a calibration, but with --statistics there is none")
     if planning.target is Target.ONNX_QDQ:
-        from mxquant.export.writer import import_onnx
+        from mxquant.onnx_export.writer import import_onnx
 
         import_onnx()
 
@@ -214,7 +214,7 @@ def _quantized(
 
 
 def _save(model: Any, own: QuantizeOptions) -> List[Path]:
-    from mxquant.onnx_model import OnnxModel
+    from mxquant.onnx_export.onnx_model import OnnxModel
 
     if isinstance(model, OnnxModel):
         model.save(f"{own.out}.onnx")

@@ -100,7 +100,7 @@ def calibrated(
     common: Common,
 ) -> Statistics:
     """Return statistics of a network on data, all or what the file `partial` does not hold yet."""
-    from mxquant.calibration import calibrate
+    from mxquant.pipeline import calibrate
 
     with cluster.client() as client:
         found = data if client is None else dataset_of(data)

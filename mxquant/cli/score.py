@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mxquant.analysis.scores import Scores
     from mxquant.cli.examples import Data
     from mxquant.cli.network import Net
-    from mxquant.quantized_model import QuantizedModel
+    from mxquant.model.quantized_model import QuantizedModel
 
 __all__ = ["EXAMPLES", "ScoreOptions", "score"]
 

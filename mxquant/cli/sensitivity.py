@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
-from mxquant._files import write_text
 from mxquant.cli.command import Result, command
 from mxquant.cli.data import DataOptions
 from mxquant.cli.network import NetworkOptions
@@ -21,6 +20,7 @@ from mxquant.cli.planning import Method, PlanningOptions
 from mxquant.cli.resuming import CALIBRATION_EXAMPLES
 from mxquant.cli.text import csv_of
 from mxquant.errors import InputError
+from mxquant.files.replacing import write_text
 
 __all__ = ["EXAMPLES", "SensitivityOptions", "sensitivity"]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Iterable, Iterator, NamedTuple, Optional,
 
 import numpy as np
 
-from mxquant._compat import mx
 from mxquant.datasets.image_size import check_image
 from mxquant.errors import InputError
+from mxquant.runtime.mxnet import mx
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

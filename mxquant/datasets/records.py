@@ -18,11 +18,11 @@ from typing import IO, TYPE_CHECKING, Any, Iterator, List, Optional, Sequence, T
 
 import numpy as np
 
-from mxquant._compat import mx
 from mxquant.datasets.dataset import Dataset, check_batch_size
 from mxquant.datasets.opening import is_url, opened, reason_of
 from mxquant.datasets.preprocessing import Encoded, Preprocessing, batches_of
 from mxquant.errors import InputError
+from mxquant.runtime.mxnet import mx
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

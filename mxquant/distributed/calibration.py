@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, Mapping, Optional, Sequence, Tuple, Union
 
 from mxquant import model as models
-from mxquant._compat import mx
-from mxquant.accuracy.bias_correction import channel_axes
 from mxquant.calibration import observed_tensors, statistics_of
-from mxquant.data import batches
 from mxquant.distributed.dispatch import Dispatch, workers_of
 from mxquant.distributed.environment import common_environment
 from mxquant.distributed.parcel import Parcel, pack
 from mxquant.distributed.shards import Shard, sharded
 from mxquant.distributed.worker import Loaded, Task
 from mxquant.errors import InputError
+from mxquant.graph.channel_axes import channel_axes
 from mxquant.progress import Progress, progress_bar, reporting
+from mxquant.runtime.data import batches
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.runner import Runner
 from mxquant.stats import HistogramCollector, Statistics
-from mxquant.stats.runner import Runner
 from mxquant.targets import target_named
 
 __all__ = ["calibrate"]

@@ -49,8 +49,8 @@ class Facts:
 
 def environment() -> Environment:
     """Return the environment of this process."""
-    from mxquant._compat import mx
-    from mxquant._threads import number_of_threads
+    from mxquant.runtime.mxnet import mx
+    from mxquant.runtime.threads import number_of_threads
     from mxquant.version import __version__
 
     return Environment(__version__, mx.__version__, number_of_threads())
@@ -58,8 +58,8 @@ def environment() -> Environment:
 
 def facts() -> Facts:
     """Return what this process is; runs on workers."""
-    from mxquant._processors import usable_processors
     from mxquant.lowering.isa import detect
+    from mxquant.runtime.processors import usable_processors
 
     return Facts(environment(), detect(), socket.gethostname(), usable_processors())
 

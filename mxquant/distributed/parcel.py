@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple
 
-from mxquant._compat import mx
 from mxquant.errors import ClusterError
 from mxquant.graph import Network, symbol_json
 from mxquant.model import Source
-from mxquant.mxnet_bridge import graph_of, numpy_params, split_params, text_of
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import graph_of, numpy_params, split_params, text_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,7 +8,6 @@ from typing import Any, Iterable, Mapping, Optional, Tuple
 from mxquant import model as models
 from mxquant.analysis.scores import Scores
 from mxquant.analysis.scoring import Scoring
-from mxquant.data import batches
 from mxquant.distributed.dispatch import Dispatch, workers_of
 from mxquant.distributed.environment import common_environment, levels_of
 from mxquant.distributed.parcel import Parcel, pack, pack_symbol
@@ -16,6 +15,7 @@ from mxquant.distributed.shards import Shard, sharded
 from mxquant.distributed.worker import Loaded, Task
 from mxquant.errors import InputError
 from mxquant.progress import Progress, progress_bar, reporting
+from mxquant.runtime.data import batches
 
 __all__ = ["ScoreTask", "score"]
 

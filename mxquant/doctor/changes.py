@@ -10,8 +10,8 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from mxquant.accuracy.bias_correction import correct_biases
-from mxquant.accuracy.judge import Judge
-from mxquant.doctor.diagnosis import Change
+from mxquant.analysis.judge import Judge
+from mxquant.doctor.findings import Change
 from mxquant.graph import Network
 from mxquant.lowering.isa import saturates
 from mxquant.plan import QuantPlan

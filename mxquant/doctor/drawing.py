@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Dict, List, Sequence, Tuple
 
-from mxquant.doctor.diagnosis import LayerFindings
+from mxquant.doctor.findings import LayerFindings
 
 __all__ = ["Box", "Drawing", "draw"]
 

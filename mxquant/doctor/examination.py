@@ -9,15 +9,14 @@ import numpy as np
 
 from mxquant import model as models
 from mxquant.accuracy.bias_correction import correct_biases
-from mxquant.accuracy.judge import outputs
-from mxquant.accuracy.presets import divide, takes_any_batch
+from mxquant.accuracy.improving import divide, improve
+from mxquant.accuracy.step import Candidate
 from mxquant.analysis.compare import compare_networks
 from mxquant.analysis.int8_weights import weights_of
 from mxquant.analysis.macs import layer_macs
 from mxquant.analysis.sensitivity import measure
 from mxquant.analysis.turns import bound, milliseconds
 from mxquant.calibration import collect
-from mxquant.data import peek
 from mxquant.doctor.changes import Trials, best_changes, candidates
 from mxquant.doctor.diagnosis import Diagnosis
 from mxquant.doctor.examples import Examples, read_examples
@@ -29,12 +28,15 @@ from mxquant.graph import Network
 from mxquant.inspection import smoothed_model
 from mxquant.lowering.onednn import OneDNN
 from mxquant.lowering.simulate import simulate
-from mxquant.mxnet_bridge import network_of, numpy_params
-from mxquant.onnx_model import OnnxModel
-from mxquant.pipeline import check_plan, plan_loaded, quantize, rounded_network
+from mxquant.model.quantized_model import QuantizedModel
+from mxquant.onnx_export.onnx_model import OnnxModel
+from mxquant.pipeline import quantize
 from mxquant.plan import QuantPlan
+from mxquant.planning.loaded import check_plan, plan_loaded
 from mxquant.progress import Progress, progress_bar, reporting
-from mxquant.quantized_model import QuantizedModel
+from mxquant.runtime.data import peek
+from mxquant.runtime.forward import outputs, takes_any_batch
+from mxquant.runtime.mxnet_bridge import network_of, numpy_params
 from mxquant.stats import Statistics
 
 if TYPE_CHECKING:
@@ -170,7 +172,7 @@ def _examined(
         plan,
         statistics,
         lambda options: plan_loaded(loaded, statistics, plan.target, dict(options)),
-        lambda: rounded_network(loaded, statistics, plan, by),
+        lambda: improve([Candidate(network, plan, statistics)], dict(by)).network,
         judge,
         "mxquant quantize",
     )

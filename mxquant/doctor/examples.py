@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence
 
 import numpy as np
 
-from mxquant._compat import mx
-from mxquant.data import Batch, Sample, batches, part
+from mxquant.runtime.data import Batch, Sample, batches, part
+from mxquant.runtime.mxnet import mx
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from mxquant._threads import in_parallel
 from mxquant.analysis.comparison import Comparison
 from mxquant.analysis.int8_weights import nodes_of
-from mxquant.doctor.diagnosis import Bars, LayerFindings, Saturation, WeightRanges
+from mxquant.doctor.findings import Bars, LayerFindings, Saturation, WeightRanges
 from mxquant.doctor.remedies import remedy
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_int
@@ -18,6 +17,7 @@ from mxquant.lowering.memory_order import as_in_memory
 from mxquant.lowering.saturation import safe_code_of_weights
 from mxquant.lowering.stored_weights import is_halved
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
+from mxquant.runtime.threads import in_parallel
 from mxquant.stats import Histogram
 from mxquant.thresholds import METHODS, choose_threshold
 

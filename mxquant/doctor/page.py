@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from mxquant.analysis.comparison import plain
-from mxquant.doctor.diagnosis import Diagnosis, LayerFindings
 from mxquant.doctor.drawing import HEIGHT, WIDTH, draw
+from mxquant.doctor.findings import Findings, LayerFindings
 from mxquant.doctor.verdict import LEVELS, RULES
 from mxquant.errors import InputError
 from mxquant.version import __version__
@@ -36,12 +36,12 @@ FLOAT32 = "float32"
 _NOTHING = "\N{EN DASH}"
 
 
-def page(diagnosis: Diagnosis) -> str:
+def page(findings: Findings) -> str:
     """Return the page of a diagnosis.
 
     Parameters
     ----------
-    diagnosis : Diagnosis
+    findings : Findings
         The findings.
 
     Raises
@@ -63,19 +63,19 @@ def page(diagnosis: Diagnosis) -> str:
     )
     environment.filters.update(short=_short, db=_db, percent=_percent, ms=_ms, megabytes=_megabytes, number=_number)
     return environment.get_template("page.html").render(
-        found=diagnosis,
-        drawing=draw(diagnosis.layers),
+        found=findings,
+        drawing=draw(findings.layers),
         box=(WIDTH, HEIGHT),
-        colours={layer.name: _colour(layer) for layer in diagnosis.layers},
+        colours={layer.name: _colour(layer) for layer in findings.layers},
         scale=SCALE,
         levels=LEVELS,
         rules=RULES,
         version=__version__,
-        slowest=_slowest(diagnosis),
+        slowest=_slowest(findings),
         style=(_TEMPLATES / "style.css").read_text(encoding="utf-8"),
         script=(_TEMPLATES / "page.js").read_text(encoding="utf-8"),
         plotly=base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode(),
-        data=_json([_charts(layer) for layer in diagnosis.layers]),
+        data=_json([_charts(layer) for layer in findings.layers]),
     )
 
 
@@ -107,8 +107,8 @@ def _json(value: Any) -> str:
     return json.dumps(plain(value), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _slowest(diagnosis: Diagnosis) -> float:
-    times = [t for layer in diagnosis.layers for t in (layer.fp32_ms, layer.int8_ms) if t is not None]
+def _slowest(findings: Findings) -> float:
+    times = [t for layer in findings.layers for t in (layer.fp32_ms, layer.int8_ms) if t is not None]
     return max(times, default=1.0)
 
 

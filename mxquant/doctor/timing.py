@@ -12,14 +12,14 @@ from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping
 
-from mxquant._compat import mx
 from mxquant.analysis.turns import bound
 from mxquant.graph import Network
 from mxquant.graph.barriers import fusable
 from mxquant.lowering.onednn import OneDNN, fused_for
-from mxquant.mxnet_bridge import backend_symbol, graph_of, symbol_of
 from mxquant.plan import QuantPlan
-from mxquant.stats.runner import reported_names
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import backend_symbol, graph_of, symbol_of
+from mxquant.runtime.runner import reported_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

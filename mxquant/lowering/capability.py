@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterable, Optional, Tuple
 
 from mxquant.graph import Node
-from mxquant.lowering.target import Int8Operator
+from mxquant.lowering.int8_operator import Int8Operator
 
 __all__ = ["Capability", "by_operator"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import FrozenSet, Tuple
 
 from mxquant.lowering.capability import Capability
-from mxquant.lowering.target import Int8Operator
+from mxquant.lowering.int8_operator import Int8Operator
 
 __all__ = ["CUDNN"]
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from mxquant._compat import mx
 from mxquant.graph import Node
 from mxquant.graph.packed_recurrent import Direction, rows_of, unpack
-from mxquant.recurrent_plan import RecurrentPlan
+from mxquant.plan.recurrent_plan import RecurrentPlan
+from mxquant.runtime.mxnet import mx
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import FrozenSet, Tuple
 
 from mxquant.lowering.capability import Capability
+from mxquant.lowering.int8_operator import RECURRENT, Int8Operator
 from mxquant.lowering.moves import MOVES
-from mxquant.lowering.target import RECURRENT, Int8Operator
 
 __all__ = ["ONEDNN"]
 

@@ -24,7 +24,7 @@ from mxquant.graph import Graph, Network, Node, Tensor
 from mxquant.graph.attributes import read_float
 from mxquant.graph.barriers import put_barriers, take_barriers, unfusable
 from mxquant.lowering.quantized_params import SMALLEST_THRESHOLD
-from mxquant.mxnet_bridge import backend_symbol, graph_of, symbol_of
+from mxquant.runtime.mxnet_bridge import backend_symbol, graph_of, symbol_of
 
 __all__ = ["fuse"]
 

@@ -8,7 +8,7 @@ OpenVINO and TensorRT agree on where they have to be:
 * before and after pooling, Flatten and Concat, with one scale.
 
 Codes, scales and rounded weights are those of :mod:`mxquant.lowering.simulate`. The file itself is written by
-:mod:`mxquant.export`.
+:mod:`mxquant.onnx_export`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 
-from mxquant._threads import in_parallel
 from mxquant.graph import Network, Node
 from mxquant.lowering.channel_order import arranged, orders_of
 from mxquant.lowering.even_weights import even_weight
@@ -15,6 +14,7 @@ from mxquant.lowering.pairs import limited_weight
 from mxquant.lowering.rest_channel import rested
 from mxquant.lowering.stored_weights import NEARLY_EVEN, is_symmetric
 from mxquant.plan import QuantPlan
+from mxquant.runtime.threads import in_parallel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

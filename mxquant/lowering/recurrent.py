@@ -6,7 +6,7 @@ quantized by another scale s_x and zero point z_x are, to the operator, other da
     x' = (q - z) / s = (s_x x + z_x - z) / s
 
 It computes the same from them with W' = W s / s_x, and a bias that is less by W' (z_x - z) / s; see
-:mod:`mxquant.recurrent_plan` for the codes. W' is taken as the int8 operator rounds it, so that what data of 0
+:mod:`mxquant.plan.recurrent_plan` for the codes. W' is taken as the int8 operator rounds it, so that what data of 0
 contribute is exactly 0. The operator itself quantizes weights when it first runs: per row of both weights, and of both
 directions, by 127 / largest magnitude, halves to even.
 """
@@ -23,7 +23,7 @@ from mxquant.graph import Node, Tensor
 from mxquant.graph.packed_recurrent import Direction, pack, rows_of, unpack
 from mxquant.lowering.target import RECURRENT
 from mxquant.plan import LayerPlan
-from mxquant.recurrent_plan import RecurrentPlan
+from mxquant.plan.recurrent_plan import RecurrentPlan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

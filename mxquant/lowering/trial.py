@@ -10,9 +10,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Optional
 
-from mxquant._compat import mx
 from mxquant.lowering import isa as levels
-from mxquant.mxnet_bridge import first_line
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import first_line
 
 __all__ = ["lstm_failure", "lstm_failure_at", "no_lstm"]
 

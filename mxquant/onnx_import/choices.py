@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Callable, Dict
 
-from mxquant._compat import mx
 from mxquant.onnx_import.state import Step
+from mxquant.runtime.mxnet import mx
 
 __all__ = ["CHOICES"]
 

@@ -6,8 +6,8 @@ from typing import Any, Callable, Dict, List, Tuple
 
 import numpy as np
 
-from mxquant._compat import mx
 from mxquant.onnx_import.state import Step
+from mxquant.runtime.mxnet import mx
 
 __all__ = ["LAYERS"]
 

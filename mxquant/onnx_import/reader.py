@@ -8,10 +8,8 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
 
 import numpy as np
 
-from mxquant._compat import mx
 from mxquant.errors import GraphError, InputError
-from mxquant.export.writer import import_onnx
-from mxquant.mxnet_bridge import first_line
+from mxquant.onnx_export.writer import import_onnx
 from mxquant.onnx_import.choices import CHOICES
 from mxquant.onnx_import.external import load_external
 from mxquant.onnx_import.fold_channels import fold_channels
@@ -21,6 +19,8 @@ from mxquant.onnx_import.recurrent import RECURRENT
 from mxquant.onnx_import.sampling import SAMPLING
 from mxquant.onnx_import.state import Length, State, Step
 from mxquant.onnx_import.tensors import TENSORS
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import first_line
 
 __all__ = ["OPERATORS", "OnnxNetwork", "from_onnx"]
 

@@ -1,6 +1,6 @@
 """Translation of ONNX's LSTM, GRU and RNN to MXNet's RNN, whose gates have another order.
 
-What belongs to which gate is told in :mod:`mxquant.export.recurrent`.
+What belongs to which gate is told in :mod:`mxquant.onnx_export.recurrent`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Tuple
 
 import numpy as np
 
-from mxquant._compat import mx
-from mxquant.export.recurrent import GATES
 from mxquant.graph.packed_recurrent import Direction, pack
+from mxquant.onnx_export.recurrent import GATES
 from mxquant.onnx_import.state import Step
+from mxquant.runtime.mxnet import mx
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

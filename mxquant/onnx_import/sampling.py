@@ -1,6 +1,6 @@
 """Translations of ONNX's operators that interpolate: resized maps, and regions of maps.
 
-:mod:`mxquant.export.sampling` has the places of the input that MXNet's bilinear resizing takes its output from.
+:mod:`mxquant.onnx_export.sampling` has the places of the input that MXNet's bilinear resizing takes its output from.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
 import numpy as np
 
-from mxquant._compat import mx
 from mxquant.onnx_import.state import Step
+from mxquant.runtime.mxnet import mx
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

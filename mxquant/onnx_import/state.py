@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple, Un
 
 import numpy as np
 
-from mxquant._compat import mx
 from mxquant.errors import GraphError
+from mxquant.runtime.mxnet import mx
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,8 +7,8 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from mxquant._compat import mx
 from mxquant.onnx_import.state import Length, Step
+from mxquant.runtime.mxnet import mx
 
 __all__ = ["TENSORS"]
 

@@ -1,7 +1,7 @@
 """What calibration sees of a network's tensors: histograms, who collects them, and the table that keeps them.
 
 Knows no bit width, no target and no operator, and imports no MXNet; the run itself is
-:mod:`mxquant.stats.runner`.
+:mod:`mxquant.runtime.runner`.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional
 
 import numpy as np
 
-from mxquant._threads import number_of_threads
 from mxquant.errors import InputError, NonFiniteError
+from mxquant.runtime.threads import number_of_threads
 from mxquant.stats.channel_sums import ChannelSums
 from mxquant.stats.histogram import Histogram
 from mxquant.stats.tally import Tally, new_tables

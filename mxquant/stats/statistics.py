@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple, Union
 
 from mxquant.errors import StatisticsError
+from mxquant.shown import html_table, percent
 from mxquant.stats.channel_sums import ChannelSums
 from mxquant.stats.histogram import Histogram
 from mxquant.stats.table import read_table, write_table
@@ -76,9 +77,9 @@ class Statistics(Mapping[str, Histogram]):
             object.__setattr__(self, name, {tensor: value[tensor] for tensor in sorted(value)})
 
     def _repr_html_(self) -> str:
-        from mxquant.notebook import statistics_html
-
-        return statistics_html(self)
+        caption = f"Statistics of {len(self)} tensors on {self.num_examples:,} examples"
+        heads = ("tensor", "minimum", "maximum", "zeros", "values")
+        return html_table(caption, heads, [(name, *_cells(each)) for name, each in self.items()])
 
     def __getitem__(self, tensor: str) -> Histogram:
         return self.histograms[tensor]
@@ -175,3 +176,8 @@ class Statistics(Mapping[str, Histogram]):
 def _union(first: str, second: str) -> str:
     """Return the versions named in either text, each once."""
     return ", ".join(sorted({*first.split(", "), *second.split(", ")}))
+
+
+def _cells(histogram: Histogram) -> Tuple[str, ...]:
+    zeros = percent(histogram.zeros / histogram.count if histogram.count else None)
+    return f"{histogram.minimum:.5g}", f"{histogram.maximum:.5g}", zeros, f"{histogram.count:,}"

@@ -31,9 +31,9 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple, Union
 
 import numpy as np
 
-from mxquant._files import replacing
-from mxquant._json import parse_json
 from mxquant.errors import InputError, StatisticsError
+from mxquant.files.reading import parse_json
+from mxquant.files.replacing import replacing
 from mxquant.stats.channel_sums import ChannelSums
 from mxquant.stats.grid import BINS_PER_SIDE
 from mxquant.stats.histogram import Histogram

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from mxquant._threads import in_parallel
+from mxquant.runtime.threads import in_parallel
 from mxquant.stats.grid import BINS_PER_SIDE, bin_of, coarsen, exponent_of
 from mxquant.stats.histogram import Histogram
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mxquant._compiled import compiled, numba
+from mxquant.runtime.compiled import compiled, numba
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

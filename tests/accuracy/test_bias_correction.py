@@ -10,13 +10,14 @@ import pytest
 
 import mxquant
 from mxquant import model as models
-from mxquant._compat import mx
-from mxquant.accuracy.bias_correction import channel_axes, correct_biases
+from mxquant.accuracy.bias_correction import correct_biases
 from mxquant.errors import InputError, StatisticsError
 from mxquant.graph import Network
+from mxquant.graph.channel_axes import channel_axes
 from mxquant.lowering.planned_weights import planned_weights
 from mxquant.lowering.stored_weights import int8_weight
 from mxquant.plan import QuantPlan
+from mxquant.runtime.mxnet import mx
 from mxquant.stats import Statistics
 from tests.networks import conv, dense, forward, images, random_params, relu, sqnr
 

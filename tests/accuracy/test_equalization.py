@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from mxquant import model as models
-from mxquant._compat import mx
 from mxquant.accuracy.equalization import equalize
-from mxquant.accuracy.judge import outputs
 from mxquant.graph import Network
+from mxquant.runtime.forward import outputs
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, images, random_params, relu, sqnr
 
 SHAPE = (8, 4, 8, 8)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mxquant import InputError
-from mxquant._compat import mx
 from mxquant.accuracy.goal import Goal
+from mxquant.runtime.mxnet import mx
 
 
 @pytest.mark.parametrize(

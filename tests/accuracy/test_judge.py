@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
-from mxquant.accuracy.judge import Judge, outputs, sqnr
+from mxquant.analysis.judge import Judge, sqnr
 from mxquant.graph.passes import canonicalize
+from mxquant.runtime.forward import outputs
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, forward, images, network_of, random_params, relu
 
 SHAPE = (4, 3, 8, 8)

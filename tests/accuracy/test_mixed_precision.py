@@ -12,8 +12,8 @@ import pytest
 
 import mxquant
 from mxquant import InputError
-from mxquant._compat import mx
 from mxquant.accuracy.mixed_precision import search
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, forward, images, random_params, relu, sqnr
 
 NOISE = {"a": 8.0, "b": 4.0, "c": 2.0, "d": 1.0, "e": 0.5}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.errors import PlanError
 from mxquant.lowering.isa import detect, saturates
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, forward, images, random_params, relu, sqnr
 
 SHAPE = (24, 4, 12, 12)

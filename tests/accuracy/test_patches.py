@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mxquant._compat import mx
 from mxquant.accuracy.patches import rows_of
-from mxquant.mxnet_bridge import graph_of
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import graph_of
 from tests.networks import forward, images, random_params
 
 ALL = 10**9

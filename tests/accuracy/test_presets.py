@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.accuracy.equalization import equalize
-from mxquant.accuracy.judge import Judge
-from mxquant.accuracy.presets import EXAMPLES, Candidate, improve, number_of_trials
+from mxquant.accuracy.improving import improve, number_of_trials
+from mxquant.accuracy.presets import EXAMPLES
+from mxquant.accuracy.step import Candidate
+from mxquant.analysis.judge import Judge
 from mxquant.errors import InputError
 from mxquant.graph.passes import canonicalize
+from mxquant.runtime.mxnet import mx
 from mxquant.thresholds import METHODS
 from tests.networks import conv, dense, forward, images, network_of, random_params, relu, sqnr
 
@@ -239,7 +241,7 @@ def test_an_outlier_channel_is_equalized(
         return sqnr(expected, forward(model.symbol, dict(model.arg_params), {}, data=unseen)[0]), model.plan
 
     level_with, plan = best()
-    monkeypatch.setattr("mxquant.accuracy.rescaling.equalize", lambda network, inputs: (network, frozenset()))
+    monkeypatch.setattr("mxquant.accuracy.equalization.equalize", lambda network, inputs: (network, frozenset()))
     level_without, plan_without = best()
     assert level_with >= level_without + gain
     assert level_with >= 30

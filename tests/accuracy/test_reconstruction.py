@@ -9,13 +9,14 @@ import pytest
 
 import mxquant
 from mxquant import model as models
-from mxquant._compat import mx
-from mxquant.accuracy.judge import Judge, outputs
 from mxquant.accuracy.reconstruction import agreed_shift, reconstruct
+from mxquant.analysis.judge import Judge
 from mxquant.graph import Network
 from mxquant.lowering.onednn import OneDNN
 from mxquant.lowering.simulate import simulate
 from mxquant.plan import QuantPlan
+from mxquant.runtime.forward import outputs
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, forward, images, random_params, relu, sqnr
 
 SHAPE = (24, 4, 10, 10)

@@ -9,11 +9,11 @@ import pytest
 
 import mxquant
 from mxquant import model as models
-from mxquant._compat import mx
-from mxquant.accuracy.judge import outputs
-from mxquant.accuracy.smoothing import SMOOTHED, smooth, smoothed_as
+from mxquant.accuracy.smoothing import SmoothQuant, smooth, smoothed_as
 from mxquant.errors import PlanError
 from mxquant.graph import Network
+from mxquant.runtime.forward import outputs
+from mxquant.runtime.mxnet import mx
 from tests.networks import dense, forward, images, random_params, sqnr
 
 SHAPE, WIDTH = (6, 5, 24), 24
@@ -214,7 +214,7 @@ def test_int8_loses_less(name: str, gain: float, isa: str, monkeypatch: pytest.M
 
     def level() -> float:
         model = mxquant.quantize(symbol, data, arg_params=args, isa=isa)
-        assert (SMOOTHED in model.plan.settings["steps"]) == smoothing
+        assert (SmoothQuant.name in model.plan.settings["steps"]) == smoothing
         simulated = mxquant.compare(symbol, model, unseen, arg_params=args).outputs[0].sqnr
         if isa == "avx2":
             found = forward(model.symbol, dict(model.arg_params), {}, data=unseen)[0]
@@ -224,7 +224,7 @@ def test_int8_loses_less(name: str, gain: float, isa: str, monkeypatch: pytest.M
     smoothing = True
     with_it = level()
     smoothing = False
-    monkeypatch.setattr("mxquant.accuracy.rescaling.smooth", lambda network, inputs: (network, frozenset()))
+    monkeypatch.setattr("mxquant.accuracy.smoothing.smooth", lambda network, inputs: (network, frozenset()))
     assert with_it >= level() + gain
 
 
@@ -242,10 +242,10 @@ def test_a_smoothed_model_is_compared_layer_by_layer_and_its_plan_alone_is_refus
 
 def test_a_smoothed_network_goes_to_onnx() -> None:
     pytest.importorskip("onnxruntime")
-    from tests.export.runtimes import in_onnxruntime
+    from tests.onnx_export.runtimes import in_onnxruntime
 
     symbol, args, data = with_outliers(added)
     model = mxquant.quantize(symbol, data, arg_params=args, target="onnx_qdq")
-    assert SMOOTHED in model.plan.settings["steps"]
+    assert SmoothQuant.name in model.plan.settings["steps"]
     expected = forward(symbol, args, {}, data=data)[0]
     assert sqnr(expected, in_onnxruntime(model.proto, data=data)[0]) > 35

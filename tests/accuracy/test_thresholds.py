@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
-from mxquant.accuracy.judge import Judge
 from mxquant.accuracy.thresholds import choose_methods
+from mxquant.analysis.judge import Judge
 from mxquant.graph.passes import canonicalize
 from mxquant.plan import QuantPlan
+from mxquant.runtime.mxnet import mx
 from mxquant.thresholds import METHODS
 from tests.networks import conv, dense, images, network_of, random_params, relu
 

@@ -14,9 +14,9 @@ import pytest
 
 import mxquant
 from mxquant import InputError, PlanError
-from mxquant._compat import mx
-from mxquant.accuracy.equalization import EQUALIZED
+from mxquant.accuracy.equalization import Equalization
 from mxquant.lowering.isa import detect, saturates
+from mxquant.runtime.mxnet import mx
 from tests.analysis.test_sensitivity import problem
 from tests.networks import conv, dense, images, random_params, relu
 
@@ -80,7 +80,7 @@ def test_the_weights_of_an_equalized_model_are_found() -> None:
     symbol, args, aux, data = problem()
     params = {"arg_params": args, "aux_params": aux}
     model = mxquant.quantize(symbol, np.concatenate([data, images(12, 3, 8, 8)]), accuracy="balanced", **params)
-    assert EQUALIZED in model.plan.settings["steps"]
+    assert Equalization.name in model.plan.settings["steps"]
     found = mxquant.compare(symbol, model, data, **params)
     assert found.outputs[0].int8_simulated > found.outputs[0].sqnr + 10
 
@@ -140,7 +140,7 @@ def test_a_plan_alone_is_only_simulated() -> None:
 
 SATURATE = """
 import mxquant
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.analysis.test_compare import adversary
 symbol, params, data = adversary()
 net = mx.model.load_checkpoint("model", 0)

@@ -6,8 +6,8 @@ from typing import Any, Dict
 
 import pytest
 
-from mxquant._compat import mx
 from mxquant.analysis.macs import layer_macs
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, images, network_of, random_params, relu
 
 

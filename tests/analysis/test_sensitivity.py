@@ -9,9 +9,9 @@ import pytest
 
 import mxquant
 from mxquant import InputError
-from mxquant._compat import mx
 from mxquant.analysis.timing import layer_seconds
 from mxquant.graph.passes import canonicalize
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, images, network_of, random_params, relu
 
 

@@ -9,11 +9,11 @@ import pytest
 
 import mxquant
 from mxquant import InputError
-from mxquant._compat import mx
 from mxquant.analysis import slower
 from mxquant.graph import Network
 from mxquant.lowering.isa import detect
-from mxquant.mxnet_bridge import graph_of, numpy_params
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import graph_of, numpy_params
 from tests.networks import conv, forward, images, random_params, relu
 
 NAMES = ("c1", "c2", "c3", "fc")

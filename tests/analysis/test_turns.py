@@ -6,10 +6,10 @@ from typing import Any, List
 
 import pytest
 
-from mxquant._compat import mx
 from mxquant.analysis.turns import bound
 from mxquant.doctor import diagnose, examination
-from mxquant.mxnet_bridge import graph_of, network_of
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import graph_of, network_of
 from tests.networks import conv, images, random_params, relu
 
 DATA = images(4, 4, 8, 8)

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List
 import numpy as np
 
 import mxquant
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.benchmark.machine import peak_memory
 from tests.benchmark.turns import in_turns
 from tests.networks import images, zoo_network

@@ -23,7 +23,7 @@ from typing import Any, Dict, Iterator, Optional, Sequence
 import numpy as np
 
 import mxquant
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.benchmark import material
 from tests.benchmark.accuracy_rows import PEERS
 from tests.benchmark.peers.environment import peers_python

@@ -32,14 +32,14 @@ if __name__ == "__main__":
 import numpy as np
 
 import mxquant
-from mxquant._compat import mx
-from mxquant.accuracy.judge import at_heads, outputs
 from mxquant.analysis.macs import layer_macs
 from mxquant.analysis.turns import bound
 from mxquant.graph import Network
 from mxquant.graph.heads import Heads
 from mxquant.graph.passes import canonicalize
 from mxquant.plan import QuantPlan
+from mxquant.runtime.forward import at_heads, outputs
+from mxquant.runtime.mxnet import mx
 from tests.benchmark.machine import described, machine
 from tests.benchmark.reasons import reasons, table_of_reasons
 from tests.benchmark.turns import in_turns

@@ -30,8 +30,8 @@ if __name__ == "__main__":
 import numpy as np
 
 import mxquant
-from mxquant._compat import mx
-from mxquant.mxnet_bridge import environment
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import environment
 from tests import networks
 from tests.benchmark.material import LITE0, lite0
 from tests.benchmark.turns import in_turns

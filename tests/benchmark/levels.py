@@ -28,11 +28,10 @@ if __name__ == "__main__":
 import numpy as np
 
 import mxquant
-from mxquant._compat import mx
-from mxquant.accuracy.judge import at_heads
-from mxquant.accuracy.presets import takes_any_batch
 from mxquant.graph.heads import Heads
 from mxquant.model import load
+from mxquant.runtime.forward import at_heads, takes_any_batch
+from mxquant.runtime.mxnet import mx
 from tests import networks
 from tests.benchmark.machine import described, machine
 from tests.families.small import SMALL, built

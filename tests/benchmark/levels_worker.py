@@ -17,12 +17,12 @@ from typing import Any, Dict, Mapping
 import numpy as np
 
 import mxquant
-from mxquant._compat import mx
-from mxquant.accuracy.judge import outputs
 from mxquant.graph import Graph, Network, Node, Tensor
 from mxquant.graph.heads import Heads
 from mxquant.model import load
-from mxquant.mxnet_bridge import network_of, symbol_of
+from mxquant.runtime.forward import outputs
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import network_of, symbol_of
 from tests.networks import sqnr
 
 _INT8 = ("int8", "uint8")

@@ -11,7 +11,7 @@ from typing import Any, Dict, Sequence, Tuple
 import numpy as np
 
 from mxquant import export_onnx
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests import networks
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "example"))

@@ -27,8 +27,8 @@ if __name__ == "__main__":
 import numpy as np
 
 import mxquant
-from mxquant._compat import mx
-from mxquant.mxnet_bridge import backend_symbol, environment, graph_of
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import backend_symbol, environment, graph_of
 from mxquant.stats import runner
 from tests.benchmark import inference
 from tests.benchmark.calibration import BATCH

@@ -24,8 +24,8 @@ if __name__ == "__main__":
 import numpy as np
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.lowering.trial import lstm_failure
+from mxquant.runtime.mxnet import mx
 from tests.benchmark.machine import described, machine
 from tests.benchmark.turns import in_turns
 from tests.networks import sqnr

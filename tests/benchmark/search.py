@@ -6,7 +6,7 @@ from typing import Callable, Dict, List
 
 import numpy as np
 
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from mxquant.thresholds.entropy import entropy_search
 from tests.benchmark.turns import in_turns
 

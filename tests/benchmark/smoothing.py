@@ -22,7 +22,7 @@ def levels(factor: float, isa: str, smoothing: bool) -> Dict[str, float]:
     """Return the SQNR of each output in dB, on sentences that are not calibrated on."""
     net = with_outliers(bert(SIZE), factor)
     unchanged: Any = lambda network, inputs: (network, frozenset())  # noqa: E731
-    with mock.patch("mxquant.accuracy.rescaling.smooth", unchanged) if not smoothing else warnings.catch_warnings():
+    with mock.patch("mxquant.accuracy.smoothing.smooth", unchanged) if not smoothing else warnings.catch_warnings():
         model = mxquant.quantize(net, [tokens(SIZE, 32, 16)], isa=isa)
     found = mxquant.compare(net, model, [tokens(SIZE, 16, 16, seed=9)])
     return dict(zip(HEADS, (output.sqnr for output in found.outputs)))

@@ -9,8 +9,8 @@ from typing import Dict, List
 import numpy as np
 
 import mxquant
-from mxquant._compat import mx
-from mxquant.mxnet_bridge import environment
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import environment
 
 __all__ = ["begin", "forward_for", "megabytes", "write_compact"]
 

@@ -9,8 +9,8 @@ from typing import Any, Dict, List
 
 import pytest
 
-from mxquant._compat import mx
 from mxquant.quantization import quantize_model_mkldnn
+from mxquant.runtime.mxnet import mx
 from tests.benchmark.worker import call
 from tests.networks import images, zoo_network
 

@@ -11,8 +11,8 @@ from typing import Callable, Dict, List
 import numpy as np
 
 import mxquant
-from mxquant._compat import mx
-from mxquant.mxnet_bridge import environment
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import environment
 from mxquant.stats import HistogramCollector
 from tests.benchmark.calibration import BATCH, calls_on
 from tests.benchmark.search import entropy

@@ -26,7 +26,7 @@ if __name__ == "__main__":
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
 
 import mxquant
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.benchmark.machine import described, machine
 from tests.benchmark.reasons import reasons, table_of_reasons
 from tests.benchmark.turns import in_turns

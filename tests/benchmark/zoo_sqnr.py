@@ -18,8 +18,8 @@ from typing import Any, Tuple
 
 os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
 
-from mxquant._compat import mx
 from mxquant.quantization import quantize_model
+from mxquant.runtime.mxnet import mx
 from tests import networks
 
 

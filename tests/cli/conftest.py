@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.cli.running import run
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, images, random_params, relu
 
 CLASSES = 5

@@ -8,11 +8,11 @@ from typing import Any, List
 import numpy as np
 import pytest
 
-from mxquant._compat import mx
 from mxquant.cli.data import DataOptions, Layout, Preset
 from mxquant.cli.examples import Data
 from mxquant.cli.network import NetworkOptions
 from mxquant.errors import InputError
+from mxquant.runtime.mxnet import mx
 from tests.cli.conftest import write_image
 
 SIZE = NetworkOptions(model="net", image_size=32)

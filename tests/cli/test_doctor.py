@@ -11,7 +11,7 @@ from typing import Any, Dict, List
 import pytest
 
 import mxquant
-from mxquant.data import batches
+from mxquant.runtime.data import batches
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 
 CALIBRATE = ("calibrate", "-d", "calib.npy", "-n", "4", "-o", "s.npz", "-q", "--json")
 

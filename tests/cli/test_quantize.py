@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.cli import quality
 from mxquant.cli.requirements import fallen
 from mxquant.lowering.isa import LEVELS, detect
+from mxquant.runtime.mxnet import mx
 from tests.families.small import built
 from tests.networks import forward, sqnr
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.cli.shapes import input_shapes
 from mxquant.errors import InputError
-from mxquant.tables import largest_values, read_tensorrt_cache
+from mxquant.plan.tables import largest_values, read_tensorrt_cache
+from mxquant.runtime.mxnet import mx
 from tests.networks import dense, images, random_params
 
 PLAN = ("plan", "-m", "net", "--statistics", "stats.npz", "-o", "p.json")

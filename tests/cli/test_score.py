@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.analysis.predictor import Predictor
 from mxquant.analysis.scores import Faithfulness, Tally
 from mxquant.errors import InputError
+from mxquant.runtime.mxnet import mx
 from tests.cli.conftest import tiny_network
 from tests.families.small import built
 from tests.networks import forward, images, sqnr

@@ -67,7 +67,7 @@ before = set(sys.modules)
 from mxquant.cli.running import run
 assert run(["--help"]) == 0
 new = set(sys.modules) - before
-ours = ("mxquant.pipeline", "mxquant.planner", "mxquant.model", "mxquant.stats")
+ours = ("mxquant.pipeline", "mxquant.planning.planner", "mxquant.model", "mxquant.stats")
 print([name for name in ("numba", "onnx", "onnxruntime", "plotly", *ours) if name in new])
 """
     with ThreadPoolExecutor() as pool:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.cli.conftest import tiny_network, write_image
 from tests.networks import images
 

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.cli.running import run
 from mxquant.datasets import ArrayFile, ImageFiles, Preprocessing, RecordFile
 from mxquant.distributed import calibrate, dispatch, score
 from mxquant.errors import CalibrationError, ClusterError, InputError, NonFiniteError
+from mxquant.runtime.mxnet import mx
 from tests.distributed.conftest import COUNT, Net
 from tests.distributed.sources import Faulty
 from tests.families.small import built

@@ -10,9 +10,9 @@ import pytest
 from distributed import Client, LocalCluster
 
 import mxquant
-from mxquant._threads import number_of_threads
 from mxquant.datasets import ImageFiles, Preprocessing
 from mxquant.distributed import calibrate, score
+from mxquant.runtime.threads import number_of_threads
 from tests.benchmark.material import _photos, lite0
 from tests.networks import images, zoo_network
 

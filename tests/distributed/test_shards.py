@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.datasets import ImageFiles, Preprocessing
 from mxquant.distributed.calibration import _Before, _Counted
 from mxquant.distributed.environment import Environment, Facts, common_environment, levels_of
@@ -21,6 +20,7 @@ from mxquant.distributed.parcel import pack, pack_symbol
 from mxquant.distributed.shards import batches_in, sharded
 from mxquant.errors import CalibrationError, ClusterError, InputError, NonFiniteError
 from mxquant.model import read
+from mxquant.runtime.mxnet import mx
 from tests.cli.conftest import tiny_network
 from tests.networks import forward, images, network_of
 

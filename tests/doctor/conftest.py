@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.doctor import Diagnosis, diagnose
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, images, random_params, relu
 
 DATA = images(16, 4, 12, 12)

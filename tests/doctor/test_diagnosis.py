@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.doctor import Diagnosis, diagnose
 from mxquant.doctor.examples import read_examples
 from mxquant.doctor.layers import bars_of
 from mxquant.errors import InputError, PlanError
 from mxquant.lowering.isa import detect
 from mxquant.lowering.saturation import safe_code_of_weights
+from mxquant.runtime.mxnet import mx
 from mxquant.stats import Histogram
 from mxquant.thresholds import METHODS, choose_threshold
 from tests.doctor.conftest import DATA, network

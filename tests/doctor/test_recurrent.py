@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mxquant._compat import mx
 from mxquant.doctor import diagnose
 from mxquant.doctor.drawing import draw
 from mxquant.lowering.isa import detect
 from mxquant.lowering.trial import no_lstm
+from mxquant.runtime.mxnet import mx
 from tests.families.text_networks import TINY, Recurrent, initialized, tokens
 
 

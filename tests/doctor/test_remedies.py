@@ -11,7 +11,7 @@ import pytest
 
 import mxquant
 from mxquant.doctor.remedies import REMEDIES, remedy
-from mxquant.magnitudes import LOST
+from mxquant.planning.magnitudes import LOST
 
 ROOT = Path(mxquant.__file__).parent
 FILES = ["lowering/onednn_operators.py", "lowering/onnx_qdq.py", "lowering/cudnn.py", "lowering/refusals.py"]
@@ -39,10 +39,7 @@ def returned(path: Path) -> List[str]:
 
 def refused() -> List[str]:
     """Return the sentences that the planner gives."""
-    source = "".join(
-        (ROOT / name).read_text(encoding="utf-8")
-        for name in ("planner.py", "saturation_choices.py", "around_decisions.py")
-    )
+    source = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "planning").glob("*.py")))
     telling = r"float32, so|would saturate|gains nothing|every second code|on some CPUs|excluded by|bias may"
     telling += "|prepares|has decided|constants|operands"
     return [text for text in re.findall(r'f?"([^"\n]{20,})"', source) if re.search(telling, text)]

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 RUN = """
 import json, sys
 import mxquant
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from imagenet_data import Preprocessing, embedded
 from tests.networks import forward, sqnr, zoo_network
 

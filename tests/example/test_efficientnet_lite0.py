@@ -11,10 +11,10 @@ import pytest
 from imagenet_data import Preprocessing, embedded
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.quantization import quantize_model
-from tests.export.runtimes import in_onnxruntime, in_openvino
+from mxquant.runtime.mxnet import mx
 from tests.networks import forward, sqnr
+from tests.onnx_export.runtimes import in_onnxruntime, in_openvino
 
 
 @pytest.fixture(scope="module")

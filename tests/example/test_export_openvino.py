@@ -9,7 +9,7 @@ import export_openvino
 import numpy as np
 import pytest
 
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.example.command import example, photographs, sentence
 from tests.example.test_gluon_quantize import int8_row
 from tests.networks import images, zoo_network

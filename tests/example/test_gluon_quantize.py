@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.example.command import example, photographs, sentence
 
 NAME = "gluon_quantize"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from imagenet_data import DataError, Preprocessing, embedded, open_dataset
 
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 
 SMALL = Preprocessing(28, 28)
 

@@ -14,7 +14,7 @@ import imagenet_inference
 import numpy as np
 import pytest
 
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.example.test_imagenet_data import folder, record
 from tests.networks import zoo_network
 

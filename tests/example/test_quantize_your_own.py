@@ -12,7 +12,7 @@ import pytest
 import quantize_your_own
 
 import mxquant
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.example.command import ROOT, example, photographs, sentence
 from tests.networks import images, zoo_network
 

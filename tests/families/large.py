@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.families.small import excited, pooled, swish
 from tests.networks import conv, dense
 

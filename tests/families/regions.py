@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from mxquant.graph import Node, Tensor
-from mxquant.mxnet_bridge import graph_of, symbol_of
+from mxquant.runtime.mxnet_bridge import graph_of, symbol_of
 
 __all__ = ["with_zero_regions"]
 

@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, NamedTuple, Tuple
 
 import numpy as np
 
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.networks import Params, conv, dense, images, random_params, relu
 
 __all__ = ["SMALL", "Small", "built"]

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant import quantized_model
-from mxquant._compat import mx
 from mxquant.doctor import diagnose
 from mxquant.errors import InputError
 from mxquant.lowering import level_warnings
 from mxquant.lowering.isa import PORTABLE
-from tests.export.runtimes import in_onnxruntime
+from mxquant.model import quantized_model
+from mxquant.runtime.mxnet import mx
 from tests.lowering.int8_lstm import needs_int8_lstm
 from tests.networks import images, sqnr
+from tests.onnx_export.runtimes import in_onnxruntime
 
 SHAPE = (16, 3, 8, 8)
 

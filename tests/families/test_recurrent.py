@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.graph import Graph, Node, Tensor
 from mxquant.lowering.isa import PORTABLE, detect, saturates
 from mxquant.lowering.trial import lstm_failure, no_lstm
-from mxquant.mxnet_bridge import symbol_of
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import symbol_of
 from tests.families.text_networks import TINY, Recurrent, Unrolled, initialized, tokens
 from tests.lowering.int8_lstm import Run, needs_int8_lstm, runner
 from tests.networks import images, sqnr

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.families.boxes import found_again
 from tests.networks import conv, forward, images, random_params, relu, sqnr
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.cli.running import run
 from mxquant.doctor import diagnose
 from mxquant.quantization import quantize_net
+from mxquant.runtime.mxnet import mx
 from tests.benchmark.smoothing import HEADS
 from tests.benchmark.smoothing import levels as levels_of
-from tests.export.runtimes import in_onnxruntime
 from tests.families.text_networks import BASE, SMALL, TINY, BertSize, bert, tokens
 from tests.networks import sqnr
+from tests.onnx_export.runtimes import in_onnxruntime
 
 # What 8 bits keep of the four outputs of two layers: a CPU without VNNI gives up a bit of the weights.
 FLOORS = {"vnni": (33, 31, 27, 29), "avx2": (31, 29, 24, 23)}

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 
 import numpy as np
 
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 
 __all__ = [
     *("BASE", "NETWORKS", "SMALL", "TINY"),

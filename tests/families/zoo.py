@@ -6,11 +6,11 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from mxquant._compat import mx
-from mxquant.accuracy.walk import Walk
 from mxquant.graph import Network
 from mxquant.model import read
-from mxquant.mxnet_bridge import split_params
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import split_params
+from mxquant.runtime.walk import Walk
 from tests.families.large import efficientnet_b0, iresnet100
 from tests.networks import Params, images, network_of, random_params
 
@@ -110,7 +110,7 @@ def _initializer(name: str) -> Any:
 
 def warmed(network: Network, data: np.ndarray) -> Tuple[Any, Params, Params]:
     """Return a network whose BatchNorms have the mean and variance of what they read, and small residuals."""
-    from mxquant.mxnet_bridge import symbol_of
+    from mxquant.runtime.mxnet_bridge import symbol_of
 
     network = _with_small_residuals(network)
     walk = Walk(network, {"data": data})

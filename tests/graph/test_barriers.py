@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.analysis.predictor import Predictor
 from mxquant.analysis.turns import bound
 from mxquant.doctor.timing import fp32_milliseconds
 from mxquant.graph import Graph
 from mxquant.graph.barriers import BARRIER, fusable, put_barriers, runnable, take_barriers, unfusable
-from mxquant.mxnet_bridge import backend_symbol, graph_of, network_of, symbol_of
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import backend_symbol, graph_of, network_of, symbol_of
 from tests.networks import conv, dense, forward, images, random_params, relu, sqnr
 
 SHAPE = (4, 6, 6, 6)

@@ -7,12 +7,13 @@ from typing import Any, List
 import numpy as np
 import pytest
 
-from mxquant._compat import mx
-from mxquant.accuracy.judge import Judge, at_heads, outputs
+from mxquant.analysis.judge import Judge
 from mxquant.errors import GraphError
 from mxquant.graph import Network
 from mxquant.graph.heads import Heads, decides
 from mxquant.graph.passes import canonicalize
+from mxquant.runtime.forward import at_heads, outputs
+from mxquant.runtime.mxnet import mx
 from tests.families.small import SMALL, built
 from tests.networks import conv, dense, images, network_of, random_params
 

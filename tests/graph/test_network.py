@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mxquant._compat import mx
 from mxquant.graph import Network
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, network_of, random_params, relu
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mxquant._compat import mx
 from mxquant.graph import Node
 from mxquant.graph.packed_recurrent import input_size, pack, unpack
+from mxquant.runtime.mxnet import mx
 
 UNITS, INPUTS = 5, 3
 

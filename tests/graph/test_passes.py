@@ -7,12 +7,12 @@ from typing import List
 import numpy as np
 import pytest
 
-from mxquant._compat import mx
 from mxquant.errors import GraphError
 from mxquant.graph.passes import CANONICAL, apply, canonicalize
 from mxquant.graph.rewriter import Pass, Refusal, Rewriter
-from mxquant.mxnet_bridge import symbol_of
 from mxquant.quantization import quantize_model
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import symbol_of
 from tests.networks import conv, dense, forward, images, network_of, random_params, relu, zoo
 
 

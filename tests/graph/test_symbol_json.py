@@ -7,10 +7,10 @@ from typing import Any, Dict
 
 import pytest
 
-from mxquant._compat import mx
 from mxquant.errors import GraphError
 from mxquant.graph import Graph, Node, symbol_json
-from mxquant.mxnet_bridge import backend_symbol, graph_of, symbol_of
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import backend_symbol, graph_of, symbol_of
 from tests.networks import ZOO, conv, dense, relu, vision
 
 

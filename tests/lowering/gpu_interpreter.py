@@ -11,10 +11,10 @@ from typing import Any, Callable, Dict, List, Mapping, Tuple
 
 import numpy as np
 
-from mxquant._compat import mx
 from mxquant.graph import Graph, Node, Tensor
 from mxquant.graph.attributes import read_bool, read_int, read_tuple
-from mxquant.mxnet_bridge import environment, graph_of, symbol_of
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import environment, graph_of, symbol_of
 
 F = np.float32
 Array = np.ndarray

@@ -16,10 +16,10 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from mxquant._compat import mx
 from mxquant.graph import Graph, Node, Tensor
 from mxquant.lowering.saturation import neighbours
-from mxquant.mxnet_bridge import backend_symbol, graph_of, symbol_of
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import backend_symbol, graph_of, symbol_of
 from tests.levels import environment
 
 ROOT = Path(__file__).parents[2]

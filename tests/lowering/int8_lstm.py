@@ -20,13 +20,13 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping
 import numpy as np
 import pytest
 
-from mxquant._compat import mx
 from mxquant.graph import Graph, Node, Tensor
 from mxquant.graph.packed_recurrent import Direction, pack
 from mxquant.lowering.recurrent import AddRecurrent
 from mxquant.lowering.trial import lstm_failure
-from mxquant.mxnet_bridge import symbol_of
-from mxquant.recurrent_plan import RecurrentPlan
+from mxquant.plan.recurrent_plan import RecurrentPlan
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import symbol_of
 from tests.levels import available, environment
 from tests.networks import forward, images
 

@@ -6,8 +6,8 @@ from typing import Any, FrozenSet, List, Tuple
 
 import pytest
 
-from mxquant._compat import mx
 from mxquant.lowering.activation_groups import group_activations
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, network_of, relu
 
 GROUPED = ("Convolution", "FullyConnected", "elemwise_add")

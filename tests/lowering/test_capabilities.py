@@ -11,20 +11,20 @@ import pytest
 
 import mxquant
 from mxquant import QuantPlan
-from mxquant._compat import mx
 from mxquant.graph import Network, Node
 from mxquant.graph.passes import canonicalize
 from mxquant.lowering.capability import Capability, by_operator
+from mxquant.lowering.int8_operator import Int8Operator
 from mxquant.lowering.isa import detect
-from mxquant.lowering.target import Int8Operator
 from mxquant.lowering.trial import lstm_failure
-from mxquant.mxnet_bridge import graph_of
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import graph_of
 from mxquant.targets import TARGETS
-from tests.export.runtimes import in_onnxruntime
 from tests.families.small import SMALL, built
 from tests.lowering import test_cudnn, test_small_networks
 from tests.lowering.gpu_interpreter import run_as_gpu
 from tests.networks import conv, dense, forward, images, network_of, random_params, relu, sqnr
+from tests.onnx_export.runtimes import in_onnxruntime
 
 F = mx.sym
 ROWS = [(target, row) for target, each in TARGETS.items() for row in each.capabilities]

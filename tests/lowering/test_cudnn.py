@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.errors import InputError, PlanError
 from mxquant.graph.symbol_json import dumps
-from mxquant.mxnet_bridge import graph_of
 from mxquant.quantization import quantize_model
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import graph_of
 from tests.lowering.gpu_interpreter import run_as_gpu
 from tests.networks import ZOO, conv, dense, forward, images, random_params, relu, sqnr, zoo
 

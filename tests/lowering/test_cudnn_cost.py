@@ -7,8 +7,8 @@ from typing import Any, Dict
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.errors import InputError
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, images, random_params, relu
 
 

@@ -9,9 +9,9 @@ import pytest
 
 import mxquant
 from mxquant import PlanError, QuantPlan
-from mxquant._compat import mx
 from mxquant.graph import Graph
-from mxquant.mxnet_bridge import graph_of
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import graph_of
 from tests.networks import conv, dense, forward, images, random_params, relu, sqnr
 
 SHAPE = (4, 3, 8, 8)

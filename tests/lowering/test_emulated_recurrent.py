@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 import mxquant
 from mxquant import RecurrentPlan
-from mxquant._compat import mx
 from mxquant.graph import Node
 from mxquant.graph.packed_recurrent import Direction, pack, unpack
 from mxquant.lowering import simulate
 from mxquant.lowering.emulated_recurrent import attributes, emulate
-from mxquant.mxnet_bridge import graph_of
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import graph_of
 from tests.lowering.int8_lstm import (
     BATCH,
     STEPS,

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.lowering.even_weights import even_weight
 from mxquant.lowering.saturation import halved_weight_codes, weight_codes
 from mxquant.lowering.stored_weights import NEARLY_EVEN, int8_weight
 from mxquant.plan import LayerPlan
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, forward, images, random_params, sqnr
 
 SHAPES = [(4, 3, 3, 3), (8, 2, 1, 1), (6, 1, 3, 3), (3, 40)]

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant import quantized_model
-from mxquant._compat import mx
 from mxquant.lowering import isa as levels
 from mxquant.lowering import level_warnings
 from mxquant.lowering.trial import lstm_failure
-from mxquant.mxnet_bridge import graph_of, text_of
+from mxquant.model import quantized_model
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import graph_of, text_of
 from tests.levels import available
 from tests.lowering.int8_lstm import BATCH, LEVELS, STEPS, UNITS, WIDTH, Process
 from tests.networks import dense, forward, images, random_params, sqnr

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
-from mxquant.mxnet_bridge import environment
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import environment
 from tests.lowering.test_small_networks import stock
 from tests.networks import images, random_params
 

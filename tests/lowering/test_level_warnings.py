@@ -12,7 +12,7 @@ from mxquant.lowering.level_warnings import int8_lstms, level_warnings
 from mxquant.lowering.stored_weights import EVEN, HALVED, NEARLY_EVEN
 from mxquant.lowering.trial import _WITHOUT_LSTM
 from mxquant.plan import LayerPlan, QuantPlan
-from mxquant.recurrent_plan import RecurrentPlan
+from mxquant.plan.recurrent_plan import RecurrentPlan
 
 PLANNED = (*LEVELS, PORTABLE)
 SATURATING = ("avx2", "avx512")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.graph import Node
 from mxquant.lowering.spread import spread_channels
-from mxquant.mxnet_bridge import graph_of
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import graph_of
 from tests.networks import conv, dense, forward, images, random_params, relu
 
 Case = Tuple[Any, ...]

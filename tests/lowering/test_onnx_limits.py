@@ -7,10 +7,10 @@ from typing import Any, Tuple
 import numpy as np
 import pytest
 
-from mxquant._compat import mx
 from mxquant.graph import Network, Node
 from mxquant.lowering import onnx_limits, saturation
 from mxquant.lowering.stored_weights import HALVED
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, network_of
 
 ONE_OUTPUT = conv(mx.sym.var("data"), "main", 1, no_bias=True)

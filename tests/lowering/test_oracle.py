@@ -20,11 +20,11 @@ import numpy as np
 import pytest
 
 from mxquant import QuantPlan, calibrate, lower, make_plan
-from mxquant._compat import mx
 from mxquant.graph.passes import canonicalize
 from mxquant.lowering.onednn import OneDNN
 from mxquant.lowering.quantized_params import range_end
-from mxquant.mxnet_bridge import graph_of, split_params, symbol_of
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import graph_of, split_params, symbol_of
 from tests.networks import forward, network_of, zoo
 
 NETWORKS = (

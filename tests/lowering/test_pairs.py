@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.errors import PlanError
 from mxquant.graph import Graph, Network, Node
 from mxquant.lowering.memory_order import as_in_memory
@@ -16,6 +15,7 @@ from mxquant.lowering.pairs import PairExcess, largest_data_code, nearest_codes
 from mxquant.lowering.planned_weights import planned_weights
 from mxquant.lowering.saturation import largest_safe_code, neighbours, weight_codes
 from mxquant.plan import LayerPlan, QuantPlan
+from mxquant.runtime.mxnet import mx
 from tests.lowering.pairs_of_codes import in_pairs, one_of_a_pair, pair_sums
 from tests.networks import conv, images, random_params, relu
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mxquant._compat import mx
 from mxquant.lowering.quantized_params import SMALLEST_THRESHOLD, largest_magnitude, quantize_int8, range_end
 from mxquant.plan import TensorPlan
+from mxquant.runtime.mxnet import mx
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])

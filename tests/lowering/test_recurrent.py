@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 import mxquant
 from mxquant import PlanError, RecurrentPlan
-from mxquant._compat import mx
-from mxquant.accuracy.judge import outputs
 from mxquant.graph import Graph, Network, Node, Tensor
 from mxquant.graph.packed_recurrent import Direction, pack, unpack
 from mxquant.lowering.onednn_operators import describe
 from mxquant.lowering.recurrent import AddRecurrent, original_parameters
 from mxquant.lowering.trial import lstm_failure
+from mxquant.runtime.forward import outputs
+from mxquant.runtime.mxnet import mx
 from tests.levels import available
 from tests.lowering.int8_lstm import (
     BATCH,

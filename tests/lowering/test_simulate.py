@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.errors import InputError, PlanError
 from mxquant.graph.passes import canonicalize
 from mxquant.lowering.isa import detect, saturates
 from mxquant.lowering.simulate import simulate
 from mxquant.lowering.stored_weights import int8_weight
 from mxquant.plan import LayerPlan
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, forward, images, network_of, random_params, relu, sqnr
 
 SHAPE = (4, 8, 8, 8)
@@ -36,7 +36,7 @@ Build = Callable[[Any], Any]
 RUN = """
 import sys
 import numpy as np
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 for prefix in sys.argv[1:]:
     symbol, args, aux = mx.model.load_checkpoint(prefix, 0)
     data = mx.nd.array(np.load(prefix + "-data.npy"))
@@ -320,7 +320,7 @@ def test_exact_weights_round_activations_only() -> None:
 
 
 def mxquant_symbol(network: Any) -> Any:
-    from mxquant.mxnet_bridge import symbol_of
+    from mxquant.runtime.mxnet_bridge import symbol_of
 
     return symbol_of(network.graph)
 

@@ -16,8 +16,8 @@ from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.lowering.isa import detect, saturates
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, forward, images, random_params, relu, sqnr
 
 SHAPE = (4, 8, 8, 8)

@@ -6,9 +6,9 @@ from typing import Any, Iterator, List, Optional
 
 import pytest
 
-from mxquant._compat import mx
 from mxquant.lowering import isa as levels
 from mxquant.lowering import trial
+from mxquant.runtime.mxnet import mx
 from tests.lowering.int8_lstm import LEVELS
 
 KEPT = "; it stays float32, its parameters joined once"

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.analysis.turns import bound
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, images, network_of, random_params, relu
 
 SHAPE = (2, 3, 3, 5, 5)

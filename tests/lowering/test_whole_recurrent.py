@@ -7,12 +7,12 @@ from typing import Any, Tuple
 import pytest
 
 import mxquant
-from mxquant._compat import mx
-from mxquant.accuracy.judge import outputs
 from mxquant.graph import Network
 from mxquant.graph.passes import canonicalize
 from mxquant.lowering.whole_recurrent import join_recurrent
-from mxquant.mxnet_bridge import graph_of
+from mxquant.runtime.forward import outputs
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import graph_of
 from tests.networks import dense, forward, images, network_of, random_params, sqnr
 
 STEPS, BATCH, WIDTH, UNITS = 5, 3, 6, 8

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.errors import PlanError
 from mxquant.lowering.stored_weights import EVEN
 from mxquant.lowering.zero_points import bias_shift
 from mxquant.plan import TensorPlan
+from mxquant.runtime.mxnet import mx
 from tests.lowering.test_simulate import RUN
 from tests.networks import conv, forward, images, random_params, relu, sqnr
 

@@ -10,8 +10,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 import mxquant
-from tests.export.runtimes import in_onnxruntime
 from tests.networks import forward
+from tests.onnx_export.runtimes import in_onnxruntime
 
 IMAGE = (2, 4, 9, 10)
 

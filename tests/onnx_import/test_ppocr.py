@@ -14,8 +14,8 @@ import onnx
 import pytest
 
 import mxquant
-from tests.export.runtimes import in_onnxruntime
 from tests.networks import forward
+from tests.onnx_export.runtimes import in_onnxruntime
 
 PACKAGE = find_spec("rapidocr_onnxruntime")
 MODELS = Path(next(iter(PACKAGE.submodule_search_locations or ())), "models") if PACKAGE else Path()

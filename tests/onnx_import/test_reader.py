@@ -11,12 +11,12 @@ from onnx import helper, numpy_helper
 
 import mxquant
 from mxquant import GraphError
-from mxquant._compat import mx
-from mxquant.export.graph import OPERATORS as WRITTEN
-from mxquant.mxnet_bridge import graph_of
+from mxquant.onnx_export.graph import OPERATORS as WRITTEN
 from mxquant.onnx_import.reader import OPERATORS
-from tests.export.test_translations import CASES
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import graph_of
 from tests.networks import forward, images, random_params, sqnr, zoo
+from tests.onnx_export.cases import CASES
 from tests.onnx_import.models import IMAGE, REGIONS, check, model_of, node, read, real, resized, whole
 
 # Cases of what is written, and refused where it is read, or has an input that nothing reads.

@@ -11,11 +11,11 @@ from onnx import TensorProto, helper
 
 import mxquant
 from mxquant import GraphError, InputError
-from mxquant._compat import mx
 from mxquant.onnx_import import sampling, tensors
 from mxquant.onnx_import.state import State, Step
-from tests.export.test_translations import CASES
+from mxquant.runtime.mxnet import mx
 from tests.networks import images
+from tests.onnx_export.cases import CASES
 from tests.onnx_import.models import IMAGE, REGIONS, check, model_of, node, read, resized, whole
 
 

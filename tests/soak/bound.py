@@ -17,12 +17,12 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Tuple
 
 import numpy as np
 
-from mxquant._compat import mx
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.barriers import runnable
 from mxquant.lowering.planned_weights import planned_weights
-from mxquant.mxnet_bridge import environment, split_params, symbol_of
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import environment, split_params, symbol_of
 
 __all__ = ["Bound", "Prediction", "predict"]
 

@@ -15,10 +15,10 @@ from typing import Any, Callable, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from mxquant import model as models
-from mxquant._compat import mx
 from mxquant.errors import LoweringError, MXQuantError, NonFiniteError
 from mxquant.graph import Network
 from mxquant.plan import QuantPlan
+from mxquant.runtime.mxnet import mx
 from tests.networks import forward
 from tests.soak.bound import Bound, Prediction, predict
 from tests.soak.networks import Description

@@ -25,8 +25,8 @@ from typing import Any, Callable, Dict, List, Optional
 import numpy as np
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.errors import MXQuantError
+from mxquant.runtime.mxnet import mx
 from tests.soak.material import SIDE, network
 
 HERE = Path(__file__).resolve().parents[2]
@@ -44,9 +44,9 @@ for number in itertools.count():
 """
 CALIBRATE = """
 import sys
-import mxquant.checkpoint
+import mxquant.calibration.checkpoint
 from mxquant.cli import main
-mxquant.checkpoint._SECONDS = 0.0
+mxquant.calibration.checkpoint._SECONDS = 0.0
 main()
 """
 

@@ -13,17 +13,17 @@ import numpy as np
 import onnx
 
 import mxquant
-from mxquant import tables
-from mxquant._compat import mx
 from mxquant.accuracy.mixed_precision import FORMAT, search
 from mxquant.datasets import ArrayFile, Preprocessing, RecordFile
 from mxquant.datasets.arrays import read_arrays
 from mxquant.datasets.images import read_files
 from mxquant.datasets.preprocessing import batches_of
 from mxquant.datasets.records import read_record
+from mxquant.files.params_file import read_params_file, write_params_file
 from mxquant.model import inputs_of, load_checkpoint
-from mxquant.mxnet_bridge import graph_of
-from mxquant.params_file import read_params_file, write_params_file
+from mxquant.plan import tables
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import graph_of
 from tests.soak.material import DATA, SIDE, network
 from tests.soak.mutations import NUMBERS, TEXTS, Random, choose, damage_attributes, damage_bytes, damage_json
 

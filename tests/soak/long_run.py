@@ -24,7 +24,7 @@ from typing import Any, Callable, Dict, Iterator, List
 import numpy as np
 
 import mxquant
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.soak.material import SIDE, network
 
 GROWTH = 2e6

@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 
 import mxquant
-from mxquant import tables
-from mxquant._compat import mx
+from mxquant.plan import tables
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, images, random_params, relu
 
 SIDE = 16

@@ -9,10 +9,10 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
 import numpy as np
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.graph.attributes import read_int
-from mxquant.mxnet_bridge import environment, graph_of
 from mxquant.plan import QuantPlan
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import environment, graph_of
 from tests.soak.networks import Description
 from tests.soak.networks.description import Material
 
@@ -159,7 +159,7 @@ def _on_gpu(model: Any) -> Any:
 def _in_onnxruntime(model: Any) -> Any:
     import onnx
 
-    from tests.export.runtimes import in_onnxruntime
+    from tests.onnx_export.runtimes import in_onnxruntime
 
     onnx.checker.check_model(model.proto, full_check=True)
     known = {each.name for each in model.proto.graph.input}

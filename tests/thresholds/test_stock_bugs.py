@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mxquant import InputError
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from mxquant.thresholds.entropy import _get_optimal_threshold, _smooth_distribution, entropy_search
 
 

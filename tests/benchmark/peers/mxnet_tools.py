@@ -16,7 +16,7 @@ import numpy as np
 from job import Job, Run, Timer, report
 
 import mxquant
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 
 Net = Tuple[Any, Dict[str, Any], Dict[str, Any]]
 

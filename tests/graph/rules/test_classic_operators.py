@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.graph.passes import apply
 from mxquant.graph.rules.classic_operators import ClassicOperators
-from mxquant.mxnet_bridge import symbol_of
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import symbol_of
 from tests.networks import conv, forward, images, network_of, random_params, sqnr
 
 SHAPE = (2, 4, 6, 6)

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mxquant
-from mxquant._compat import mx
-from mxquant.accuracy.judge import outputs
 from mxquant.graph.passes import Canonical, canonicalize
+from mxquant.runtime.forward import outputs
+from mxquant.runtime.mxnet import mx
 from tests.networks import conv, forward, images, network_of, random_params, relu, sqnr
 
 SHAPE = (2, 512, 3, 4)

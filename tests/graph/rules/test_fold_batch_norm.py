@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mxquant._compat import mx
-from mxquant.accuracy.judge import outputs
 from mxquant.graph.passes import Canonical, apply
 from mxquant.graph.rules.fold_batch_norm import FoldBatchNorm
-from mxquant.mxnet_bridge import split_params, symbol_of
+from mxquant.runtime.forward import outputs
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import split_params, symbol_of
 from tests.networks import conv, dense, forward, images, network_of, random_params, relu
 
 DATA = (2, 8, 6, 6)

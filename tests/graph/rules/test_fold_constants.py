@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.errors import InputError
 from mxquant.graph.passes import Canonical, apply, canonicalize
 from mxquant.graph.rules.fold_constants import FoldConstants, reshaped
-from mxquant.mxnet_bridge import split_params, symbol_of
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import split_params, symbol_of
 from tests.networks import dense, forward, images, network_of, sqnr
 
 SHAPES = {"one": (6, 4), "two": (6, 4), "row": (4,)}

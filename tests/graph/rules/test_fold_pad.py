@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mxquant
-from mxquant._compat import mx
 from mxquant.graph import Network
 from mxquant.graph.passes import Canonical, canonicalize
-from mxquant.mxnet_bridge import backend_symbol
 from mxquant.quantization import calib_graph, quantize_graph
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import backend_symbol
 from tests.networks import dense, forward, images, network_of, random_params, sqnr
 
 SHAPE = (2, 4, 11, 12)
@@ -41,7 +41,7 @@ def operators(network: Network) -> list:
 
 
 def run(network: Network, data: np.ndarray) -> np.ndarray:
-    from mxquant.accuracy.judge import outputs
+    from mxquant.runtime.forward import outputs
 
     return outputs(network, {"data": data})[0]
 

@@ -7,7 +7,6 @@ from typing import Any, List
 import numpy as np
 import pytest
 
-from mxquant._compat import mx
 from mxquant.graph.passes import Canonical, apply
 from mxquant.graph.rewriter import Pass
 from mxquant.graph.rules.drop_dropout import DropDropout
@@ -15,7 +14,8 @@ from mxquant.graph.rules.drop_identity import DropIdentity
 from mxquant.graph.rules.explicit_gamma import ExplicitGamma
 from mxquant.graph.rules.inline_fused import InlineFused
 from mxquant.graph.rules.unique_names import UniqueNames
-from mxquant.mxnet_bridge import split_params, symbol_of
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import split_params, symbol_of
 from tests.networks import conv, dense, forward, images, network_of, random_params, relu
 
 data = mx.sym.var("data")

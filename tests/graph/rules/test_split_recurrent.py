@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant._compat import mx
-from mxquant.accuracy.judge import outputs
 from mxquant.graph.passes import Canonical, canonicalize
+from mxquant.runtime.forward import outputs
+from mxquant.runtime.mxnet import mx
 from tests.networks import dense, forward, images, network_of, random_params, sqnr
 
 STEPS, BATCH, WIDTH, UNITS = 5, 3, 6, 8

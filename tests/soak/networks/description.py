@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.soak.networks.values import data_values, parameter_values
 
 __all__ = ["Description", "Input", "Layer", "Material"]

@@ -7,7 +7,7 @@ from typing import List, Optional, Sequence, Tuple
 
 from hypothesis import strategies as st
 
-from mxquant._compat import mx
+from mxquant.runtime.mxnet import mx
 from tests.soak.networks.description import Description, Input, Layer
 
 __all__ = ["Sketch"]

@@ -1,0 +1,145 @@
+"""Networks as users have them: Symbol with parameters, HybridBlock, checkpoint; read into one form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Mapping, Optional, Sequence, Tuple
+
+from mxquant.errors import InputError
+from mxquant.graph import Graph, Network
+from mxquant.graph.passes import Canonical, canonicalize
+from mxquant.model.checkpoint import load_checkpoint
+from mxquant.model.inputs import inputs_of
+from mxquant.model.layer_checks import check_layers
+from mxquant.model.tracing import trace
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import graph_of, numpy_params
+from mxquant.runtime.symbol_file import read_symbol
+
+__all__ = ["Model", "Source", "load", "read"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A user's network as the user has it.
+
+    Parameters
+    ----------
+    network : Network
+        Structure and parameters.
+    inputs, labels, structure
+        As for :class:`Model`.
+    """
+
+    network: Network
+    inputs: Tuple[str, ...]
+    labels: Tuple[str, ...]
+    structure: Any = None
+
+    def model(self) -> Model:
+        """Return the network in canonical form."""
+        canonical, digest = canonicalize(self.network), self.network.digest()
+        return Model(self.network.graph, canonical, digest, self.inputs, self.labels, self.structure)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A user's network in canonical form, and how it is fed. Weights that passes have changed it does not keep.
+
+    Parameters
+    ----------
+    graph : Graph
+        Its structure as the user has it.
+    canonical : Canonical
+        The network in canonical form.
+    digest : str
+        Of the network as the user has it.
+    inputs : tuple of str
+        Names of its data inputs, in order.
+    labels : tuple of str
+        Names of its label inputs.
+    structure : object
+        For a HybridBlock, how its outputs are nested; None for one flat list.
+    """
+
+    graph: Graph
+    canonical: Canonical
+    digest: str
+    inputs: Tuple[str, ...]
+    labels: Tuple[str, ...]
+    structure: Any = None
+
+
+def load(
+    net: Any,
+    arg_params: Optional[Mapping[str, Any]] = None,
+    aux_params: Optional[Mapping[str, Any]] = None,
+    data_names: Optional[Sequence[str]] = None,
+    label_names: Optional[Sequence[str]] = None,
+    example: Optional[Sequence[Any]] = None,
+) -> Model:
+    """Read a network and bring it into canonical form; see :func:`read`."""
+    return read(net, arg_params, aux_params, data_names, label_names, example).model()
+
+
+def read(
+    net: Any,
+    arg_params: Optional[Mapping[str, Any]] = None,
+    aux_params: Optional[Mapping[str, Any]] = None,
+    data_names: Optional[Sequence[str]] = None,
+    label_names: Optional[Sequence[str]] = None,
+    example: Optional[Sequence[Any]] = None,
+) -> Source:
+    """Read a network.
+
+    Parameters
+    ----------
+    net : Symbol, HybridBlock, str or Path
+        A Symbol (with `arg_params` and `aux_params`), an initialized HybridBlock, a checkpoint ``PREFIX`` or
+        ``PREFIX:EPOCH``, or a symbol's ``.json`` file (with parameters).
+    arg_params, aux_params : mapping of str to NDArray, optional
+        Parameters of a Symbol; for a HybridBlock or checkpoint they come from it.
+    data_names : sequence of str, optional
+        Names of the data inputs, in the order in which data are given; default: all variables without a value, other
+        than labels.
+    label_names : sequence of str, optional
+        Names of further label inputs; a variable without a value whose name ends in 'label' is one anyhow.
+    example : sequence of arrays, optional
+        A batch, the label perhaps among it as the last: tells how many inputs a HybridBlock has, and initializes
+        parameters that have no shape yet.
+
+    Returns
+    -------
+    Source
+        The network.
+
+    Raises
+    ------
+    InputError
+        If a parameter is missing, belongs to no variable, or has another shape than the network wants.
+    GraphError
+        If the network cannot be read.
+    """
+    structure = None
+    if isinstance(net, mx.gluon.HybridBlock):
+        symbol, arg_params, data_names, structure = trace(net, example, data_names)
+        aux_params = {}
+    elif isinstance(net, (str, Path)) and not str(net).endswith(".json"):
+        symbol, arg_params, aux_params = load_checkpoint(str(net))
+    elif isinstance(net, (str, Path)):
+        symbol = read_symbol(net)
+    elif isinstance(net, mx.sym.Symbol):
+        symbol = net
+    else:
+        raise InputError(
+            f"network: found {type(net).__name__}, expected a Symbol, an initialized HybridBlock, a checkpoint prefix "
+            "or a symbol file"
+        )
+    graph = graph_of(symbol)
+    params = {**numpy_params(arg_params or {}, "arg_params"), **numpy_params(aux_params or {}, "aux_params")}
+    inputs, labels = inputs_of(graph, params, data_names, label_names)
+    used = {node.name for node in graph.variables}
+    network = Network(graph, {name: value for name, value in params.items() if name in used})
+    check_layers(network, params)
+    return Source(network, inputs, labels, structure)

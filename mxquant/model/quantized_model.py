@@ -1,0 +1,277 @@
+"""An int8 network, ready to be run, saved, or used as a Gluon block; it needs MXNet alone."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Dict, Iterable, Mapping, Optional, Tuple, Union
+
+from mxquant.errors import InputError, PlanError
+from mxquant.files.params_file import write_params_file
+from mxquant.files.reading import parse_json, read_text
+from mxquant.files.replacing import digest_of, reading_together, replacing_together
+from mxquant.graph import Network
+from mxquant.lowering.cudnn import CuDNN
+from mxquant.lowering.float_recurrent import with_float_lstm
+from mxquant.lowering.level_warnings import int8_lstms, level_warnings
+from mxquant.lowering.trial import lstm_failure, lstm_failure_at
+from mxquant.model.checkpoint import load_checkpoint
+from mxquant.model.compact import COMPACT
+from mxquant.model.compact import compact as compacted
+from mxquant.model.inputs import inputs_of
+from mxquant.model.mixed_precision import MixedPrecision
+from mxquant.model.model import Model
+from mxquant.plan import QuantPlan
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import graph_of, network_of, numpy_params, split_params, symbol_of, text_of
+
+__all__ = ["QuantizedModel", "load", "quantized_model"]
+
+
+@dataclass(frozen=True)
+class QuantizedModel:
+    """What lowering returns.
+
+    Parameters
+    ----------
+    symbol : mxnet.symbol.Symbol
+        The int8 network.
+    arg_params, aux_params : mapping of str to mxnet.nd.NDArray
+        Its parameters, on the CPU.
+    plan : QuantPlan
+        The plan it was made from.
+    inputs : tuple of str
+        Names of the data inputs, in order.
+    structure : object
+        For a network that was a HybridBlock, how its outputs are nested; None for one flat list.
+    mixed_precision : MixedPrecision or None
+        How the layers in float32 were found, with the trade-off curve, where a metric had to be reached.
+    simulated : bool
+        Whether this is the simulation in float32 operators.
+    """
+
+    symbol: Any
+    arg_params: Mapping[str, Any]
+    aux_params: Mapping[str, Any]
+    plan: QuantPlan
+    inputs: Tuple[str, ...]
+    structure: Any = None
+    mixed_precision: Optional[MixedPrecision] = None
+    simulated: bool = False
+
+    def save(self, prefix: Union[str, Path], epoch: int = 0, compact: bool = False) -> None:
+        """Write ``PREFIX-symbol.json``, ``PREFIX-EPOCH.params`` and ``PREFIX-plan.json``.
+
+        MXNet's own functions load these files as any checkpoint; :func:`load` does too. While files of an earlier
+        network are replaced, there is no symbol, so that at no moment parts of two networks can be loaded.
+
+        Parameters
+        ----------
+        prefix : str or Path
+            Beginning of the file names; the folder has to exist.
+        epoch : int
+            Number in the name of the parameter file, written with four digits.
+        compact : bool
+            Keep weights in int8, a quarter of the size; only :func:`load` can read such a parameter file.
+
+        Raises
+        ------
+        OutputError
+            If a file cannot be written; the files appear whole, and together, or not at all.
+        InputError
+            If it is a simulation that only mxquant can compute.
+        """
+        if any(node.op == "Custom" for node in graph_of(self.symbol).operators) and self.simulated:
+            raise InputError(
+                "the simulation has an int8 LSTM, which does not run on this CPU and is computed by mxquant itself; "
+                "save the int8 network, or a simulation that was made where the LSTM runs"
+            )
+        arrays: Dict[str, Any] = {f"arg:{name}": value for name, value in self.arg_params.items()}
+        if compact:
+            parts = compacted(graph_of(self.symbol), numpy_params(self.arg_params))
+            arrays = {COMPACT + name: part for name, part in parts.items()}
+        arrays.update({f"aux:{name}": value for name, value in self.aux_params.items()})
+        # Without a symbol nothing is loaded, so it is the last.
+        paths = (f"{prefix}-{epoch:04d}.params", f"{prefix}-plan.json", f"{prefix}-symbol.json")
+        with replacing_together(paths) as (params, plan, symbol):
+            write_params_file(params, arrays, mx.util.is_np_shape())
+            symbol.write_text(text_of(self.symbol), encoding="utf-8")
+            plan.write_text(self.plan.to_json({"params": digest_of(params), "symbol": digest_of(symbol)}), "utf-8")
+
+    def on_this_cpu(self) -> QuantizedModel:
+        """Return the network as this CPU can run it.
+
+        Returns
+        -------
+        QuantizedModel
+            This one; where MXNet's int8 LSTM does not run on this CPU, one with float32 LSTM layers in their place.
+        """
+        return self._with_float_lstm(lstm_failure()) if self._has_int8_lstm else self
+
+    def on_cpus(self, levels: Iterable[str]) -> QuantizedModel:
+        """Return the network as CPUs of some levels can all run it; see :meth:`on_this_cpu`.
+
+        Parameters
+        ----------
+        levels : iterable of str
+            As in :mod:`mxquant.lowering.isa`.
+        """
+        failures = map(lstm_failure_at, sorted(levels)) if self._has_int8_lstm else iter(())
+        return self._with_float_lstm(next(filter(None, failures), None))
+
+    @property
+    def _has_int8_lstm(self) -> bool:
+        return bool(int8_lstms(self.plan)) and not self.simulated
+
+    def _with_float_lstm(self, failure: Optional[str]) -> QuantizedModel:
+        if failure is None:
+            return self
+        network = network_of(self.symbol, self.arg_params, self.aux_params)
+        network, plan = with_float_lstm(network, self.plan, f"{failure}; rebuilt in float32")
+        symbol = symbol_of(network.graph)
+        args, aux = split_params(network, symbol)
+        return replace(self, symbol=symbol, arg_params=args, aux_params=aux, plan=plan)
+
+    def as_block(self, ctx: Any = None) -> Any:
+        """Return the network as a Gluon block.
+
+        Parameters
+        ----------
+        ctx : mxnet.Context, optional
+            Where its parameters go; default: the CPU, or the first GPU for a network that was made for GPUs.
+
+        Returns
+        -------
+        mxnet.gluon.SymbolBlock
+            It takes the same inputs as the fp32 network and nests its outputs in the same way. Under ``npx.set_np()``
+            these are arrays of ``mx.np``.
+
+        Warns
+        -----
+        UserWarning
+            If this CPU computes something else than what its plan was made for; see :func:`load`.
+
+        Raises
+        ------
+        InputError
+            If the network was made for GPUs, and `ctx` is none, or MXNet sees none.
+        """
+        if not self.simulated:
+            _warn_of_level(self.plan)
+            here = self.on_this_cpu()
+            if here is not self:
+                return here.as_block(ctx)
+        for_gpu = self.plan.target == CuDNN.name and not self.simulated
+        if for_gpu and (mx.context.num_gpus() == 0 or (ctx is not None and ctx.device_type != "gpu")):
+            raise InputError(
+                f"ctx is {ctx} and MXNet sees {mx.context.num_gpus()} GPUs, but this network is for a GPU; what it "
+                "returns there is what lower(..., target='simulate') returns here"
+            )
+        ctx = ctx if ctx is not None else mx.gpu() if for_gpu else mx.cpu()
+        # Built again, so that its shapes are meant as they are here and now.
+        symbol = symbol_of(graph_of(self.symbol)) if mx.util.is_np_shape() else self.symbol
+        outputs = _nest(self.structure, list(symbol)) if self.structure is not None else symbol
+        # The type spares a warning of Gluon's; what the network takes is stated in the network.
+        inputs = [mx.sym.var(name, dtype="float32") for name in self.inputs]
+        if mx.util.is_np_array():
+            outputs, inputs = _of_numpy(outputs), _of_numpy(inputs)
+        block = mx.gluon.SymbolBlock(outputs, inputs)
+        values = {**self.arg_params, **self.aux_params}
+        block.collect_params().load_dict(values, ctx=ctx, cast_dtype=True, dtype_source="saved")
+        return block
+
+
+def quantized_model(model: Model, network: Network, plan: QuantPlan, simulated: bool = False) -> QuantizedModel:
+    """Return a network as the int8 form of a user's network, which tells how it is fed.
+
+    Parameters
+    ----------
+    model : Model
+        The user's fp32 network.
+    network : Network
+        What a target, or the simulation, has made of it.
+    plan : QuantPlan
+        The plan that it was made from.
+    simulated : bool
+        Whether it is the simulation.
+    """
+    symbol = symbol_of(network.graph)
+    args, aux = split_params(network, symbol)
+    return QuantizedModel(symbol, args, aux, plan, model.inputs, model.structure, simulated=simulated)
+
+
+def load(prefix: Union[str, Path], epoch: int = 0) -> QuantizedModel:
+    """Read what :meth:`QuantizedModel.save` has written.
+
+    Parameters
+    ----------
+    prefix : str or Path
+        Beginning of the file names.
+    epoch : int
+        Number in the name of the parameter file.
+
+    Returns
+    -------
+    QuantizedModel
+        The int8 network. Outputs that a HybridBlock nested are one flat list.
+
+    Warns
+    -----
+    UserWarning
+        If its plan was made for CPUs of which this is none, so that sums saturate here, or biases are not those of the
+        weights as this CPU rounds them; or if it has int8 LSTM layers, which do not run here: these are float32 then.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, its parameters cannot be read, or files of two networks are mixed.
+    GraphError
+        If the symbol cannot be read.
+    PlanError
+        If the plan cannot be read.
+    """
+    with reading_together(f"{prefix}-plan.json"):
+        text = read_text(f"{prefix}-plan.json", PlanError, "the plan")
+        plan = QuantPlan.from_json(text)
+        symbol, args, aux = load_checkpoint(f"{prefix}:{epoch}")
+        _check_files(prefix, epoch, parse_json(text).get("files"))
+    inputs, _ = inputs_of(graph_of(symbol), {**args, **aux})
+    _warn_of_level(plan)
+    return QuantizedModel(symbol, args, aux, plan, inputs).on_this_cpu()
+
+
+def _check_files(prefix: Union[str, Path], epoch: int, digests: Any) -> None:
+    """Refuse files that were not written with the plan that stands beside them; a plan need not say which were."""
+    known = digests if isinstance(digests, dict) else {}
+    for role, path in (("params", f"{prefix}-{epoch:04d}.params"), ("symbol", f"{prefix}-symbol.json")):
+        if role in known and not _has_digest(path, known[role]):
+            raise InputError(
+                f"'{path}' is not the file that was written with '{prefix}-plan.json': they are of two networks, or "
+                "one was changed; save the network again, or load it with mx.model.load_checkpoint"
+            )
+
+
+def _has_digest(path: str, digest: Any) -> bool:
+    try:
+        return bool(digest_of(path) == digest)
+    except OSError:  # another process has just removed it
+        return False
+
+
+def _warn_of_level(plan: QuantPlan) -> None:
+    for text in level_warnings(plan):
+        warnings.warn(text, stacklevel=3)
+
+
+def _nest(structure: Any, symbols: Any) -> Any:
+    if isinstance(structure, list):
+        return [_nest(item, symbols) for item in structure]
+    return symbols[structure]
+
+
+def _of_numpy(symbols: Any) -> Any:
+    """Return symbols, nested or not, as those of ``mx.np``."""
+    if isinstance(symbols, list):
+        return [_of_numpy(each) for each in symbols]
+    return symbols.as_np_ndarray()

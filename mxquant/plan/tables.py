@@ -1,0 +1,201 @@
+"""Thresholds to and from the calibration tables of TensorRT and ONNX Runtime.
+
+Both hold, by the name of a tensor, the largest value that the last code stands for. Names are those of the user's MXNet
+network, which an ONNX file of :func:`mxquant.export_onnx` keeps. What is read goes into a plan by
+``make_plan(..., largest_values=...)``.
+
+============  ====================================================================================================
+table         form
+============  ====================================================================================================
+TensorRT      a line ``TRT-VERSION-CALIBRATOR``, then ``NAME: HEX`` for each tensor: the bits of the float32 scale,
+              which is the largest value over 127
+ONNX Runtime  ``calibration.json`` of ``onnxruntime.quantization.write_calibration_table``: a TensorsData with
+              "lowest" and "highest" for each tensor
+============  ====================================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import struct
+from pathlib import Path
+from typing import Any, Dict, Mapping, Union
+
+from mxquant.errors import InputError
+from mxquant.files.reading import read_json, read_text
+from mxquant.files.replacing import write_text
+from mxquant.plan import QuantPlan
+
+__all__ = [
+    "largest_values",
+    "read_onnxruntime_table",
+    "read_tensorrt_cache",
+    "write_onnxruntime_table",
+    "write_tensorrt_cache",
+]
+
+PathLike = Union[str, Path]
+
+# The version is TensorRT's own; it recalibrates if it is not the one that runs.
+_HEADER = "TRT-8601-EntropyCalibration2"
+_LINE = re.compile(r"(?P<name>.+): (?P<bits>[0-9a-fA-F]{8})")
+
+
+def largest_values(plan: QuantPlan) -> Dict[str, float]:
+    """Return what the last code of every int8 tensor of a plan stands for, by the tensor's name.
+
+    Parameters
+    ----------
+    plan : QuantPlan
+        A calibrated plan.
+
+    Returns
+    -------
+    dict of str to float
+        In the tensors' own units.
+    """
+    found = {}
+    for name, tensor in plan.tensors.items():
+        if tensor.scale is not None and tensor.codes is not None:
+            found[name] = tensor.scale * tensor.codes
+    return found
+
+
+def write_tensorrt_cache(path: PathLike, plan: QuantPlan) -> None:
+    """Write a calibration cache for TensorRT.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    plan : QuantPlan
+        A calibrated plan.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    lines = [f"{name}: {struct.pack('>f', value / 127).hex()}" for name, value in largest_values(plan).items()]
+    write_text(path, "\n".join([_HEADER, *lines, ""]))
+
+
+def read_tensorrt_cache(path: PathLike) -> Dict[str, float]:
+    """Return the largest values of a calibration cache of TensorRT, by the name of the tensor.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    dict of str to float
+        For ``make_plan(..., largest_values=...)``.
+
+    Raises
+    ------
+    InputError
+        If the file is no such cache, naming the line.
+    """
+    lines = read_text(path, InputError, "the calibration cache").splitlines()
+    if not lines or not lines[0].startswith("TRT-"):
+        raise InputError(f"'{path}' does not begin with 'TRT-', as a calibration cache of TensorRT does")
+    found: Dict[str, float] = {}
+    for number, line in enumerate(lines[1:], start=2):
+        if not line.strip():
+            continue
+        match = _LINE.fullmatch(line.strip())
+        if match is None:
+            raise InputError(f"'{path}', line {number}: found {line!r}, expected 'NAME: ' and eight hexadecimal digits")
+        scale = struct.unpack(">f", bytes.fromhex(match["bits"]))[0]
+        found[match["name"]] = _checked(path, match["name"], scale * 127)
+    return found
+
+
+def write_onnxruntime_table(path: PathLike, plan: QuantPlan) -> None:
+    """Write a calibration table as ONNX Runtime's tools do.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, which these tools call ``calibration.json``.
+    plan : QuantPlan
+        A calibrated plan.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    data = {}
+    for name, value in largest_values(plan).items():
+        signed = plan.tensors[name].dtype == "int8" and not plan.tensors[name].zero_point
+        ends = {"lowest": -value if signed else 0.0, "highest": value}
+        data[name] = {"CLS": "TensorData", **{key: _array(number) for key, number in ends.items()}}
+    document = {
+        "CLS": "TensorsData",
+        "data": data,
+        "calibration_method": {"CLS": "CalibrationMethod", "value": "CalibrationMethod.Entropy"},
+    }
+    write_text(path, json.dumps(document) + "\n")
+
+
+def _array(value: float) -> Dict[str, Any]:
+    return {"data": [value], "dtype": "float32", "CLS": "numpy.array"}
+
+
+def read_onnxruntime_table(path: PathLike) -> Dict[str, float]:
+    """Return the largest values of a calibration table of ONNX Runtime's tools, by the name of the tensor.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, which these tools call ``calibration.json``.
+
+    Returns
+    -------
+    dict of str to float
+        The larger magnitude of each range, for ``make_plan(..., largest_values=...)``.
+
+    Raises
+    ------
+    InputError
+        If the file is no such table, naming the tensor.
+    """
+    document = read_json(path, InputError, "the calibration table")
+    data = document.get("data") if isinstance(document, dict) else None
+    if not isinstance(data, dict):
+        raise InputError(f"'{path}' has no \"data\", as a calibration table of ONNX Runtime has")
+    found: Dict[str, float] = {}
+    for name, entry in data.items():
+        ends = [_number(entry, key) for key in ("lowest", "highest")]
+        if any(end is None for end in ends):
+            raise InputError(f"'{path}': tensor '{name}' has no number as \"lowest\" and \"highest\"")
+        value = max(abs(end) if math.isfinite(end) else math.inf for end in ends if end is not None)
+        # A tensor of zeros has no range to speak of.
+        if value:
+            found[name] = _checked(path, name, value)
+    return found
+
+
+def _number(entry: Any, key: str) -> Any:
+    """Return a number of a table, which is kept as an array of one."""
+    value = entry.get(key) if isinstance(entry, Mapping) else None
+    value = value.get("data") if isinstance(value, Mapping) else value
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _checked(path: PathLike, name: str, value: float) -> float:
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"'{path}': the largest value of tensor '{name}' is {value!r}, expected a positive number")
+    return value

@@ -1,0 +1,98 @@
+"""One forward pass of a network on the CPU, without MXNet's fusions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple
+
+import numpy as np
+
+from mxquant.graph import Network
+from mxquant.graph.barriers import runnable
+from mxquant.graph.heads import Heads
+from mxquant.runtime.data import Sample, part
+from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import environment, semantics, split_params, symbol_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["at_heads", "kept_examples", "outputs", "takes_any_batch", "with_labels"]
+
+
+def outputs(network: Network, inputs: Mapping[str, NDArray[Any]]) -> List[NDArray[Any]]:
+    """Return what a network computes, one array for each of its outputs.
+
+    Parameters
+    ----------
+    network : Network
+        Any network.
+    inputs : mapping of str to numpy.ndarray
+        Data by name. Inputs without data, which labels are, are zeros.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        In the order of its outputs.
+    """
+    symbol = symbol_of(runnable(network.graph))
+    values = with_labels(network, inputs)
+    with semantics(network.graph):
+        args, aux = split_params(network, symbol)
+        data = {name: mx.nd.array(value, dtype=value.dtype) for name, value in values.items()}
+        with environment(MXNET_SUBGRAPH_BACKEND="default", MXNET_SUBGRAPH_VERBOSE="0"):
+            executor = symbol.bind(mx.cpu(), {**args, **data}, aux_states=aux, grad_req="null")
+        return [output.asnumpy() for output in executor.forward(is_train=False)]
+
+
+def with_labels(network: Network, inputs: Mapping[str, NDArray[Any]]) -> Dict[str, NDArray[Any]]:
+    """Return the inputs and zeros for those that have no data, which labels are."""
+    labels = [node.name for node in network.inputs if node.name not in inputs]
+    if not labels:
+        return dict(inputs)
+    symbol = symbol_of(network.graph)
+    values = {**network.params, **inputs}
+    names = symbol.list_arguments()
+    with semantics(network.graph):
+        shapes = dict(zip(names, symbol.infer_shape(**{n: values[n].shape for n in names if n in values})[0]))
+    return {**inputs, **{name: np.zeros(shapes[name], np.float32) for name in labels}}
+
+
+def at_heads(
+    network: Network, heads: Heads, inputs: Mapping[str, NDArray[Any]]
+) -> Tuple[List[NDArray[Any]], Dict[str, NDArray[Any]]]:
+    """Return what the fp32 network computes at its heads, and its inputs together with what it decides.
+
+    Parameters
+    ----------
+    network : Network
+        The canonical fp32 network.
+    heads : Heads
+        Its heads.
+    inputs : mapping of str to numpy.ndarray
+        Data by name.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        In the order of the heads.
+    dict of str to numpy.ndarray
+        What the network of :meth:`~mxquant.graph.heads.Heads.judged` reads, by name.
+    """
+    found, decided = heads.parted(outputs(heads.deciding(network), inputs))
+    return found, {**inputs, **decided}
+
+
+def takes_any_batch(network: Network, inputs: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether a network can be run on one example as well as on a batch."""
+    try:
+        outputs(network, part(inputs, len(next(iter(inputs.values()))), 0, 1))
+    except mx.MXNetError:
+        return False
+    return True
+
+
+def kept_examples(network: Network, sample: Sample) -> Mapping[str, NDArray[Any]]:
+    """Return the kept examples, or the first batch of them where the network takes no other batch."""
+    if len(sample.parts) < 2 or takes_any_batch(network, sample.parts[0]):
+        return sample.arrays
+    return sample.parts[0]
