@@ -8,7 +8,7 @@ from typing import Iterable, Tuple
 from mxquant.lowering.capability import Capability
 from mxquant.targets import target_named
 
-HEADS = ("Layer", "Int8 operator", "When", "Data", "Result", "Range", "Scales", "Zero point", "Fused", "Conditions")
+HEADS = ("Layer", "When", "Data and result", "Range, scales", "Fused")
 _RANGES = {"own": "its own", "inherited": "of its data", "joined": "largest of its data", "weights": "of its weights"}
 _RESULTS = {"like-input": "as its data", "any": "int8, uint8"}
 
@@ -19,27 +19,27 @@ def with_tables(markdown: str) -> str:
 
 
 def table(rows: Iterable[Capability]) -> str:
-    """Return rows as a table in Markdown."""
+    """Return rows as a table in Markdown, and what else is to be said of them as a list below it."""
+    rows = list(rows)
     lines = (HEADS, ("---",) * len(HEADS), *map(cells, rows))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    notes = (f"- **{row.layer}**: {row.note}" for row in rows if row.note)
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", *notes])
 
 
 def cells(row: Capability) -> Tuple[str, ...]:
     """Return what the table says of a row, one text for each of `HEADS`."""
     int8 = row.int8
+    operators = "<br>".join(f"`{op}`" for op in row.emits or (int8.op,) if op)
+    data = ", ".join(sorted(int8.accepts)) if int8.data else "float32"
     points = (("read", int8.reads_zero_point), ("returned", int8.returns_zero_point))
+    zero_point = " and ".join(name for name, has in points if has)
     requantized = int8.output == "own" and int8.fuses_requantize
     return (
-        row.layer,
-        ", ".join(f"`{op}`" for op in row.emits or (int8.op,) if op) or "the same",
+        f"{row.layer}<br>{operators or 'the same operator'}",
         "always" if int8.must else "between",
-        ", ".join(sorted(int8.accepts)) if int8.data else "float32",
-        _result(row),
-        _RANGES.get(int8.output, ""),
-        _scales(row),
-        ", ".join(name for name, has in points if has),
+        f"{data} → {_result(row)}" + (f"<br>zero point {zero_point}" if zero_point else ""),
+        "<br>".join(filter(None, [_RANGES.get(int8.output, ""), _scales(row)])),
         ", ".join([*(["requantize"] if requantized else []), *row.fuses]),
-        row.note,
     )
 
 

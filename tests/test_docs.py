@@ -192,13 +192,12 @@ def test_the_page_of_targets_has_every_row_of_theirs() -> None:
         for row in target.capabilities:
             cells = tables.cells(row)
             assert len(cells) == len(tables.HEADS) and f"| {' | '.join(cells)} |" in lines
+            assert not row.note or f"- **{row.layer}**: {row.note}" in lines
     convolution = tables.cells(next(row for row in TARGETS["onednn"].capabilities if row.layer == "Convolution"))
-    assert convolution[2:9] == (
+    assert convolution == (
+        "Convolution<br>`_sg_mkldnn_conv`",
         "always",
-        "int8, uint8",
-        "int8 (uint8 behind relu, clip)",
-        "its own",
-        "per channel",
-        "read, returned",
+        "int8, uint8 → int8 (uint8 behind relu, clip)<br>zero point read and returned",
+        "its own<br>per channel",
         "requantize, elemwise_add, relu, clip, leaky",
     )
