@@ -16,6 +16,7 @@ from mxquant.progress import Progress, progress_bar, reporting
 from mxquant.runtime.data import Sample, batches, peek
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.runner import run
+from mxquant.runtime.sizes import outline
 from mxquant.stats import HistogramCollector, Statistics
 from mxquant.targets import TARGETS, target_named
 from mxquant.version import __version__
@@ -76,7 +77,8 @@ def collect(
     """
     canonical = model.canonical.network
     collector = HistogramCollector(nonfinite, channel_axes(canonical))
-    stream = batches(data, model.inputs, num_examples, canonical, batch_axes)
+    # The run takes parameters away.
+    stream = batches(data, model.inputs, num_examples, outline(canonical), batch_axes)
     stream = stream if sample is None else sample.of(stream)
     observed = observed_tensors(canonical, target)
     forward = partial(run, canonical, collector=collector, ctx=ctx, tensors=observed, take_params=take_params)

@@ -10,13 +10,15 @@ from __future__ import annotations
 from math import prod
 from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
+import numpy as np
+
 from mxquant.errors import InputError
 from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_int
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import tensor_shapes
 
-__all__ = ["check_sizes", "fitting_shapes", "has_sizes"]
+__all__ = ["check_sizes", "fitting_shapes", "has_sizes", "outline"]
 
 Shape = Tuple[int, ...]
 Check = Callable[[Node, List[Shape], Shape], Optional[str]]
@@ -37,6 +39,12 @@ def fitting_shapes(network: Network, inputs: Mapping[str, Shape]) -> Optional[Di
     except mx.MXNetError:
         return None
     return shapes if shapes is None or _misfit(network, shapes) is None else None
+
+
+def outline(network: Network) -> Network:
+    """Return a network with parameters that have shapes and types but take no memory: enough for what is here."""
+    empty = {name: np.broadcast_to(np.zeros((), value.dtype), value.shape) for name, value in network.params.items()}
+    return Network(network.graph, empty)
 
 
 def has_sizes(network: Network) -> bool:

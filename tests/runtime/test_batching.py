@@ -203,3 +203,12 @@ def test_lengths_beyond_their_sequences_are_refused(lengths: List[int]) -> None:
     message = r"\(SequenceMask\): input 'lengths' has lengths from .*, but its sequences have 7 steps"
     with pytest.raises(InputError, match=message):
         list(batches([data], list(data), network=network))
+
+
+def test_shapes_of_parameters_are_known_when_a_run_has_taken_them() -> None:
+    moved = mx.sym.broadcast_add(mx.sym.Reshape(mx.sym.var("data"), shape=(0, 3, -1)), mx.sym.var("shift_weight"))
+    symbol = dense(moved, "fc", 5)
+    args, aux = random_params(dense(mx.sym.var("data"), "fc", 5), data=(2, 12))
+    args["shift_weight"] = mx.nd.ones((1, 3, 4))
+    found = mxquant.calibrate(symbol, images(7, 12), num_calib_examples=5, arg_params=args, aux_params=aux)
+    assert found.num_examples == 5
