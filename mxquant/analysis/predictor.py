@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
 import numpy as np
 
 from mxquant.errors import InputError
+from mxquant.graph import Network
 from mxquant.graph.barriers import fusable
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import environment, first_line, graph_of, symbol_of
+from mxquant.runtime.sizes import check_sizes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,8 +49,9 @@ class Predictor:
     _shapes: Dict[str, Tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._graph = graph_of(self.symbol)
         if self.fused:
-            self.symbol = symbol_of(fusable(graph_of(self.symbol)))
+            self.symbol = symbol_of(fusable(self._graph))
 
     def __call__(self, arrays: Mapping[str, NDArray[Any]], size: int) -> List[NDArray[Any]]:
         """Return the outputs for a batch.
@@ -74,6 +77,7 @@ class Predictor:
             for name, value in arrays.items():
                 self._executor.arg_dict[name][:] = value
             return
+        check_sizes(Network(self._graph, {**self.arg_params, **self.aux_params}), shapes)
         data = {name: mx.nd.array(value, dtype=value.dtype) for name, value in arrays.items()}
         try:
             data.update(self._labels(shapes))
