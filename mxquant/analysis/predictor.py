@@ -12,6 +12,7 @@ import numpy as np
 from mxquant.errors import InputError
 from mxquant.graph import Network
 from mxquant.graph.barriers import fusable
+from mxquant.runtime.batch import examples_of
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import environment, first_line, graph_of, symbol_of
 from mxquant.runtime.sizes import check_sizes
@@ -61,8 +62,14 @@ class Predictor:
         InputError
             If the network does not take data of this shape.
         """
-        rows = max(self.rows, next(iter(self._shapes.values()))[0] if self._shapes else size)
-        full = {name: _filled(value, max(rows, size)) for name, value in arrays.items()}
+        batch = examples_of(arrays).batch
+        # Results are cut again along their first axis.
+        fills = not batch.whole and not any(batch.axes.values())
+        rows = max(self.rows, next(iter(self._shapes.values()))[0] if self._shapes else size) if fills else size
+        full = {
+            name: value if batch.axes.get(name, 0) is None or not fills else _filled(value, max(rows, size))
+            for name, value in arrays.items()
+        }
         self.bind(full)
         begin = time.perf_counter()
         found = self.forward()

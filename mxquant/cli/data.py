@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence, Tuple
 
 from mxquant.cli.examples import NO_LABELS, Data, blaming
 from mxquant.cli.files import examples, the_file
@@ -28,6 +28,8 @@ __all__ = ["Color", "DataOptions", "Layout", "Preset"]
 
 _PANEL = "Data"
 _FUNCTION = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)")
+# Sizes that are tried for a network that takes one size of batches only.
+_BATCHES = (1, 2, 4, 8, 16, 64, 128)
 # Of the formats whose size is known, none is shorter.
 _SHORTEST = 26
 _log = logging.getLogger(__name__)
@@ -179,7 +181,7 @@ class DataOptions:
         else:
             self._refuse_preprocessing()
             found = self._arrays(net, path) if url or path.is_file() else self._from_function(net, path)
-        return replace(found, fitted=Fitting(net, self.data))
+        return replace(found, fitted=Fitting(net, self.data), network=net.network)
 
     def _arrays(self, net: Net, path: Path) -> Data:
         from mxquant.datasets.arrays import ArrayFile, read_arrays
@@ -188,14 +190,17 @@ class DataOptions:
             raise self._unknown("has another suffix")
         if "://" in self.data:
             found = ArrayFile.of(self.data, net.inputs, self.batch_size)
+            heads = next(iter(found.part(0, 1)))
+            found = replace(found, batch_size=self._at_once(net, [part.shape[1:] for part in heads]))
             return Data(lambda: iter(found), net.inputs, self.data, len(found), dataset=lambda: found)
         arrays = read_arrays(path, net.inputs)
+        size = self._at_once(net, [part.shape[1:] for part in arrays.inputs])
         return Data(
-            lambda: arrays.batches(self.batch_size),
+            lambda: arrays.batches(size),
             net.inputs,
             self.data,
             len(arrays),
-            dataset=lambda: ArrayFile.of(self.data, net.inputs, self.batch_size),
+            dataset=lambda: ArrayFile.of(self.data, net.inputs, size),
         )
 
     def _from_function(self, net: Net, path: Path) -> Data:
@@ -232,7 +237,7 @@ class DataOptions:
             raise InputError(f"--classes names class folders, but '{self.data}' has images and no class folders")
         if unlabelled:
             files = [(path, None) for path, _ in files]
-        found = ImageFiles(files, how, self.batch_size, name)
+        found = ImageFiles(files, how, self._at_once(net, [how.shape]), name)
         return Data(
             lambda: iter(found),
             net.inputs,
@@ -257,19 +262,29 @@ class DataOptions:
         unlabelled = NO_LABELS
         if numbers > 1:
             unlabelled = f"the labels in '{self.data}' are of {numbers} numbers, which are no class; none are used"
+        size = self._at_once(net, [how.shape])
         if "://" in self.data:
-            found = RecordFile.of(self.data, how, self.batch_size)
+            found = RecordFile.of(self.data, how, size)
             data = Data(lambda: iter(found), net.inputs, self.data, len(found), dataset=lambda: found)
         else:
             name = str(Path(self.data))
             data = Data(
-                lambda: batches_of(read_record(name), how, repeat(self.batch_size)),
+                lambda: batches_of(read_record(name), how, repeat(size)),
                 net.inputs,
                 name,
                 record_size(name),
-                dataset=lambda: RecordFile.of(name, how, self.batch_size),
+                dataset=lambda: RecordFile.of(name, how, size),
             )
         return replace(data, unlabelled=unlabelled, images=options)
+
+    def _at_once(self, net: Net, examples: Sequence[Tuple[int, ...]]) -> int:
+        """Return how many examples of some shapes a batch has: as many as the user says, or as the network takes."""
+        for count in (self.batch_size, *_BATCHES):
+            if not refusal(net, {name: (count, *shape) for name, shape in zip(net.inputs, examples)})[0]:
+                if count != self.batch_size:
+                    _log.info("batches are of %d, since the network takes none of %d", count, self.batch_size)
+                return count
+        return self.batch_size
 
     def _refuse_preprocessing(self) -> None:
         for name in ("preset", "mean", "std", "scale", "resize", "crop", "color", "classes"):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mxquant.datasets import Dataset
+    from mxquant.runtime.batch import Batch, Examples
 
 __all__ = ["NO_LABELS", "Data", "Labelled", "blaming"]
 
@@ -22,7 +23,7 @@ _END = object()
 class Labelled(NamedTuple):
     """A batch: arrays by name of the input, how many examples, and their labels where there are any."""
 
-    arrays: Dict[str, NDArray[Any]]
+    arrays: Examples
     size: int
     labels: Optional[NDArray[Any]]
 
@@ -49,6 +50,8 @@ class Data:
         Returns all of them as a data set, where they lie in files.
     fitted : callable or None
         Returns the arrays of a batch as the network takes them, by name of the input; raises InputError if it does not.
+    network : Network or None
+        What reads them, in whose terms it is known where the examples of a batch lie.
     unlabelled : str
         Why there are no labels.
     images : str
@@ -64,6 +67,7 @@ class Data:
     exact: bool = False
     dataset: Optional[Callable[[], Dataset]] = None
     fitted: Optional[Callable[[Dict[str, NDArray[Any]]], Dict[str, NDArray[Any]]]] = None
+    network: Any = None
     unlabelled: str = NO_LABELS
     images: str = ""
 
@@ -111,10 +115,13 @@ class Data:
             raise InputError(f"--num-examples is {self.end}, but '{self.title}' holds {position} examples")
 
     def _all(self) -> Iterator[Labelled]:
-        for arrays, size, labels in self._read():
-            yield Labelled(arrays if self.fitted is None else self.fitted(arrays), size, labels)
+        from mxquant.runtime.batch import Examples
 
-    def _read(self) -> Iterator[Labelled]:
+        for batch, labels in self._read():
+            arrays = dict(batch.arrays) if self.fitted is None else self.fitted(dict(batch.arrays))
+            yield Labelled(Examples(replace(batch, arrays=arrays)), batch.size, labels)
+
+    def _read(self) -> Iterator[Tuple[Batch, Optional[NDArray[Any]]]]:
         from mxquant.runtime.data import batches
         from mxquant.runtime.mxnet import mx
 
@@ -128,7 +135,7 @@ class Data:
         with blaming(self.title):
             if isinstance(found, mx.io.DataIter):
                 found.reset()
-            items = iter(batches(found, self.inputs)) if whole else iter(found)
+            items = iter(batches(found, self.inputs, network=self.network)) if whole else iter(found)
         count = 0
         while True:
             with blaming(self.title, f" after {count} batches" if count else ""):
@@ -138,11 +145,13 @@ class Data:
                 read = (
                     [(item, None)]
                     if whole
-                    else [(batch, _labels(item, self.inputs, batch.size)) for batch in batches([item], self.inputs)]
+                    else [
+                        (batch, _labels(item, self.inputs, batch.size))
+                        for batch in batches([item], self.inputs, network=self.network)
+                    ]
                 )
             count += 1
-            for batch, labels in read:
-                yield Labelled(dict(batch.arrays), batch.size, labels)
+            yield from read
 
 
 @contextmanager
@@ -158,11 +167,10 @@ def blaming(title: str, when: str = "") -> Iterator[None]:
 
 
 def _cut(batch: Labelled, low: int, high: int) -> Labelled:
-    if (low, high) == (0, batch.size):
+    if (low, high) == (0, batch.size) or batch.arrays.whole:
         return batch
     labels = None if batch.labels is None else batch.labels[low:high]
-    arrays = {name: value[low:high] if value.ndim else value for name, value in batch.arrays.items()}
-    return Labelled(arrays, high - low, labels)
+    return Labelled(batch.arrays.part(low, high), high - low, labels)
 
 
 def _labels(item: Any, inputs: Tuple[str, ...], size: int) -> Optional[NDArray[Any]]:

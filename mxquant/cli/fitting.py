@@ -38,6 +38,7 @@ def refusal(net: Net, shapes: Shapes) -> Tuple[str, Tuple[Optional[Tuple[int, ..
     """
     from mxquant.runtime.mxnet import mx
     from mxquant.runtime.mxnet_bridge import first_line, graph_of, semantics
+    from mxquant.runtime.sizes import check_sizes
 
     names = set(net.symbol.list_arguments())
     known = {name: value.shape for name, value in net.arg_params.items()}
@@ -48,6 +49,10 @@ def refusal(net: Net, shapes: Shapes) -> Tuple[str, Tuple[Optional[Tuple[int, ..
             _, outputs, _ = net.symbol.infer_shape_partial(**given)
     except (mx.MXNetError, ValueError) as error:
         return _PLACE.sub("", first_line(error)), ()
+    try:
+        check_sizes(net.network, shapes)
+    except InputError as error:
+        return str(error), ()
     return "", tuple(shape if shape and all(side > 0 for side in shape) else None for shape in outputs or ())
 
 
@@ -95,7 +100,7 @@ class Fitting:
         alone = {name: (1, *shape[1:]) for name, shape in shapes.items()}
         hint = ""
         if alone != shapes and not refusal(self.net, alone)[0]:
-            hint = "; it takes one example at once: --batch-size 1"
+            hint = "; it takes one example at once"
         raise InputError(
             f"--data: the network does not take batches of '{self.title}' with shape {found}: {reason}{hint}"
         )

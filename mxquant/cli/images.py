@@ -210,7 +210,8 @@ def _fitting(
     reason, _ = refusal(net, {net.inputs[0]: (batch_size, *expected[0].shape)})
     takes = f"it takes {other}" if other is not None else reason
     raise InputError(
-        f"--data: the network does not take images of {expected[0]}: {takes}; see --image-size, --color and --layout"
+        f"--data: the network does not take images of {expected[0]}: {takes}; see --image-size, --color, --layout and "
+        "--batch-size"
     )
 
 

@@ -30,6 +30,8 @@ class Net:
         What the user calls it.
     inputs : tuple of str
         Names of its data inputs, in order.
+    network : Network
+        Its graph and parameters, in which shapes can be looked for.
     digest : str
         Of the network, as statistics and plans have it.
     from_zoo : bool
@@ -41,6 +43,7 @@ class Net:
     aux_params: Mapping[str, Any]
     title: str
     inputs: Tuple[str, ...]
+    network: Any
     digest: str
     from_zoo: bool = False
 
@@ -146,7 +149,9 @@ class NetworkOptions:
         value = getattr(self, kind)
         symbol, args, aux = kinds[kind](value)
         source = models.read(symbol, args, aux)
-        return Net(symbol, args, aux, str(value), source.inputs, source.network.digest(), kind == "gluon")
+        return Net(
+            symbol, args, aux, str(value), source.inputs, source.network, source.network.digest(), kind == "gluon"
+        )
 
     def _checkpoint(self, prefix: str) -> Tuple[Any, ...]:
         from mxquant.model import load_checkpoint

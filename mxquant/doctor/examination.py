@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Sequence, Tuple, Union
-
-import numpy as np
 
 from mxquant import model as models
 from mxquant.accuracy.bias_correction import correct_biases
@@ -14,6 +13,7 @@ from mxquant.accuracy.step import Candidate
 from mxquant.analysis.compare import compare_networks
 from mxquant.analysis.int8_weights import weights_of
 from mxquant.analysis.macs import layer_macs
+from mxquant.analysis.scores import Tally
 from mxquant.analysis.sensitivity import measure
 from mxquant.analysis.turns import bound, milliseconds
 from mxquant.calibration import collect
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["diagnose"]
+
+_log = logging.getLogger(__name__)
 
 # The sensitivity of each layer is a forward pass of its own: examples that all of them may see together, and each.
 _PASSES, _FEW = 1000, 8
@@ -233,5 +235,11 @@ def _accuracy(network: Network, int8: Network, examples: Labelled) -> Tuple[Opti
         scores = outputs(each, examples.arrays)[0]
         if scores.ndim != 2 or len(scores) != len(examples.labels):
             return None, None
-        found.append(float((scores.argmax(axis=1) == examples.labels.astype(np.int64)).mean()))
+        tally = Tally()
+        try:
+            tally.add(scores, examples.labels)
+        except InputError as error:
+            _log.warning("no accuracy: %s", error)
+            return None, None
+        found.append(float(tally.top1 or 0))
     return found[0], found[1]

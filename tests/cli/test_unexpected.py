@@ -89,13 +89,19 @@ def test_arrays_that_do_not_fit_are_an_error_of_the_data(folder: Path, call: Any
     assert "conv0" in done.err and "../src" not in done.err
 
 
-def test_a_network_that_takes_one_example_at_once_says_so(folder: Path, call: Any) -> None:
+@pytest.mark.parametrize("data", ["calib.npy", "images/a"])
+def test_a_network_that_takes_one_batch_only_gets_it(
+    folder: Path, call: Any, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     symbol, args, aux = mx.model.load_checkpoint("net", 0)
     one = mx.sym.elemwise_add(symbol, mx.sym.var("one", shape=(1, 5)), name="same")
     mx.model.save_checkpoint("one", 0, one, {**args, "one": mx.nd.zeros((1, 5))}, aux)
-    done = call("score", "-m", "one", "-d", "calib.npy", "-q")
-    assert done.code == 2 and "; it takes one example at once: --batch-size 1" in done.err
-    assert call("score", "-m", "one", "-d", "calib.npy", "-q", "-b", "1").code == 0
+    done = call("score", "-m", "one", "-d", data, "--image-size", "32")
+    assert done.code == 0 and "batches are of 1, since the network takes none of 32" in done.err, done.err
+    monkeypatch.syspath_prepend(str(folder))
+    Path("whole.py").write_text("import numpy as np\ndef load():\n    yield np.load('calib.npy')\n", encoding="utf-8")
+    done = call("score", "-m", "one", "-d", "whole:load", "-q")
+    assert done.code == 2 and "; it takes one example at once" in done.err
 
 
 @pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "float64", "float16", "bool"])
@@ -172,3 +178,28 @@ def test_what_the_consumer_raises_is_not_blamed_on_the_data() -> None:
     with pytest.raises(ZeroDivisionError):
         for _ in data.labelled():
             raise ZeroDivisionError
+
+
+def test_examples_along_another_axis_are_cut_there_and_keep_their_labels(
+    tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    # (time, examples, features) beside lengths: the last of each sequence is scored.
+    last = mx.sym.SequenceLast(mx.sym.var("data"), mx.sym.var("lengths"), use_sequence_length=True)
+    symbol = mx.sym.FullyConnected(last, num_hidden=3, no_bias=True, name="fc")
+    mx.model.save_checkpoint("net", 0, symbol, {"fc_weight": mx.nd.array(np.eye(3, 4))}, {})
+    source = """
+import numpy as np
+def load():
+    rng = np.random.RandomState(0)
+    for size in (6, 6, 3):
+        data = rng.randn(5, size, 4).astype("float32")
+        lengths = rng.randint(1, 6, size).astype("float32")
+        ends = data[lengths.astype(int) - 1, np.arange(size)]
+        yield data, lengths, ends[:, :3].argmax(axis=1)
+"""
+    Path("times.py").write_text(source, encoding="utf-8")
+    for words, count in (((), 15), (("-n", "8"), 8), (("--skip", "4"), 11), (("--skip", "13"), 2)):
+        found = call("score", "-m", "net", "-d", "times:load", "--json", *words).json
+        assert (found["examples"], found["fp32"]["top1"]) == (count, 1.0)
