@@ -9,6 +9,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any, List
 
+import cv2
 import numpy as np
 import pytest
 
@@ -45,6 +46,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     data, symbol = images(16, 3, 64, 64), network()
     mx.model.save_checkpoint("net", 0, symbol, *random_params(symbol, data=data.shape))
     np.save("images.npy", data)
+    for number, name in enumerate(("ant", "bee", "cat")):
+        Path("images", name).mkdir(parents=True)
+        picture = np.full((48, 64, 3), 80 * number, np.uint8)
+        assert cv2.imwrite(f"images/{name}/1.png", picture)
+    Path("names.txt").write_text("".join(f"{name}\n" for name in ("ant", "bee", "cat", *"defghij")), encoding="utf-8")
     return tmp_path
 
 
