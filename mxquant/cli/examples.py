@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from mxquant.errors import InputError, MXQuantError
 
@@ -135,23 +135,28 @@ class Data:
         with blaming(self.title):
             if isinstance(found, mx.io.DataIter):
                 found.reset()
-            items = iter(batches(found, self.inputs, network=self.network)) if whole else iter(found)
+            items = iter(()) if whole else iter(found)
+        last: List[Any] = []
+        stream = batches(found if whole else self._noted(items, last), self.inputs, network=self.network)
+        while True:
+            with blaming(self.title):
+                batch = next(stream, None)
+                if batch is None:
+                    return
+                labels = _labels(last[0], self.inputs, batch.size) if last else None
+            yield batch, labels
+
+    def _noted(self, items: Iterator[Any], last: List[Any]) -> Iterator[Any]:
+        """Yield what the user's data yield, and keep the last one, which has labels besides."""
         count = 0
         while True:
             with blaming(self.title, f" after {count} batches" if count else ""):
-                item: Any = next(items, _END)
-                if item is _END:
-                    return
-                read = (
-                    [(item, None)]
-                    if whole
-                    else [
-                        (batch, _labels(item, self.inputs, batch.size))
-                        for batch in batches([item], self.inputs, network=self.network)
-                    ]
-                )
+                item = next(items, _END)
+            if item is _END:
+                return
+            last[:] = [item]
             count += 1
-            yield from read
+            yield item
 
 
 @contextmanager

@@ -171,3 +171,9 @@ def test_labels_that_are_no_whole_numbers_are_refused(folder: Path, call: Any) -
 
 def test_the_tiny_network_has_as_many_classes_as_these_tests_say() -> None:
     assert tiny_network()[0].infer_shape(data=(1, 3, 32, 32))[1] == [(1, CLASSES)] == [(1, 5)]
+
+
+def test_a_report_says_why_it_has_no_accuracy(folder: Path, call: Any) -> None:
+    np.savez("odd.npz", data=np.load("calib.npy"), label=np.arange(24))
+    done = call("doctor", "-m", "net", "--int8", "net-int8", "-d", "odd.npz", "-o", "r.html")
+    assert done.code == 0 and "warning: no accuracy: a label is 5, but the network has 5 classes" in done.err
