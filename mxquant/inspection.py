@@ -38,6 +38,7 @@ def sensitivity(
     num_calib_examples: Optional[int] = None,
     target: str = "onednn",
     progress: Progress = False,
+    batch_axes: Optional[Mapping[str, Optional[int]]] = None,
     **options: Any,
 ) -> Sensitivity:
     """Measure what each layer loses in int8, with its weights, its activations, and both.
@@ -48,7 +49,7 @@ def sensitivity(
         The fp32 network.
     data : DataIter, DataLoader, array, or iterable
         Calibration examples; the first 16 are those that it is measured on.
-    arg_params, aux_params, data_names, label_names, num_calib_examples
+    arg_params, aux_params, data_names, label_names, num_calib_examples, batch_axes
         As for :func:`calibrate`.
     target, **options
         As for :func:`make_plan`.
@@ -69,11 +70,12 @@ def sensitivity(
     model = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
     sample = Sample(FEW_EXAMPLES)
     with reporting(progress):
-        statistics = collect(model, data, num_calib_examples, sample=sample, target=target)
+        statistics = collect(model, data, num_calib_examples, sample=sample, target=target, batch_axes=batch_axes)
         plan = plan_loaded(model, statistics, target, options)
         count = sum(layer.precision == "int8" for layer in plan.layers.values())
         with progress_bar("measuring layers", count) as report:
-            return measure(model.canonical.network, plan, sample.arrays, report)
+            network = model.canonical.network
+            return measure(network, plan, kept_examples(network, sample), report)
 
 
 def compare(
@@ -87,6 +89,7 @@ def compare(
     label_names: Optional[Sequence[str]] = None,
     num_examples: int = FEW_EXAMPLES,
     progress: Progress = False,
+    batch_axes: Optional[Mapping[str, Optional[int]]] = None,
 ) -> Comparison:
     """Compare an int8 network, layer by layer, with the fp32 network.
 
@@ -98,7 +101,7 @@ def compare(
         The int8 network that was made of it, which runs on this CPU too; or a plan, which is only simulated.
     data : DataIter, DataLoader, array, or iterable
         Examples.
-    arg_params, aux_params, data_names, label_names
+    arg_params, aux_params, data_names, label_names, batch_axes
         As for :func:`calibrate`.
     num_examples : int
         How many of the first examples to use at most.
@@ -126,7 +129,7 @@ def compare(
     if num_examples < 1:
         raise InputError(f"num_examples is {num_examples}, expected at least 1")
     sample = Sample(num_examples)
-    sample.fill(batches(data, loaded.inputs))
+    sample.fill(batches(data, loaded.inputs, None, loaded.canonical.network, batch_axes))
     int8: Optional[Network] = None
     told: Tuple[str, ...] = ()
     if isinstance(model, QuantizedModel):

@@ -61,6 +61,7 @@ def calibrate(
     checkpoint: Optional[Union[str, Path]] = None,
     progress: Progress = False,
     client: Any = None,
+    batch_axes: Optional[Mapping[str, Optional[int]]] = None,
 ) -> Statistics:
     """Run the fp32 network on data and collect a histogram of every tensor.
 
@@ -91,6 +92,10 @@ def calibrate(
     client : dask.distributed.Client, optional
         Of a cluster whose workers do it, on their CPUs. `data` are then one of :mod:`mxquant.datasets`, a dask.array or
         a dask.bag; see :func:`mxquant.distributed.calibrate`. The result is the same.
+    batch_axes : mapping of str to int or None, optional
+        Along which axis of an input its examples lie, by the name of the input; None for one that is the same for all
+        of them. Default: what a DataDesc's layout says, or what shape inference finds. A network that takes one batch
+        size only gets whole batches.
 
     Returns
     -------
@@ -120,12 +125,14 @@ def calibrate(
         "progress": progress,
     }
     if client is None:
-        return calibration.calibrate(net, data, ctx=ctx, **given)
+        return calibration.calibrate(net, data, ctx=ctx, batch_axes=batch_axes, **given)
     # Dask is there for those who use it only.
     from mxquant import distributed
 
     if ctx is not None:
         raise InputError(f"ctx is {ctx}, but with client= networks run on the CPUs of the workers; leave it out")
+    if batch_axes is not None:
+        raise InputError("batch_axes is given, but with client= examples lie along the first axis; leave it out")
     return distributed.calibrate(client, net, data, **given)
 
 
@@ -279,6 +286,7 @@ def quantize(
     never_slower: bool = False,
     statistics: Optional[Statistics] = None,
     progress: Progress = False,
+    batch_axes: Optional[Mapping[str, Optional[int]]] = None,
     **options: Any,
 ) -> Union[QuantizedModel, OnnxModel]:
     """Calibrate, plan, improve and lower in one call.
@@ -289,7 +297,7 @@ def quantize(
         The fp32 network.
     data : DataIter, DataLoader, array, or iterable, optional
         Calibration examples; needed unless ``method=None``.
-    arg_params, aux_params, data_names, label_names, num_calib_examples, ctx, nonfinite
+    arg_params, aux_params, data_names, label_names, num_calib_examples, ctx, nonfinite, batch_axes
         As for :func:`calibrate`.
     accuracy : {'fast', 'balanced', 'best'}
         How much work goes into weights that lose less; see :mod:`mxquant.accuracy.presets`. Default: 'balanced', and
@@ -347,14 +355,16 @@ def quantize(
     sample = Sample(max(EXAMPLES[accuracy], wanted))
     with reporting(progress):
         if statistics is None:
-            statistics = calibration.collect(model, data, num_calib_examples, ctx, nonfinite, sample, target)
+            statistics = calibration.collect(
+                model, data, num_calib_examples, ctx, nonfinite, sample, target, batch_axes=batch_axes
+            )
         else:
             check_statistics(model, statistics)
-            sample.fill(batches(data, model.inputs, num_calib_examples))
+            sample.fill(batches(data, model.inputs, num_calib_examples, model.canonical.network, batch_axes))
         inputs = kept_examples(model.canonical.network, sample)
-        shapes = {name: value.shape for name, value in sample.parts[0].items()}
+        shapes = {name: value.shape for name, value in sample.parts[0].arrays.items()}
         if never_slower:
-            options = {**options, "float32_layers": _slower(model, statistics, options, target, sample.parts[0])}
+            options = {**options, "float32_layers": _slower(model, statistics, options, target, sample.parts[0].arrays)}
         improved = _improved(model, statistics, options, target, accuracy, inputs)
         if goal is None:
             return _emit(model, improved.network, improved.candidate.plan, shapes=shapes)

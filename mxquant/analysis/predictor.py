@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
 import numpy as np
 
 from mxquant.errors import InputError
+from mxquant.graph import Network
 from mxquant.graph.barriers import fusable
+from mxquant.runtime.batch import examples_of
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import environment, first_line, graph_of, symbol_of
+from mxquant.runtime.sizes import check_sizes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,8 +50,9 @@ class Predictor:
     _shapes: Dict[str, Tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._graph = graph_of(self.symbol)
         if self.fused:
-            self.symbol = symbol_of(fusable(graph_of(self.symbol)))
+            self.symbol = symbol_of(fusable(self._graph))
 
     def __call__(self, arrays: Mapping[str, NDArray[Any]], size: int) -> List[NDArray[Any]]:
         """Return the outputs for a batch.
@@ -58,8 +62,14 @@ class Predictor:
         InputError
             If the network does not take data of this shape.
         """
-        rows = max(self.rows, next(iter(self._shapes.values()))[0] if self._shapes else size)
-        full = {name: _filled(value, max(rows, size)) for name, value in arrays.items()}
+        batch = examples_of(arrays).batch
+        # Results are cut again along their first axis.
+        fills = not batch.whole and not any(batch.axes.values())
+        rows = max(self.rows, next(iter(self._shapes.values()))[0] if self._shapes else size) if fills else size
+        full = {
+            name: value if batch.axes.get(name, 0) is None or not fills else _filled(value, max(rows, size))
+            for name, value in arrays.items()
+        }
         self.bind(full)
         begin = time.perf_counter()
         found = self.forward()
@@ -74,6 +84,7 @@ class Predictor:
             for name, value in arrays.items():
                 self._executor.arg_dict[name][:] = value
             return
+        check_sizes(Network(self._graph, {**self.arg_params, **self.aux_params}), shapes)
         data = {name: mx.nd.array(value, dtype=value.dtype) for name, value in arrays.items()}
         try:
             data.update(self._labels(shapes))

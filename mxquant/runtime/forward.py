@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple
 
 import numpy as np
 
+from mxquant.errors import InputError
 from mxquant.graph import Network
 from mxquant.graph.barriers import runnable
 from mxquant.graph.heads import Heads
-from mxquant.runtime.data import Sample, part
+from mxquant.runtime.batch import Examples, examples_of
+from mxquant.runtime.data import Sample
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import environment, semantics, split_params, symbol_of
+from mxquant.runtime.sizes import check_sizes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +37,7 @@ def outputs(network: Network, inputs: Mapping[str, NDArray[Any]]) -> List[NDArra
     list of numpy.ndarray
         In the order of its outputs.
     """
+    check_sizes(network, {name: value.shape for name, value in inputs.items()})
     symbol = symbol_of(runnable(network.graph))
     values = with_labels(network, inputs)
     with semantics(network.graph):
@@ -84,15 +88,17 @@ def at_heads(
 
 def takes_any_batch(network: Network, inputs: Mapping[str, NDArray[Any]]) -> bool:
     """Whether a network can be run on one example as well as on a batch."""
+    examples = examples_of(inputs)
+    if examples.whole:
+        return False
     try:
-        outputs(network, part(inputs, len(next(iter(inputs.values()))), 0, 1))
-    except mx.MXNetError:
+        outputs(network, examples.part(0, 1))
+    except (InputError, mx.MXNetError):
         return False
     return True
 
 
-def kept_examples(network: Network, sample: Sample) -> Mapping[str, NDArray[Any]]:
+def kept_examples(network: Network, sample: Sample) -> Examples:
     """Return the kept examples, or the first batch of them where the network takes no other batch."""
-    if len(sample.parts) < 2 or takes_any_batch(network, sample.parts[0]):
-        return sample.arrays
-    return sample.parts[0]
+    first = Examples(sample.parts[0])
+    return sample.examples if len(sample.parts) < 2 or takes_any_batch(network, first) else first

@@ -22,7 +22,7 @@ import numpy as np
 from mxquant.errors import CalibrationError, GraphError, InputError, NonFiniteError
 from mxquant.graph import Graph, Network, Tensor
 from mxquant.graph.barriers import put_barriers, runnable, unfusable
-from mxquant.runtime.data import Batch
+from mxquant.runtime.batch import Batch
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import (
     backend_symbol,
@@ -34,6 +34,7 @@ from mxquant.runtime.mxnet_bridge import (
     split_params,
     symbol_of,
 )
+from mxquant.runtime.sizes import check_sizes, outline
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -227,6 +228,7 @@ class _Session:
 
     def __post_init__(self) -> None:
         graph = self.network.graph
+        self.outline = outline(self.network)
         self.symbol = symbol_of(_complete(runnable(graph)))
         self.inputs = [node.name for node in self.network.inputs]
         args, aux = split_params(self.network, self.symbol, self.take_params)
@@ -306,6 +308,7 @@ class _Session:
                 value.copyto(executor.arg_dict[name])
             return executor
         missing = [name for name in self.inputs if name not in inputs]
+        check_sizes(self.outline, dict(shapes))
         args = {**self.args, **inputs, **self._labels(missing, dict(shapes))}
         with environment(MXNET_SUBGRAPH_BACKEND="default", MXNET_SUBGRAPH_VERBOSE="0"):
             try:
