@@ -381,7 +381,7 @@ def quantize_net_v2(
         statistics = None
         if calib_mode == "customize":
             collector = _collector(model, options, LayerOutputCollector)
-            stream = batches(data, model.inputs, num_calib_examples)
+            stream = batches(data, model.inputs, num_calib_examples, source.network)
             run_monitored(source.network, stream, collector.collect)
             _, statistics = statistics_of(collector)
         elif options["method"] is not None:
