@@ -11,15 +11,13 @@ import numpy as np
 
 from mxquant.graph.packed_recurrent import Direction, pack
 from mxquant.onnx_export.recurrent import GATES
-from mxquant.onnx_import.state import Step
-from mxquant.runtime.mxnet import mx
+from mxquant.onnx_import.state import Step, sym
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["RECURRENT"]
 
-sym = mx.sym
 _USUAL = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
 # ONNX's inputs: data, weights of the data, of the state, biases, lengths, states, weights of peepholes.
 _BIAS, _LENGTHS, _STATES, _PEEPHOLES = 3, 4, (5, 6), 7
