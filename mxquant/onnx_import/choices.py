@@ -44,6 +44,11 @@ def _at_places(step: Step) -> None:
     rank = step.rank(1)
     if step.is_constant(1):
         _check_places(step, step.constant(1), [step.length(axis) for axis in range(step.rank())])
+    if rank == 1:
+        # One place alone, without an axis for it.
+        found = sym.gather_nd(step.symbol(0), sym.expand_dims(step.symbol(1), axis=1))
+        step.returns(sym.squeeze(found, axis=0, name=step.name))
+        return
     index = sym.transpose(step.symbol(1), axes=(rank - 1, *range(rank - 1)))
     step.returns(sym.gather_nd(step.symbol(0), index, name=step.name))
 

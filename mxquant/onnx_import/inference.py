@@ -16,7 +16,7 @@ NO_TENSOR = -1
 # Inference computes with the values of shapes, which are short; longer constants only cost time there.
 _LONGEST_SHAPE = 1024
 # Lengths to try for the first axis and for the others; the first pair that ONNX has nothing against is taken.
-_LENGTHS = ((2, 64), (1, 64), (1, 224), (2, 16), (1, 7))
+_LENGTHS = ((2, 64), (1, 64), (1, 224), (2, 16), (1, 7), (1, 512))
 
 
 @dataclass
@@ -87,10 +87,18 @@ def tried(onnx: Any, model: Any, said: Said) -> Tuple[Dict[str, Tuple[int, ...]]
     for pair in _LENGTHS:
         shapes = _numbers(given, *pair)
         try:
-            return shapes, _inferred(onnx, _bare(onnx, model, shapes), True)
+            found = _inferred(onnx, _bare(onnx, model, shapes), True)
+            if _have_values(model.graph, found):
+                return shapes, found
         except Exception:  # ONNX has an error of its own for what does not go together
             continue
     return {}, Said()
+
+
+def _have_values(graph: Any, found: Said) -> bool:
+    """Whether no tensor that is computed is empty: ONNX infers no windows, or less, where data are too short."""
+    shapes = (found.shapes.get(name, ()) for node in graph.node if node.input for name in node.output)
+    return all(not isinstance(length, int) or length > 0 for shape in shapes for length in shape)
 
 
 def _inferred(onnx: Any, bare: Any, strict: bool) -> Said:

@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, List, Tuple
 
 import numpy as np
 
+from mxquant.onnx_import.products import merged
 from mxquant.onnx_import.state import Step, sym
 
 __all__ = ["LAYERS", "padded", "window"]
@@ -194,9 +195,13 @@ def _softmax(step: Step) -> None:
         step.returns(function(step.symbol(0), axis=step.attrs.get("axis", -1), name=step.name))
         return
     axis = step.axis(step.attrs.get("axis", 1))
-    if axis != step.rank() - 1:
-        raise step.refuse("before version 13 it flattens axes, which is supported for the last axis only")
-    step.returns(function(step.symbol(0), axis=axis, name=step.name))
+    if axis == step.rank() - 1:
+        step.returns(function(step.symbol(0), axis=axis, name=step.name))
+        return
+    # Older versions have two axes: what is before, and from this one on.
+    data = step.symbol(0)
+    flat = sym.Flatten(merged(data, axis - 1)) if axis else sym.reshape(data, shape=(1, -1))
+    step.returns(sym.reshape_like(function(flat, axis=-1), data, name=step.name))
 
 
 def _pad(step: Step) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, Sequence
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from mxquant.onnx_import.layers import padded, window
 from mxquant.onnx_import.state import Step, sym
@@ -25,18 +25,11 @@ def _pool(step: Step) -> None:
         raise step.refuse("the indices of the largest values are not supported")
     if any(pad >= size for pad, size in zip(pads, (*kernel, *kernel))):
         raise step.refuse(f"its pads are {pads}, expected smaller numbers than its kernel has: {kernel}")
-    missing = _beyond(step, kernel, strides, pads) if step.attrs.get("ceil_mode", 0) else [0] * rank
     if kind == "avg" and pads[:rank] != pads[rank:] and not counted:
         raise step.refuse(f"its pads {pads} differ between the two sides, and are not counted")
-    full = any(missing)
-    if full and not all(missing):
-        if kind == "avg":
-            raise step.refuse(
-                f"its ceil_mode adds a window on some axes and none on others ({missing} of its numbers are beyond the "
-                "padding), which MXNet does for all axes or none"
-            )
-        pads = [*pads[:rank], *(pad + more for pad, more in zip(pads[rank:], missing))]
-        full = False
+    full = False
+    if step.attrs.get("ceil_mode", 0):
+        full, pads = _ceiling(step, kernel, strides, pads)
     data, pad = padded(step, step.symbol(0), pads, 0.0 if kind == "avg" else _LOWEST)
     step.returns(
         sym.Pooling(
@@ -52,20 +45,46 @@ def _pool(step: Step) -> None:
     )
 
 
-def _beyond(step: Step, kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int]) -> List[int]:
-    """Return how far the last window reaches beyond the padding on each axis, 0 where it does not."""
-    rank, found = len(kernel), []
-    for axis, (size, stride) in enumerate(zip(kernel, strides)):
-        front, back = pads[axis], pads[rank + axis]
-        length = step.length(axis + 2)
-        if length is None and back > size - stride:
-            raise step.refuse(
-                "its ceil_mode needs the size of its input, since a window that begins in padding is left out; give "
-                "input_shapes"
-            )
-        # Where the length is free no window can begin there; whether there is one more does not matter then.
-        found.append(1 if length is None else last_window(length, size, stride, front, back)[1])
-    return found
+def _ceiling(step: Step, kernel: Sequence[int], strides: Sequence[int], pads: List[int]) -> Tuple[bool, List[int]]:
+    """Return whether MXNet's convention 'full' has ONNX's windows, or else pads with which 'valid' has."""
+    rank = len(kernel)
+    windows = [
+        _windows(step, step.length(axis + 2), kernel[axis], strides[axis], pads[axis], pads[rank + axis])
+        for axis in range(rank)
+    ]
+    if all(each.valid for each in windows):
+        return False, pads
+    if all(each.full for each in windows):
+        return True, pads
+    if step.op == "AveragePool" or any(each.beyond is None for each in windows):
+        raise step.refuse(
+            f"its ceil_mode with the pads {pads} adds a window on some axes and none on others, which MXNet does for "
+            "all or none; give input_shapes, or pad the data before"
+        )
+    return False, [*pads[:rank], *(pad + (each.beyond or 0) for pad, each in zip(pads[rank:], windows))]
+
+
+class _Windows(NamedTuple):
+    """Whether MXNet's conventions have ONNX's windows on an axis; how far the last reaches, None where it is free."""
+
+    valid: bool
+    full: bool
+    beyond: Optional[int]
+
+
+def _windows(step: Step, length: Optional[int], size: int, stride: int, front: int, back: int) -> _Windows:
+    if stride == 1:
+        return _Windows(True, True, 0)
+    if length is None and back > size - stride:
+        raise step.refuse(
+            "its ceil_mode needs the size of its input, since a window that begins in padding is left out; give "
+            "input_shapes"
+        )
+    if length is None:
+        return _Windows(False, True, None)
+    count, beyond = last_window(length, size, stride, front, back)
+    room = length + front + back - size
+    return _Windows(room // stride + 1 == count, -(-room // stride) + 1 == count, beyond)
 
 
 def _global_pool(step: Step) -> None:

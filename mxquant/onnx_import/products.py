@@ -9,7 +9,7 @@ import numpy as np
 from mxquant.onnx_import.arithmetic import deeper
 from mxquant.onnx_import.state import Length, Step, sym
 
-__all__ = ["PRODUCTS"]
+__all__ = ["PRODUCTS", "merged"]
 
 
 def _gemm(step: Step) -> None:
@@ -61,36 +61,44 @@ def _mat_mul(step: Step) -> None:
     if step.is_constant(1) and step.constant(1).ndim == 2 and (step.shape(0) is None or step.rank() > 1):
         step.returns(_fully_connected(step, step.constant(1).T, None))
         return
-    ranks = [step.rank(slot) for slot in (0, 1)]
-    if min(ranks) == 1:
-        raise step.refuse(f"a product of {ranks[0]} and {ranks[1]} dimensions is not supported")
-    if ranks == [2, 2]:
-        step.returns(sym.dot(step.symbol(0), step.symbol(1), name=step.name))
-        return
-    sides, rank = _same_batches(step, ranks), max(ranks)
+    shapes: List[Tuple[Length, ...]] = [tuple(step.shape(slot) or (1,) * step.rank(slot)) for slot in (0, 1)]
+    sides = [step.symbol(slot) for slot in (0, 1)]
+    gone = []
+    # A row on the left and a column on the right have axes of their own here, and none in the result.
+    for slot, axis in ((0, -2), (1, -1)):
+        if len(shapes[slot]) == 1:
+            sides[slot] = sym.expand_dims(sides[slot], axis=slot)
+            shapes[slot] = (*shapes[slot][:slot], 1, *shapes[slot][slot:])
+            gone.append(axis)
+    name = f"{step.name}_product" if gone else step.name
+    product = _matrices(step, sides, shapes, name)
+    step.returns(sym.squeeze(product, axis=tuple(gone), name=step.name) if gone else product)
+
+
+def _matrices(step: Step, sides: List[Any], shapes: List[Tuple[Length, ...]], name: str) -> Any:
+    """Return the product of two tensors of at least two dimensions."""
+    rank = max(map(len, shapes))
+    if rank == 2:
+        return sym.dot(*sides, name=name)
+    sides = _same_batches(step, sides, shapes)
     if rank == 3:
-        step.returns(sym.batch_dot(*sides, name=step.name))
-        return
-    # Leading axes become one, two at a time.
-    flat = [_merged(side, rank - 3) for side in sides]
-    product = sym.batch_dot(*flat)
-    step.returns(sym.reshape_like(product, sides[0], lhs_begin=0, lhs_end=1, rhs_begin=0, rhs_end=rank - 2))
+        return sym.batch_dot(*sides, name=name)
+    product = sym.batch_dot(*[merged(side, rank - 3) for side in sides])
+    return sym.reshape_like(product, sides[0], lhs_begin=0, lhs_end=1, rhs_begin=0, rhs_end=rank - 2, name=name)
 
 
-def _merged(symbol: Any, times: int) -> Any:
+def merged(symbol: Any, times: int) -> Any:
+    """Return a tensor whose first two axes have become one, as many times."""
     for _ in range(times):
         symbol = sym.reshape(symbol, shape=(-3, -2))
     return symbol
 
 
-def _same_batches(step: Step, ranks: List[int]) -> List[Any]:
+def _same_batches(step: Step, sides: List[Any], shapes: List[Tuple[Length, ...]]) -> List[Any]:
     """Return both sides with the same lengths before the matrices."""
-    rank = max(ranks)
-    shapes: List[Tuple[Length, ...]] = [step.shape(slot) or () for slot in (0, 1)]
+    rank = max(map(len, shapes))
     batches = [(*[1] * (rank - len(shape)), *shape)[:-2] for shape in shapes]
-    sides = [deeper(step.symbol(slot), rank - ranks[slot]) for slot in (0, 1)]
-    if batches[0] == batches[1]:
-        return sides
+    sides = [deeper(side, rank - len(shape)) for side, shape in zip(sides, shapes)]
     for axis, pair in enumerate(zip(*batches)):
         free = any(not isinstance(length, int) for length in pair)
         if pair[0] == pair[1] or (free and 1 not in pair):

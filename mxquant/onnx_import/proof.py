@@ -2,8 +2,8 @@
 
 MXNet says what shape an operator makes without computing anything. What it would refuse when the network is bound is
 refused here, with the name of the node; and what it would compute in another shape than ONNX expects is, too. Where a
-file leaves lengths free, numbers are tried instead; what MXNet cannot do of these may still be right for others, and
-passes.
+file leaves lengths free, numbers are tried instead that ONNX has nothing against. Others may still be meant: where more
+is free than the batch, or a shape is written out, what MXNet refuses of these passes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 from mxquant.onnx_import.state import Length, State, Step, Unfit, made, sym
 
 __all__ = ["Proof"]
+
+# Operators that may fix a length which is free in the file.
+_FIXING = ("Reshape", "Expand")
 
 
 @dataclass
@@ -28,11 +31,14 @@ class Proof:
         Shapes that MXNet has, first of the inputs; a value without is not known.
     fixed : bool
         Whether these are the shapes of the network, and not lengths to try.
+    sure : bool
+        Whether what MXNet refuses of them is wrong with others too: only the batch is free.
     """
 
     expected: Dict[str, Tuple[Length, ...]]
     found: Dict[str, Tuple[int, ...]] = field(default_factory=dict)
     fixed: bool = True
+    sure: bool = True
 
     def try_(self, step: Step, translate: Callable[[Step], None]) -> None:
         """Translate a node by itself; raise GraphError if MXNet cannot compute what ONNX expects of it."""
@@ -47,7 +53,7 @@ class Proof:
         try:
             shapes = made([apart.state.symbols[name] for name in names])
         except Unfit as error:
-            if self.fixed:
+            if self.fixed or (self.sure and step.op not in _FIXING):
                 raise step.refuse(f"MXNet cannot compute it of {self._inputs(step)}: {error}") from error
             return
         for name, shape in zip(names, shapes):
@@ -74,7 +80,9 @@ class Proof:
         if not read <= set(self.found):
             return None
         variables = {name: sym.var(f"input{i}", shape=self.found[name]) for i, name in enumerate(sorted(read))}
-        apart = State(state.opset, state.constants, variables, state.shapes, state.kinds, free=state.free)
+        apart = State(
+            state.opset, state.constants, variables, state.shapes, state.kinds, makers=state.makers, free=state.free
+        )
         return Step(apart, step.name, step.op, step.inputs, step.outputs, step.attrs)
 
     def _compare(self, step: Step, name: str, shape: Tuple[int, ...]) -> None:

@@ -139,6 +139,7 @@ def _read(onnx: Any, model: Any, path: Union[str, Path], input_shapes: Optional[
     said = said_of(onnx, model)
     constants = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
     state = State(opset, constants, shapes=said.shapes, kinds=said.kinds)
+    state.makers.update((name, node.op_type) for node in model.graph.node for name in node.output)
     names: Set[str] = set()
     for each in model.graph.input:
         if each.name not in state.constants:
@@ -147,7 +148,9 @@ def _read(onnx: Any, model: Any, path: Union[str, Path], input_shapes: Optional[
     shapes, tried_ = tried(onnx, model, said)
     # MXNet has no numbers without axes.
     found = {name: shape or (1,) for name, shape in shapes.items() if 0 not in shape}
-    proof = Proof(dict(tried_.shapes), found, tried_ is said)
+    later = [length for name in shapes for length in said.shapes[name][1:]]
+    sure = all(isinstance(length, int) for length in later)
+    proof = Proof(dict(tried_.shapes), found, tried_ is said, sure)
     for node in model.graph.node:
         try:
             _translate(onnx, node, state, names, proof)

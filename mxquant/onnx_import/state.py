@@ -45,6 +45,8 @@ class State:
         Constants that a symbol reads.
     variables : dict of str to mxnet.symbol.Symbol
         Their variables.
+    makers : dict of str to str
+        ONNX's operators that make values.
     free : dict of str to str
         Shapes that are not fixed: the names of the tensors whose shapes they are, '' for a part of one.
     """
@@ -56,6 +58,7 @@ class State:
     kinds: Dict[str, int] = field(default_factory=dict)
     params: Dict[str, NDArray[Any]] = field(default_factory=dict)
     variables: Dict[str, Any] = field(default_factory=dict)
+    makers: Dict[str, str] = field(default_factory=dict)
     free: Dict[str, str] = field(default_factory=dict)
 
     def shape(self, name: str) -> Optional[Tuple[Length, ...]]:

@@ -30,7 +30,19 @@ def _tile(step: Step) -> None:
     repeats = step.numbers("repeats", 1)
     if repeats is None or min(repeats, default=1) < 1:
         raise step.refuse(f"its repeats are {repeats}, expected numbers above 0")
-    step.returns(sym.tile(step.symbol(0), reps=tuple(repeats), name=step.name))
+    if len(repeats) != step.rank():
+        raise step.refuse(f"its repeats are {repeats} of {step.rank()} axes, expected as many")
+    symbol = step.symbol(0)
+    # MXNet fails at several axes at once.
+    axes = [axis for axis, count in enumerate(repeats) if count > 1]
+    for axis in axes[:-1]:
+        symbol = sym.tile(symbol, reps=_once_but(axis, repeats))
+    last = axes[-1] if axes else 0
+    step.returns(sym.tile(symbol, reps=_once_but(last, repeats), name=step.name))
+
+
+def _once_but(axis: int, repeats: List[int]) -> Tuple[int, ...]:
+    return tuple(count if place == axis else 1 for place, count in enumerate(repeats))
 
 
 def _filled(step: Step) -> None:
@@ -117,7 +129,7 @@ def _squeeze(step: Step) -> None:
     if not axes:
         step.returns(sym.identity(step.symbol(0), name=step.name))
         return
-    if shape is not None and any(axis >= len(shape) or shape[axis] not in (1, None) for axis in axes):
+    if shape is not None and any(axis >= len(shape) or step.length(axis) not in (1, None) for axis in axes):
         raise step.refuse(f"its axes are {axes} of the shape {list(shape)}, expected those of length 1")
     step.returns(sym.squeeze(step.symbol(0), axis=tuple(axes), name=step.name))
 
@@ -158,6 +170,8 @@ def _slice(step: Step) -> None:
             symbol = sym.slice_axis(symbol, axis=axis, begin=begin, end=end, name=name)
         step.returns(symbol)
         return
+    if rank > 5:
+        raise step.refuse(f"it slices {rank} dimensions with steps or free lengths, of which MXNet takes at most 5")
     limits: List[Tuple[Optional[int], Optional[int], Optional[int]]] = [(None, None, None)] * rank
     for (axis, place), length in zip(places, lengths):
         limits[axis] = _limits(place) if length is None else _limits_within(place, length)
@@ -205,19 +219,26 @@ def _split(step: Step) -> None:
 
 
 def _depth_to_space(step: Step) -> None:
-    size = _block(step)
-    step.returns(sym.depth_to_space(step.symbol(0), block_size=size, name=step.name))
+    size, mode = _block(step), step.attrs.get("mode", "DCR")
+    if mode == "DCR":
+        step.returns(sym.depth_to_space(step.symbol(0), block_size=size, name=step.name))
+        return
+    if mode != "CRD":
+        raise step.refuse(f"mode is {mode}, expected DCR or CRD")
+    # Channels are blocks of rows of columns: (N, C, b, b, H, W) becomes (N, C, H, b, W, b).
+    apart = sym.reshape(step.symbol(0), shape=(0, -4, -1, size * size, 0, 0))
+    apart = sym.reshape(apart, shape=(0, 0, -4, size, size, 0, 0))
+    step.returns(sym.reshape(sym.transpose(apart, axes=(0, 1, 4, 2, 5, 3)), shape=(0, 0, -3, -3), name=step.name))
 
 
 def _space_to_depth(step: Step) -> None:
-    size = _block(step)
-    step.returns(sym.space_to_depth(step.symbol(0), block_size=size, name=step.name))
+    if step.attrs.get("mode", "DCR") != "DCR":
+        raise step.refuse(f"mode is {step.attrs['mode']}, expected DCR")
+    step.returns(sym.space_to_depth(step.symbol(0), block_size=_block(step), name=step.name))
 
 
 def _block(step: Step) -> int:
-    """Return the side of the blocks; refuse another order than MXNet's."""
-    if step.attrs.get("mode", "DCR") != "DCR":
-        raise step.refuse(f"mode is {step.attrs['mode']}, expected DCR")
+    """Return the side of the blocks."""
     size = int(step.attrs["blocksize"])
     if size < 1:
         raise step.refuse(f"blocksize is {size}, expected a number above 0")
