@@ -51,7 +51,7 @@ class Proof:
             return
         names = [name for name in step.outputs if name in apart.state.symbols]
         try:
-            shapes = made([apart.state.symbols[name] for name in names])
+            shapes = made([apart.state.symbols[name] for name in names], apart.state.params)
         except Unfit as error:
             if self.fixed or (self.sure and step.op not in _FIXING):
                 raise step.refuse(f"MXNet cannot compute it of {self._inputs(step)}: {error}") from error

@@ -131,7 +131,9 @@ def from_onnx(
 def _read(onnx: Any, model: Any, path: Union[str, Path], input_shapes: Optional[Shapes]) -> OnnxNetwork:
     opset = max([each.version for each in model.opset_import if each.domain in ("", "ai.onnx")], default=0)
     if opset < _OLDEST:
-        raise InputError(f"'{path}' has ONNX operators of version {opset}, expected {_OLDEST} or newer")
+        raise InputError(
+            f"'{path}' has ONNX operators of version {opset} ({_operators(model.graph)}), expected {_OLDEST} or newer"
+        )
     _refuse_newer(onnx, model.graph, opset)
     fold_channels(onnx, model.graph)
     if input_shapes is not None:
@@ -176,6 +178,10 @@ def _with_output_shapes(model: Any) -> Any:
         if each.type.HasField("tensor_type"):
             each.type.tensor_type.shape.SetInParent()
     return copy
+
+
+def _operators(graph: Any) -> str:
+    return ", ".join(sorted({node.op_type for node in graph.node})) or "none"
 
 
 def _refuse_unknown(graph: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -88,22 +88,27 @@ class Unfit(Exception):
     """MXNet's reason why an operator does not take what it is given."""
 
 
-def made(symbols: Sequence[Any]) -> List[Optional[Tuple[int, ...]]]:
+def made(symbols: Sequence[Any], params: Mapping[str, NDArray[Any]]) -> List[Optional[Tuple[int, ...]]]:
     """Return the shapes that MXNet infers for symbols whose variables have shapes, None where it cannot tell.
 
     Raises
     ------
     Unfit
-        If it refuses.
+        If it refuses, or needs a parameter of another shape.
     """
     if not symbols:
         return []
+    group = mx.sym.Group(list(symbols))
     try:
-        _, shapes, _ = mx.sym.Group(list(symbols))._infer_shape_impl(False)
+        args, shapes, aux = group._infer_shape_impl(False)
     except mx.MXNetError as error:
         raise Unfit(first_line(error)) from error
     if shapes is None:
         return [None] * len(symbols)
+    names = [*group.list_arguments(), *group.list_auxiliary_states()]
+    for name, shape in zip(names, (*args, *aux)):
+        if name in params and params[name].shape != tuple(shape):
+            raise Unfit(f"'{name}' has the shape {params[name].shape}, expected {tuple(shape)}")
     return [tuple(shape) for shape in shapes]
 
 
