@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs that take hours: damaged files, faults, ten thousand batches, random networks. docs/reliability.md has the figures.
+# Runs that take hours: damaged files, faults, ten thousand batches, random ONNX, random networks. docs/reliability.md has the figures.
 # SOAK=0.01 ci/soak.sh does a hundredth of it.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -20,6 +20,7 @@ soak() {
 soak hostile_files --count "$(part 20000 100)" --seed 0
 soak faults --kills "$(part 60 2)" --seed 0
 soak long_run --batches "$(part 10000 100)"
+soak random_onnx --count "$(part 20000 100)" --seed 0 --processes 2
 say "python -m tests.soak.random_networks"
 "$VENV/bin/python" -m tests.soak.random_networks --count "$(part 2000 10)" --seed 1 |
     tee "$results/random_networks.json" || failed+=(random_networks)

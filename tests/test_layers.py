@@ -45,13 +45,7 @@ DEBTS: Mapping[str, str] = {
     "onnx_export.export": "networks that are read without MXNet",
     "onnx_export.onnx_model": "networks that are read without MXNet, and MXNet's version where there is one",
     "onnx_export.shapes": "shape inference of our own",
-    **dict.fromkeys(
-        (
-            f"onnx_import.{name}"
-            for name in ("choices", "layers", "reader", "recurrent", "sampling", "state", "tensors")
-        ),
-        "graphs of our own instead of symbols",
-    ),
+    **dict.fromkeys(("onnx_import.reader", "onnx_import.state"), "graphs of our own instead of symbols"),
     "runtime.symbol_file": "operators, and how many inputs they have, as a table",
 }
 

@@ -101,13 +101,14 @@ class Translation(ABC):
                 self._node(node)
         outputs = [self._returned(tensor, index) for index, tensor in enumerate(graph.outputs)]
         nodes, needed = self.writer.used(outputs)
+        made = {name for node in nodes for name in node.output}
         constants = {**self.network.params, **self.writer.constants}
         value_info = onnx.helper.make_tensor_value_info
         proto = onnx.helper.make_graph(
             nodes,
             "mxquant",
             [
-                value_info(node.name, onnx.TensorProto.FLOAT, self.shapes.symbolic(node.output))
+                value_info(node.name, self._kind(node.output), self.shapes.symbolic(node.output))
                 for node in self.network.inputs
                 if node.name in needed
             ],
@@ -116,6 +117,11 @@ class Translation(ABC):
                 for name, tensor in zip(outputs, graph.outputs)
             ],
             [onnx.numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items() if name in needed],
+            value_info=[
+                value_info(name, self._kind(tensor), self.shapes.symbolic(tensor))
+                for tensor, name in self.names.items()
+                if name in made and name not in outputs
+            ],
         )
         model = onnx.helper.make_model(
             proto,
@@ -125,8 +131,12 @@ class Translation(ABC):
             producer_version=metadata.get("mxquant", ""),
         )
         onnx.helper.set_model_props(model, dict(metadata))
-        onnx.checker.check_model(model, full_check=True)
-        return onnx.shape_inference.infer_shapes(model, strict_mode=True)
+        try:
+            onnx.checker.check_model(model, full_check=True)
+            return onnx.shape_inference.infer_shapes(model, strict_mode=True)
+        except Exception as error:  # ONNX has several of its own
+            # Its shapes and types are not those that MXNet has.
+            raise LoweringError(f"the network has no translation to ONNX: {' '.join(str(error).split())}") from error
 
     def _refuse_unknown(self) -> None:
         missing: Dict[str, str] = {}

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Dict, List, Mapping, Optional, Tuple
 
 from mxquant.errors import InputError
-from mxquant.graph import Network, Tensor
+from mxquant.graph import Network, Node, Tensor
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import first_line, tensor_dtypes, tensor_shapes
 
 __all__ = ["Dimension", "Shapes"]
 
 Dimension = Optional[object]
+# MXNet's numbers for the types of inputs that the network says to be whole or true.
+_KINDS = {"3": "uint8", "4": "int32", "5": "int8", "6": "int64", "7": "bool"}
 
 
 class Shapes:
@@ -43,7 +45,8 @@ class Shapes:
         except InputError:
             # The network holds a fixed batch.
             self._larger = self._known
-        self._dtypes = tensor_dtypes(network)
+        self._given = {node.name: _KINDS[kind] for node in network.inputs for kind in [_kind(node)] if kind in _KINDS}
+        self._dtypes = tensor_dtypes(network, self._given)
         self.batches = {shape[0] for shape in inputs.values()}
 
     def of(self, tensor: Tensor) -> Tuple[int, ...]:
@@ -59,6 +62,11 @@ class Shapes:
         """Return the shape of a tensor, 'N' for the batch and None for what otherwise grows with it."""
         pairs = zip(self._known[tensor.name], self._larger[tensor.name])
         return [a if a == b else "N" if a in self.batches and b == a + 1 else None for a, b in pairs]
+
+
+def _kind(node: Node) -> str:
+    """Return MXNet's number for the type that an input is said to have; nothing without."""
+    return node.attrs.get("__dtype__", "")
 
 
 def _infer(network: Network, inputs: Mapping[str, Tuple[int, ...]]) -> Dict[str, Tuple[int, ...]]:

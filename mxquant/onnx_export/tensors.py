@@ -72,6 +72,9 @@ def _expand_dims(call: Call) -> None:
 
 def _squeeze(call: Call) -> None:
     axes = read_tuple(call.node, "axis")
+    if len(axes or [length for length in call.shapes[0] if length == 1]) == call.rank:
+        _returned(call, call.inputs[0])
+        return
     call.emit("Squeeze", [call.inputs[0], *([call.constant("axes", axes, np.int64)] if axes else [])])
 
 
@@ -167,14 +170,27 @@ def _emit_slice(call: Call, limits: Dict[int, Tuple[int, int, int]]) -> None:
 
 
 def _reduce(call: Call, op: str) -> None:
-    axes = [call.axis(axis) for axis in read_tuple(call.node, "axis")] or list(range(call.rank))
-    if read_bool(call.node, "exclude", False):
-        axes = [axis for axis in range(call.rank) if axis not in axes]
-    keep = int(read_bool(call.node, "keepdims", False))
+    given = [call.axis(axis) for axis in read_tuple(call.node, "axis")]
+    axes = given or list(range(call.rank))
+    if given and read_bool(call.node, "exclude", False):
+        axes = [axis for axis in range(call.rank) if axis not in given]
+    if not axes:
+        call.emit("Identity", call.inputs[:1])
+        return
+    inputs, attrs = call.inputs[:1], {"keepdims": int(read_bool(call.node, "keepdims", False))}
     if op == "ReduceSum":
-        call.emit(op, [call.inputs[0], call.constant("axes", axes, np.int64)], keepdims=keep)
+        inputs = [call.inputs[0], call.constant("axes", axes, np.int64)]
     else:
-        call.emit(op, call.inputs[:1], axes=axes, keepdims=keep)
+        attrs["axes"] = axes  # type: ignore[assignment]
+    if attrs["keepdims"] or len(axes) < call.rank:
+        call.emit(op, inputs, **attrs)
+    else:
+        _returned(call, call.step(op, inputs, "number", **attrs))
+
+
+def _returned(call: Call, number: str) -> None:
+    """Return a number, which has an axis in MXNet but for the shapes of ``mx.np``."""
+    call.emit("Reshape", [number, call.constant("shape", call.target(), np.int64)])
 
 
 def _shape_of(call: Call) -> None:
@@ -196,6 +212,9 @@ def _product(call: Call) -> None:
         sides.append(side)
     if call.node.op == "dot" and any(len(shape) > 2 for shape in call.shapes):
         raise call.refuse("dot of more than two dimensions is not supported")
+    if all(len(shape) == 1 for shape in call.shapes):
+        _returned(call, call.step("MatMul", sides, "number"))
+        return
     call.emit("MatMul", sides)
 
 

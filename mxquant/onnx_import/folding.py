@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Tuple
 
 import numpy as np
@@ -41,8 +42,10 @@ def _folded_cast(step: Step) -> NDArray[Any]:
 
 def _divided(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     """Divide as ONNX does: whole numbers towards zero."""
-    quotient: NDArray[Any] = a / b
-    return quotient if a.dtype.kind == "f" else np.trunc(quotient).astype(a.dtype)
+    if a.dtype.kind not in "iu":
+        return np.asarray(a / b)
+    # NumPy's quotient is the next lower number, whose remainder has the sign of the divisor.
+    return np.asarray(a // b + ((a % b != 0) & ((a < 0) != (b < 0))).astype(a.dtype))
 
 
 def _folded_expand(step: Step) -> NDArray[Any]:
@@ -50,15 +53,35 @@ def _folded_expand(step: Step) -> NDArray[Any]:
     return np.array(np.broadcast_to(value, np.broadcast_shapes(value.shape, _lengths(step, 1))))
 
 
+def _folded_reshape(step: Step) -> NDArray[Any]:
+    value = step.constant(0)
+    lengths = list(_lengths(step, 1))
+    if not step.attrs.get("allowzero", 0):
+        if any(length == 0 and axis >= value.ndim for axis, length in enumerate(lengths)):
+            raise step.refuse(
+                f"its shape is {lengths}, whose 0 keeps a length that its data {list(value.shape)} have not"
+            )
+        lengths = [length or value.shape[axis] for axis, length in enumerate(lengths)]
+    return value.reshape(lengths)
+
+
+def _folded_arithmetic(step: Step) -> NDArray[Any]:
+    """Return what an operator makes of its inputs, one after the other."""
+    values = [step.constant(slot) for slot in range(len(step.inputs))]
+    if step.op == "Div" and step.constant(0).dtype.kind in "iu" and not step.constant(1).all():
+        raise step.refuse(f"whole numbers are divided by '{step.inputs[1]}', which has zeros")
+    return np.asarray(reduce(_ARITHMETIC[step.op], values))
+
+
 def _lengths(step: Step, slot: int) -> Tuple[int, ...]:
     return tuple(int(length) for length in step.constant(slot))
 
 
-# Of two tensors, broadcast.
+# Of two tensors, broadcast; of some operators of any number.
 _ARITHMETIC: Dict[str, Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]] = {
     **{"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": _divided},
     **{"Less": np.less, "Greater": np.greater, "LessOrEqual": np.less_equal, "GreaterOrEqual": np.greater_equal},
-    **{"Max": np.maximum, "Min": np.minimum},
+    **{"Max": np.maximum, "Min": np.minimum, "Sum": np.add},
     **{"Equal": np.equal, "And": np.logical_and, "Or": np.logical_or, "Xor": np.logical_xor},
 }
 # What is computed at once where all inputs are constant.
@@ -71,7 +94,7 @@ FOLDED: Dict[str, Callable[[Step], NDArray[Any]]] = {
     ),
     "Unsqueeze": lambda step: _folded_axes(step, np.expand_dims),
     "Squeeze": lambda step: _folded_axes(step, np.squeeze),
-    "Reshape": lambda step: step.constant(0).reshape(step.constant(1).astype(int)),
+    "Reshape": _folded_reshape,
     "Transpose": lambda step: np.transpose(step.constant(0), step.attrs.get("perm")),
     "Identity": lambda step: step.constant(0),
     "Sqrt": lambda step: np.sqrt(step.constant(0)),
@@ -79,7 +102,7 @@ FOLDED: Dict[str, Callable[[Step], NDArray[Any]]] = {
     "Where": lambda step: np.where(step.constant(0), step.constant(1), step.constant(2)),
     "Expand": _folded_expand,
     "ConstantOfShape": lambda step: np.full(_lengths(step, 0), step.filling()),
-    **dict.fromkeys(_ARITHMETIC, lambda step: _ARITHMETIC[step.op](step.constant(0), step.constant(1))),
+    **dict.fromkeys(_ARITHMETIC, _folded_arithmetic),
 }
 
 
@@ -104,4 +127,6 @@ def folded(step: Step) -> NDArray[Any]:
     together = _size(step)
     if together > _MOST_VALUES:
         raise step.refuse(f"it makes {together} values of constants, expected at most {_MOST_VALUES}")
-    return FOLDED[step.op](step)
+    # NaN and infinity are ONNX's too.
+    with np.errstate(all="ignore"):
+        return FOLDED[step.op](step)

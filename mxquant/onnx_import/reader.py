@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple, Union
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Set, Tuple, Union
 
 import numpy as np
 
 from mxquant.errors import GraphError, InputError
 from mxquant.onnx_export.writer import import_onnx
+from mxquant.onnx_import.arithmetic import ARITHMETIC
 from mxquant.onnx_import.choices import CHOICES
 from mxquant.onnx_import.external import load_external
 from mxquant.onnx_import.fold_channels import fold_channels
 from mxquant.onnx_import.folding import FOLDED, folded
+from mxquant.onnx_import.inference import NO_TENSOR, fix_shapes, said_of, tried
 from mxquant.onnx_import.layers import LAYERS
+from mxquant.onnx_import.pooling import POOLING
+from mxquant.onnx_import.products import PRODUCTS
+from mxquant.onnx_import.proof import Proof
 from mxquant.onnx_import.recurrent import RECURRENT
+from mxquant.onnx_import.reductions import REDUCTIONS
 from mxquant.onnx_import.sampling import SAMPLING
-from mxquant.onnx_import.state import Length, State, Step
+from mxquant.onnx_import.state import State, Step
 from mxquant.onnx_import.tensors import TENSORS
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import first_line
@@ -25,9 +31,23 @@ from mxquant.runtime.mxnet_bridge import first_line
 __all__ = ["OPERATORS", "OnnxNetwork", "from_onnx"]
 
 # The operators of ONNX that can be translated.
-OPERATORS = {**TENSORS, **LAYERS, **CHOICES, **RECURRENT, **SAMPLING}
+OPERATORS = {
+    **TENSORS,
+    **ARITHMETIC,
+    **REDUCTIONS,
+    **PRODUCTS,
+    **LAYERS,
+    **POOLING,
+    **CHOICES,
+    **RECURRENT,
+    **SAMPLING,
+}
 
-_OLDEST, _NEWEST = 7, 22
+# Versions of operators; those after 22 add types, and what is refused where it is met.
+_OLDEST, _NEWEST = 7, 28
+# ONNX's types of numbers, and MXNet's names for those of inputs that are no numbers with a point.
+_NUMBERS = (1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 16)
+_GIVEN = {2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool"}
 Shapes = Union[Tuple[int, ...], Mapping[str, Tuple[int, ...]]]
 # What comes of attributes, shapes and names that do not go together.
 _MALFORMED = (
@@ -69,7 +89,7 @@ def from_onnx(
     Parameters
     ----------
     path : str or Path
-        The file; ONNX operators of version 7 to 22.
+        The file; ONNX operators of version 7 to 28.
     input_shapes : tuple of int, or mapping of str to tuple of int, optional
         Shapes of the inputs, where the network computes with lengths that the file leaves free; a tuple where there is
         one input.
@@ -110,28 +130,44 @@ def from_onnx(
 
 def _read(onnx: Any, model: Any, path: Union[str, Path], input_shapes: Optional[Shapes]) -> OnnxNetwork:
     opset = max([each.version for each in model.opset_import if each.domain in ("", "ai.onnx")], default=0)
-    if not _OLDEST <= opset <= _NEWEST:
-        raise InputError(f"'{path}' has ONNX operators of version {opset}, expected {_OLDEST} to {_NEWEST}")
+    if opset < _OLDEST:
+        raise InputError(
+            f"'{path}' has ONNX operators of version {opset} ({_operators(model.graph)}), expected {_OLDEST} or newer"
+        )
+    _refuse_newer(onnx, model.graph, opset)
     fold_channels(onnx, model.graph)
     if input_shapes is not None:
-        _fix_shapes(model.graph, input_shapes)
-    state = State(opset, {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer})
-    state.shapes = _shapes(onnx.shape_inference.infer_shapes(model, data_prop=True).graph)
+        fix_shapes(model.graph, input_shapes)
+    said = said_of(onnx, model)
+    constants = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
+    state = State(opset, constants, shapes=said.shapes, kinds=said.kinds)
+    state.makers.update((name, node.op_type) for node in model.graph.node for name in node.output)
+    names: Set[str] = set()
     for each in model.graph.input:
         if each.name not in state.constants:
-            state.symbols[each.name] = mx.sym.var(each.name)
-            lengths = state.shapes.get(each.name, ())
-            if lengths and all(isinstance(length, int) and length > 0 for length in lengths):
-                state.inputs[each.name] = tuple(int(length) for length in lengths if isinstance(length, int))
-    names: Set[str] = set(state.symbols)
+            names.add(each.name)
+            state.symbols[each.name] = _input(each.name, said.kinds.get(each.name, 1), names)
+    shapes, tried_ = tried(onnx, model, said)
+    # MXNet has no numbers without axes.
+    found = {name: shape or (1,) for name, shape in shapes.items() if 0 not in shape}
+    later = [length for name in shapes for length in said.shapes[name][1:]]
+    sure = all(isinstance(length, int) for length in later)
+    proof = Proof(dict(tried_.shapes), found, tried_ is said, sure)
     for node in model.graph.node:
         try:
-            _translate(onnx, node, state, names)
+            _translate(onnx, node, state, names, proof)
         except InputError:
             raise
         except (*_MALFORMED, mx.MXNetError) as error:
             raise GraphError(f"ONNX node '{node.name}' ({node.op_type}) is malformed: {first_line(error)}") from error
-    return _network(state, [each.name for each in model.graph.output])
+    return _network(state, model.graph)
+
+
+def _input(name: str, kind: int, names: Set[str]) -> Any:
+    """Return an input; whole numbers and truth values become real ones at once, whatever the user gives."""
+    if kind not in _GIVEN:
+        return mx.sym.var(name)
+    return mx.sym.Cast(mx.sym.var(name, dtype=_GIVEN[kind]), dtype="float32", name=_unused(f"{name}_real", names))
 
 
 def _with_output_shapes(model: Any) -> Any:
@@ -142,6 +178,10 @@ def _with_output_shapes(model: Any) -> Any:
         if each.type.HasField("tensor_type"):
             each.type.tensor_type.shape.SetInParent()
     return copy
+
+
+def _operators(graph: Any) -> str:
+    return ", ".join(sorted({node.op_type for node in graph.node})) or "none"
 
 
 def _refuse_unknown(graph: Any) -> None:
@@ -155,41 +195,18 @@ def _refuse_unknown(graph: Any) -> None:
         raise GraphError(f"no translation to MXNet for {named}")
 
 
-def _fix_shapes(graph: Any, shapes: Union[Sequence[int], Mapping[str, Sequence[int]]]) -> None:
-    """Write shapes into the inputs of a graph."""
-    constants = {each.name for each in graph.initializer}
-    inputs = {each.name: each for each in graph.input if each.name not in constants}
-    named = shapes if isinstance(shapes, Mapping) else dict.fromkeys(list(inputs)[:1], shapes)
-    for name, shape in named.items():
-        if name not in inputs:
-            raise InputError(f"input_shapes: the network has no input '{name}'; its inputs are {', '.join(inputs)}")
-        lengths = inputs[name].type.tensor_type.shape.dim
-        if len(lengths) != len(shape):
-            raise InputError(f"input_shapes['{name}'] is {tuple(shape)}, expected {len(lengths)} lengths")
-        for length, number in zip(lengths, shape):
-            length.dim_value = number
-    # Shapes that the file states for other lengths would contradict.
-    del graph.value_info[:]
-    for each in graph.output:
-        each.type.tensor_type.ClearField("shape")
+def _refuse_newer(onnx: Any, graph: Any, opset: int) -> None:
+    """Refuse operators of which there is a version that is newer than what is known here."""
+    for node in graph.node:
+        version = onnx.defs.get_schema(node.op_type, opset).since_version
+        if version > _NEWEST:
+            raise GraphError(
+                f"ONNX node '{node.name}' ({node.op_type}): it is of version {version}, expected at most {_NEWEST}; "
+                "write the file with older operators"
+            )
 
 
-def _shapes(graph: Any) -> Dict[str, Tuple[Length, ...]]:
-    found: Dict[str, Tuple[Length, ...]] = {}
-    for each in (*graph.input, *graph.value_info, *graph.output):
-        kind = each.type.tensor_type
-        if kind.HasField("shape"):
-            found[each.name] = tuple(_length(length) for length in kind.shape.dim)
-    return found
-
-
-def _length(length: Any) -> Length:
-    if length.HasField("dim_value"):
-        return int(length.dim_value)
-    return str(length.dim_param) or None
-
-
-def _translate(onnx: Any, node: Any, state: State, names: Set[str]) -> None:
+def _translate(onnx: Any, node: Any, state: State, names: Set[str], proof: Proof) -> None:
     attrs = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
     attrs = {key: _plain(onnx, value) for key, value in attrs.items()}
     name = _unused(node.name or node.output[0], names)
@@ -197,14 +214,25 @@ def _translate(onnx: Any, node: Any, state: State, names: Set[str]) -> None:
     if node.op_type == "Constant":
         state.constants[node.output[0]] = _constant(step)
         return
-    constant = all(each in state.constants for each in node.input if each)
     if node.op_type == "Shape":
         _shape_of(step)
         return
-    if constant and node.op_type in FOLDED:
+    _refuse_kinds(onnx, step)
+    if all(each in state.constants for each in node.input if each) and node.op_type in FOLDED:
         state.constants[node.output[0]] = folded(step)
         return
-    OPERATORS[node.op_type](step)
+    translate = OPERATORS[node.op_type]
+    proof.try_(step, translate)
+    translate(step)
+
+
+def _refuse_kinds(onnx: Any, step: Step) -> None:
+    """Refuse values that MXNet has no numbers for."""
+    for name in (*step.inputs, *step.outputs):
+        kind = step.state.kinds.get(name, 1)
+        if name and kind not in _NUMBERS:
+            said = "no tensor" if kind == NO_TENSOR else f"of the type {onnx.TensorProto.DataType.Name(kind)}"
+            raise step.refuse(f"'{name}' is {said}, expected numbers")
 
 
 def _plain(onnx: Any, value: Any) -> Any:
@@ -215,7 +243,8 @@ def _plain(onnx: Any, value: Any) -> Any:
 
 
 def _shape_of(step: Step) -> None:
-    shape, (start, end) = step.shape(0), (step.attrs.get("start", 0), step.attrs.get("end"))
+    shape = () if step.is_number() else step.shape(0)
+    (start, end) = (step.attrs.get("start", 0), step.attrs.get("end"))
     lengths = None if shape is None else shape[start:end]
     if lengths is not None and all(isinstance(length, int) for length in lengths):
         step.state.constants[step.outputs[0]] = np.asarray(lengths, np.int64)
@@ -245,10 +274,17 @@ def _unused(name: str, names: Set[str]) -> str:
     return candidate
 
 
-def _network(state: State, outputs: List[str]) -> OnnxNetwork:
-    missing = [name for name in outputs if name not in state.symbols]
-    if missing:
-        raise GraphError(f"the output '{missing[0]}' does not depend on any input")
+def _network(state: State, graph: Any) -> OnnxNetwork:
+    outputs = [each.name for each in graph.output]
+    for name in outputs:
+        if name not in state.symbols:
+            maker = next(
+                (f" of ONNX node '{node.name}' ({node.op_type})" for node in graph.node if name in node.output), ""
+            )
+            reason = (
+                "does not depend on any input" if name in {**state.constants, **state.free} else "has no translation"
+            )
+            raise GraphError(f"the output '{name}'{maker} {reason}")
     symbols = [state.symbols[name] for name in outputs]
     symbol = symbols[0] if len(symbols) == 1 else mx.sym.Group(symbols)
     args, aux = (

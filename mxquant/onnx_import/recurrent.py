@@ -11,16 +11,33 @@ import numpy as np
 
 from mxquant.graph.packed_recurrent import Direction, pack
 from mxquant.onnx_export.recurrent import GATES
-from mxquant.onnx_import.state import Step
-from mxquant.runtime.mxnet import mx
+from mxquant.onnx_import.state import Step, sym
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["RECURRENT"]
 
-sym = mx.sym
 _USUAL = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
+_BLOCKED = (
+    *("Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool", "BatchNormalization"),
+    *(
+        "Relu",
+        "Sigmoid",
+        "Tanh",
+        "Softplus",
+        "LeakyRelu",
+        "Elu",
+        "PRelu",
+        "Clip",
+        "Add",
+        "Sum",
+        "Concat",
+        "Slice",
+        "Dropout",
+    ),
+    *("Identity", "Softmax", "LogSoftmax", "Gemm", "MatMul", "Split", "Cast"),
+)
 # ONNX's inputs: data, weights of the data, of the state, biases, lengths, states, weights of peepholes.
 _BIAS, _LENGTHS, _STATES, _PEEPHOLES = 3, 4, (5, 6), 7
 
@@ -36,6 +53,9 @@ def _recurrent(step: Step) -> None:
         raise step.refuse(f"its biases have the shape {weights[-1].shape}, expected {without.shape}")
     vector = step.state.parameter(f"{step.name}_parameters", _packed(mode, units, weights))
     data = step.symbol(0)
+    if step.state.makers.get(step.inputs[0]) in _BLOCKED:
+        # oneDNN may keep their result in blocks, which MXNet's RNN fails at.
+        data = sym.reshape(data, shape=(0, 0, 0))
     if direction == "reverse":
         data = sym.reverse(data, axis=0)
     states = [_begin(step, slot, (directions, 0, units)) for slot in _STATES[: 2 if mode == "lstm" else 1]]

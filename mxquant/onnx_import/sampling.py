@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
 import numpy as np
 
-from mxquant.onnx_import.state import Step
-from mxquant.runtime.mxnet import mx
+from mxquant.onnx_import.state import Step, sym
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["SAMPLING"]
 
-sym = mx.sym
 _ROUNDING: Dict[str, Callable[[float], int]] = {
     "floor": math.floor,
     "ceil": math.ceil,
@@ -29,6 +27,8 @@ _ROUNDING: Dict[str, Callable[[float], int]] = {
 
 def _resize(step: Step) -> None:
     kind = step.attrs.get("mode", "nearest")
+    if kind == "linear" and step.whole():
+        raise step.refuse("it interpolates between whole numbers, whose fractions ONNX drops")
     if kind not in ("nearest", "linear"):
         raise step.refuse(f"mode is {kind}, expected nearest or linear")
     if step.attrs.get("antialias", 0):

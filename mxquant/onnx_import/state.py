@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from mxquant.errors import GraphError
 from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import first_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Length", "State", "Step"]
+__all__ = ["Length", "State", "Step", "Unfit", "as_float32", "made", "sym"]
 
+sym = mx.sym
 # A number, the name of a free length, or None where nothing is known.
 Length = Union[int, str, None]
+# ONNX's numbers for types: whole numbers, of which narrow ones begin anew beyond their end, and truth values.
+_NARROW = (2, 3, 4, 5, 12, 13)
+_WHOLE = (*_NARROW, 6, 7)
+_BOOL = 9
 
 
 @dataclass
@@ -32,13 +38,15 @@ class State:
     symbols : dict of str to mxnet.symbol.Symbol
         Values that do.
     shapes : dict of str to tuple
-        Shapes as far as ONNX infers them.
+        Shapes as far as ONNX infers them, or else MXNet, where those of the inputs are fixed.
+    kinds : dict of str to int
+        ONNX's numbers for the types of values, as far as they are known.
     params : dict of str to numpy.ndarray
         Constants that a symbol reads.
     variables : dict of str to mxnet.symbol.Symbol
         Their variables.
-    inputs : dict of str to tuple of int
-        Shapes of the network's inputs, where they are fixed.
+    makers : dict of str to str
+        ONNX's operators that make values.
     free : dict of str to str
         Shapes that are not fixed: the names of the tensors whose shapes they are, '' for a part of one.
     """
@@ -47,35 +55,25 @@ class State:
     constants: Dict[str, NDArray[Any]]
     symbols: Dict[str, Any] = field(default_factory=dict)
     shapes: Dict[str, Tuple[Length, ...]] = field(default_factory=dict)
+    kinds: Dict[str, int] = field(default_factory=dict)
     params: Dict[str, NDArray[Any]] = field(default_factory=dict)
     variables: Dict[str, Any] = field(default_factory=dict)
-    inputs: Dict[str, Tuple[int, ...]] = field(default_factory=dict)
+    makers: Dict[str, str] = field(default_factory=dict)
     free: Dict[str, str] = field(default_factory=dict)
 
     def shape(self, name: str) -> Optional[Tuple[Length, ...]]:
-        """Return the shape of a value, from ONNX, or else from MXNet where the inputs' are fixed; None without."""
+        """Return the shape of a value; None without. A number that is computed has one axis, as MXNet knows none."""
         if name in self.constants:
             return self.constants[name].shape
-        if name not in self.shapes or None in self.shapes[name]:
-            found = self._inferred(name)
-            if found is not None:
-                self.shapes[name] = found
-        return self.shapes.get(name)
-
-    def _inferred(self, name: str) -> Optional[Tuple[int, ...]]:
-        symbol = self.symbols.get(name)
-        if symbol is None or not self.inputs:
-            return None
-        given = {key: shape for key, shape in self.inputs.items() if key in symbol.list_inputs()}
-        try:
-            _, shapes, _ = symbol.infer_shape(**given)
-        except mx.MXNetError:
-            return None
-        return tuple(shapes[0]) if shapes else None
+        shape = self.shapes.get(name)
+        return (1,) if shape == () else shape
 
     def parameter(self, name: str, value: NDArray[Any]) -> Any:
         """Return a variable of the network that has a value; the same for the same name and value."""
-        value = np.asarray(value, np.float32)
+        value = as_float32(name, value)
+        if not value.shape:
+            # MXNet takes a shape without axes for one that is not known.
+            value = value.reshape(1)
         number, candidate = 0, name
         while candidate in self.params and not np.array_equal(self.params[candidate], value):
             number += 1
@@ -84,6 +82,49 @@ class State:
             self.params[candidate] = value
             self.variables[candidate] = mx.sym.var(candidate, shape=value.shape)
         return self.variables[candidate]
+
+
+class Unfit(Exception):
+    """MXNet's reason why an operator does not take what it is given."""
+
+
+def made(symbols: Sequence[Any], params: Mapping[str, NDArray[Any]]) -> List[Optional[Tuple[int, ...]]]:
+    """Return the shapes that MXNet infers for symbols whose variables have shapes, None where it cannot tell.
+
+    Raises
+    ------
+    Unfit
+        If it refuses, or needs a parameter of another shape.
+    """
+    if not symbols:
+        return []
+    group = mx.sym.Group(list(symbols))
+    try:
+        args, shapes, aux = group._infer_shape_impl(False)
+    except mx.MXNetError as error:
+        raise Unfit(first_line(error)) from error
+    if shapes is None:
+        return [None] * len(symbols)
+    names = [*group.list_arguments(), *group.list_auxiliary_states()]
+    for name, shape in zip(names, (*args, *aux)):
+        if name in params and params[name].shape != tuple(shape):
+            raise Unfit(f"'{name}' has the shape {params[name].shape}, expected {tuple(shape)}")
+    return [tuple(shape) for shape in shapes]
+
+
+def as_float32(name: str, value: NDArray[Any]) -> NDArray[np.float32]:
+    """Return a constant as MXNet gets it; raise GraphError where float32 has not such numbers."""
+    value = np.asarray(value)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found: NDArray[np.float32] = np.asarray(value, np.float32)
+        whole = value.dtype.kind in "iu"
+        lost = found.astype(np.float64) != value if whole else np.isinf(found) & (value != found)
+    if found is not value and lost.any():
+        raise GraphError(
+            f"the constant '{name}' has the number {value[lost].reshape(-1)[0]}, which float32 has not; the network is "
+            "computed in float32"
+        )
+    return found
 
 
 @dataclass
@@ -120,9 +161,18 @@ class Step:
         name = self.inputs[slot]
         if name in self.state.free:
             raise self.refuse("it computes with a shape that is not fixed; give input_shapes")
+        if name not in self.state.constants and name not in self.state.symbols:
+            raise self.refuse(f"its input '{name}' is an output of another operator that has no translation")
         if name not in self.state.constants:
             raise self.refuse(f"its input '{name}' is computed, and has to be constant")
         return self.state.constants[name]
+
+    def number(self, slot: int) -> float:
+        """Return an input that has to be a constant of one number."""
+        value = self.constant(slot)
+        if value.size != 1:
+            raise self.refuse(f"its input '{self.inputs[slot]}' has the shape {value.shape}, expected one number")
+        return float(as_float32(self.inputs[slot], value).reshape(()))
 
     def is_constant(self, slot: int) -> bool:
         """Whether an input is constant."""
@@ -155,6 +205,37 @@ class Step:
         if attribute in self.attrs:
             return [int(number) for number in self.attrs[attribute]]
         return [int(number) for number in self.constant(slot).reshape(-1)] if self.has(slot) else None
+
+    def kind(self, slot: int = 0) -> int:
+        """Return ONNX's number for the type of an input; 1, float32, where it is not known."""
+        return self.state.kinds.get(self.inputs[slot], 1)
+
+    def whole(self, slot: int = 0) -> bool:
+        """Whether an input is of whole numbers."""
+        return self.kind(slot) in _WHOLE
+
+    def holds(self, slot: int = 0) -> bool:
+        """Whether an input is of truth values."""
+        return self.kind(slot) == _BOOL
+
+    def refuse_narrow(self) -> None:
+        """Refuse arithmetic on whole numbers that begin anew beyond their end, which float32 does not."""
+        for slot, name in enumerate(self.inputs):
+            if name and self.kind(slot) in _NARROW:
+                raise self.refuse(
+                    f"its input '{name}' is of whole numbers of few bits or without sign, expected int32, int64 or "
+                    "numbers with a point"
+                )
+
+    def is_number(self, slot: int = 0) -> bool:
+        """Whether an input is one number without axes, which has one in MXNet."""
+        return not self.is_constant(slot) and self.state.shapes.get(self.inputs[slot]) == ()
+
+    def length(self, axis: int, slot: int = 0) -> Optional[int]:
+        """Return a length of an input, or None where it is free."""
+        shape = self.shape(slot)
+        length = shape[axis] if shape is not None and axis < len(shape) else None
+        return length if isinstance(length, int) else None
 
     def filling(self) -> Any:
         """Return the number that a ConstantOfShape repeats, as NumPy's."""

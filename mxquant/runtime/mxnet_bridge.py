@@ -11,6 +11,7 @@ import json
 import os
 import threading
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
@@ -179,13 +180,15 @@ def tensor_shapes(network: Network, inputs: Mapping[str, Tuple[int, ...]]) -> Op
     return {name: tuple(shape) for name, shape in zip(_tensor_names(network, internals), shapes)}
 
 
-def tensor_dtypes(network: Network) -> Dict[str, str]:
-    """Return NumPy's names for the types of all tensors of a network whose inputs are float32, by the tensors' names.
+def tensor_dtypes(network: Network, inputs: Mapping[str, str] = MappingProxyType({})) -> Dict[str, str]:
+    """Return NumPy's names for the types of all tensors of a network, by the tensors' names.
 
     Parameters
     ----------
     network : Network
         Any network.
+    inputs : mapping of str to str
+        NumPy's names for the types of its inputs; others are float32.
 
     Returns
     -------
@@ -194,6 +197,7 @@ def tensor_dtypes(network: Network) -> Dict[str, str]:
     """
     internals = symbol_of(network.graph).get_internals()
     known = {name: value.dtype for name, value in network.params.items()}
+    known.update((name, np.dtype(dtype)) for name, dtype in inputs.items())
     given = {name: known.get(name, np.dtype(np.float32)) for name in internals.list_arguments()}
     try:
         with semantics(network.graph):

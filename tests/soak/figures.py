@@ -36,6 +36,14 @@ def rows(found: Dict[str, Dict[str, Any]]) -> Iterator[Row]:
             part = long[kind]
             yield f"{part[count]} {count} in one process: megabytes grown", round(part["grown"] / 1e6, 2)
         yield f"{long['threads']['threads']} threads at once: other bytes", len(long["threads"]["different"])
+    graphs = found.get("random_onnx")
+    if graphs:
+        outcomes = graphs["outcomes"]
+        yield "random ONNX graphs", graphs["graphs"]
+        yield "random ONNX graphs: as ONNX Runtime computes them", outcomes.get("agrees", 0)
+        yield "random ONNX graphs: refused, with the reason", outcomes.get("refused", 0)
+        yield "random ONNX graphs: that ONNX Runtime cannot run", outcomes.get("invalid", 0)
+        yield "anything else, a process that died for one", len(graphs["wrong"])
     random = found.get("random_networks")
     if random:
         yield "random networks", random["networks"]

@@ -47,6 +47,12 @@ def test_full_disks_leave_what_was_there() -> None:
     assert found["faults"]["disk full"] > 20
 
 
+def test_random_onnx_graphs_agree_with_onnxruntime_or_are_refused() -> None:
+    found = soak("random_onnx", "--count", "150", "--seed", "0")
+    assert found["wrong"] == []
+    assert found["outcomes"]["agrees"] > 110
+
+
 @pytest.mark.slow
 def test_killed_processes_leave_all_or_nothing_and_calibrations_go_on() -> None:
     found = soak("faults", "--kills", "3", "--seconds", "5", "--seed", "1")

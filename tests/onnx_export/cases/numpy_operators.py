@@ -23,6 +23,8 @@ NETWORKS: Cases = {
     "_npi_true_divide_scalar": (IMAGE, lambda x: x / 3),
     "_npi_rtrue_divide_scalar": (IMAGE, lambda x: 3 / sym.np.exp(x)),
     "_npi_power_scalar": (IMAGE, lambda x: x**2),
+    "_npi_mean of all numbers": (IMAGE, lambda x: sym.np.mean(x)),
+    "_np_sum of all numbers": (IMAGE, lambda x: sym.np.sum(x) + x),
     "_npi_mean": (IMAGE, lambda x: sym.np.mean(x, axis=(2, 3))),
     "_np_sum": (IMAGE, lambda x: sym.np.sum(x, axis=-1, keepdims=True)),
     "_np_max": (IMAGE, lambda x: sym.np.max(x, axis=1)),

@@ -15,6 +15,18 @@ def _area_of(x: Any) -> Any:
 
 
 CASES: Cases = {
+    **{
+        f"{op} of all numbers": (IMAGE, lambda x, op=op: getattr(sym, op)(x / 100 + 1) * 2)
+        for op in ("mean", "sum", "max", "min", "prod")
+    },
+    "mean of all numbers, returned": (IMAGE, lambda x: sym.mean(x, axis=(0, 1, 2, 3))),
+    "sum of all numbers, with axes": (IMAGE, lambda x: sym.broadcast_add(sym.sum(x, keepdims=True), x)),
+    "max of a row": (ROW, lambda x: sym.max(sym.slice_axis(x, axis=0, begin=0, end=1), axis=(0, 1))),
+    "mean of axes but two": (IMAGE, lambda x: sym.mean(x, axis=(0, -1), exclude=True)),
+    "mean but for no axis": (IMAGE, lambda x: sym.mean(x, exclude=True)),
+    "sum but for all axes": (IMAGE, lambda x: sym.sum(x, axis=(0, 1, 2, 3), exclude=True)),
+    "squeeze to a number": (IMAGE, lambda x: sym.squeeze(sym.mean(x, axis=(0, 1, 2, 3), keepdims=True))),
+    "dot of two rows": (ROW, lambda x: sym.dot(sym.mean(x, axis=0), sym.max(x, axis=0))),
     **{f"{op}": (IMAGE, lambda x, op=op: getattr(sym, op)(x)) for op in ("relu", "sigmoid", "tanh", "softsign")},
     **{f"{op}": (IMAGE, lambda x, op=op: getattr(sym, op)(x)) for op in ("exp", "abs", "negative", "floor", "ceil")},
     **{f"{op}": (IMAGE, lambda x, op=op: getattr(sym, op)(sym.abs(x) + 1)) for op in ("log", "sqrt")},

@@ -1,0 +1,217 @@
+"""What ONNX itself says of the values of a graph, shapes and types; lengths to try where a file leaves them free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
+
+from mxquant.errors import InputError
+from mxquant.onnx_import.state import Length
+from mxquant.onnx_import.windows import settle_pooling
+
+__all__ = ["NO_TENSOR", "Said", "fix_shapes", "said_of", "tried"]
+
+# The type of what is no tensor: a sequence, or what may be missing.
+NO_TENSOR = -1
+# Inference computes with the values of shapes, which are short; longer constants only cost time there.
+_LONGEST_SHAPE = 1024
+# Lengths to try for the first axis and for the others; the first pair that ONNX has nothing against is taken.
+_LENGTHS = ((2, 64), (1, 64), (1, 224), (2, 16), (1, 7), (1, 512))
+
+
+@dataclass
+class Said:
+    """What ONNX says of a graph.
+
+    Parameters
+    ----------
+    shapes : dict of str to tuple
+        Shapes by the name of the value.
+    kinds : dict of str to int
+        ONNX's numbers for their types.
+    """
+
+    shapes: Dict[str, Tuple[Length, ...]] = field(default_factory=dict)
+    kinds: Dict[str, int] = field(default_factory=dict)
+
+
+def said_of(onnx: Any, model: Any) -> Said:
+    """Return what ONNX infers, and where it infers nothing, what the file states.
+
+    Parameters
+    ----------
+    onnx : module
+        The package.
+    model : onnx.ModelProto
+        The network.
+
+    Returns
+    -------
+    Said
+        Shapes and types.
+    """
+    found, stated = _inferred(onnx, _bare(onnx, model), False), _read(model.graph)
+    for each in model.graph.initializer:
+        found.kinds[each.name] = each.data_type
+    for name, shape in stated.shapes.items():
+        inferred = found.shapes.get(name, shape)
+        if len(inferred) == len(shape):
+            inferred = tuple(b if a is None else a for a, b in zip(inferred, shape))
+        found.shapes[name] = inferred
+    return Said(found.shapes, {**stated.kinds, **found.kinds})
+
+
+def tried(onnx: Any, model: Any, said: Said) -> Tuple[Dict[str, Tuple[int, ...]], Said]:
+    """Return shapes of a graph's inputs, with numbers where lengths are free, and what ONNX infers of these.
+
+    Parameters
+    ----------
+    onnx : module
+        The package.
+    model : onnx.ModelProto
+        The network.
+    said : Said
+        What ONNX says of it as it is.
+
+    Returns
+    -------
+    dict of str to tuple of int
+        Shapes of the inputs.
+    Said
+        `said` itself where no length is free.
+    """
+    names = _inputs(model.graph)
+    given = {name: said.shapes[name] for name in names if name in said.shapes}
+    if all(isinstance(length, int) for shape in given.values() for length in shape):
+        return _numbers(given, *_LENGTHS[0]), said
+    for pair in _LENGTHS:
+        shapes = _numbers(given, *pair)
+        try:
+            found = _inferred(onnx, _bare(onnx, model, shapes), True)
+            if _have_values(model.graph, found):
+                return shapes, found
+        except Exception:  # ONNX has an error of its own for what does not go together
+            continue
+    return {}, Said()
+
+
+def _have_values(graph: Any, found: Said) -> bool:
+    """Whether no tensor that is computed is empty: ONNX infers no windows, or less, where data are too short."""
+    shapes = (found.shapes.get(name, ()) for node in graph.node if node.input for name in node.output)
+    return all(not isinstance(length, int) or length > 0 for shape in shapes for length in shape)
+
+
+def _inferred(onnx: Any, bare: Any, strict: bool) -> Said:
+    """Return what ONNX infers, with the windows that pooling has."""
+    while True:
+        found = _read(onnx.shape_inference.infer_shapes(bare, strict_mode=strict, data_prop=True).graph)
+        if not settle_pooling(onnx, bare.graph, found.shapes):
+            return found
+
+
+def _numbers(shapes: Mapping[str, Tuple[Length, ...]], first: int, other: int) -> Dict[str, Tuple[int, ...]]:
+    """Return shapes with numbers for free lengths, the same for the same name."""
+    chosen: Dict[str, int] = {}
+    found = {}
+    for name, shape in shapes.items():
+        lengths = []
+        for axis, length in enumerate(shape):
+            number = first if axis == 0 else other
+            lengths.append(
+                length if isinstance(length, int) else chosen.setdefault(length, number) if length else number
+            )
+        found[name] = tuple(lengths)
+    return found
+
+
+def _inputs(graph: Any) -> Dict[str, Any]:
+    constants = {each.name for each in graph.initializer}
+    return {each.name: each for each in graph.input if each.name not in constants}
+
+
+def _bare(onnx: Any, model: Any, shapes: Optional[Mapping[str, Tuple[int, ...]]] = None) -> Any:
+    """Return a copy without the shapes that the file states within, and without long constants but for their shapes."""
+    copy = type(model)()
+    copy.ir_version = max(model.ir_version, 4)
+    copy.opset_import.extend(model.opset_import)
+    graph = copy.graph
+    graph.name = model.graph.name or "network"
+    graph.node.extend(model.graph.node)
+    graph.output.extend(model.graph.output)
+    for each in graph.output:
+        if each.type.HasField("tensor_type"):
+            each.type.tensor_type.ClearField("shape")
+    for name, each in _inputs(model.graph).items():
+        graph.input.append(each)
+        if each.type.HasField("tensor_type") and each.type.tensor_type.HasField("shape"):
+            for axis, length in enumerate(graph.input[-1].type.tensor_type.shape.dim):
+                if shapes is not None and name in shapes:
+                    length.dim_value = shapes[name][axis]
+                elif length.HasField("dim_value") and length.dim_value < 0:
+                    length.ClearField("dim_value")
+    for each in model.graph.initializer:
+        if _count(each.dims) <= _LONGEST_SHAPE:
+            graph.initializer.append(each)
+        else:
+            graph.input.append(onnx.helper.make_tensor_value_info(each.name, each.data_type, list(each.dims)))
+    return copy
+
+
+def _count(lengths: Sequence[int]) -> int:
+    count = 1
+    for length in lengths:
+        count *= length
+    return count
+
+
+def _read(graph: Any) -> Said:
+    found = Said()
+    for each in (*graph.input, *graph.value_info, *graph.output):
+        if not each.type.HasField("tensor_type"):
+            if each.type.WhichOneof("value") is not None:
+                found.kinds[each.name] = NO_TENSOR
+            continue
+        kind = each.type.tensor_type
+        if kind.elem_type:
+            found.kinds[each.name] = kind.elem_type
+        if kind.HasField("shape"):
+            found.shapes[each.name] = tuple(_length(length) for length in kind.shape.dim)
+    return found
+
+
+def _length(length: Any) -> Length:
+    """Return a length; some exporters write -1 for one that is free."""
+    if length.HasField("dim_value"):
+        return int(length.dim_value) if length.dim_value >= 0 else None
+    return str(length.dim_param) or None
+
+
+def fix_shapes(graph: Any, shapes: Union[Sequence[int], Mapping[str, Sequence[int]]]) -> None:
+    """Write shapes into the inputs of a graph.
+
+    Parameters
+    ----------
+    graph : onnx.GraphProto
+        The graph.
+    shapes : sequence of int, or mapping of str to sequence of int
+        Shapes by the name of the input; a sequence is of the first.
+
+    Raises
+    ------
+    InputError
+        If there is no such input, or a shape does not fit one.
+    """
+    inputs = _inputs(graph)
+    named = shapes if isinstance(shapes, Mapping) else dict.fromkeys(list(inputs)[:1], shapes)
+    for name, shape in named.items():
+        if name not in inputs:
+            raise InputError(f"input_shapes: the network has no input '{name}'; its inputs are {', '.join(inputs)}")
+        lengths = inputs[name].type.tensor_type.shape.dim
+        if len(lengths) != len(shape):
+            raise InputError(f"input_shapes['{name}'] is {tuple(shape)}, expected {len(lengths)} lengths")
+        for length, number in zip(lengths, shape):
+            length.dim_value = number
+    # Shapes that the file states for other lengths would contradict.
+    del graph.value_info[:]
+    for each in graph.output:
+        each.type.tensor_type.ClearField("shape")
