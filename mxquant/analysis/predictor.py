@@ -72,7 +72,8 @@ class Predictor:
         shapes = {name: value.shape for name, value in arrays.items()}
         if shapes == self._shapes:
             for name, value in arrays.items():
-                self._executor.arg_dict[name][:] = value
+                if name in self._executor.arg_dict:  # a block may have inputs that nothing reads
+                    self._executor.arg_dict[name][:] = value
             return
         data = {name: mx.nd.array(value, dtype=value.dtype) for name, value in arrays.items()}
         try:

@@ -10,7 +10,7 @@ from mxquant.errors import InputError
 from mxquant.graph import Graph, Network
 from mxquant.graph.passes import Canonical, canonicalize
 from mxquant.model.checkpoint import load_checkpoint
-from mxquant.model.inputs import inputs_of
+from mxquant.model.inputs import inputs_of, names_of
 from mxquant.model.layer_checks import check_layers
 from mxquant.model.tracing import trace
 from mxquant.runtime.mxnet import mx
@@ -56,7 +56,7 @@ class Model:
     digest : str
         Of the network as the user has it.
     inputs : tuple of str
-        Names of its data inputs, in order.
+        Names of its data inputs, in order; for a HybridBlock also of those that nothing reads.
     labels : tuple of str
         Names of its label inputs.
     structure : object
@@ -100,14 +100,14 @@ def read(
         ``PREFIX:EPOCH``, or a symbol's ``.json`` file (with parameters).
     arg_params, aux_params : mapping of str to NDArray, optional
         Parameters of a Symbol; for a HybridBlock or checkpoint they come from it.
-    data_names : sequence of str, optional
+    data_names : str or sequence of str, optional
         Names of the data inputs, in the order in which data are given; default: all variables without a value, other
         than labels.
-    label_names : sequence of str, optional
+    label_names : str or sequence of str, optional
         Names of further label inputs; a variable without a value whose name ends in 'label' is one anyhow.
     example : sequence of arrays, optional
         A batch, the label perhaps among it as the last: tells how many inputs a HybridBlock has, and initializes
-        parameters that have no shape yet.
+        parameters that have no shape yet. The last is a label where the block cannot be called with all of them.
 
     Returns
     -------
@@ -121,10 +121,11 @@ def read(
     GraphError
         If the network cannot be read.
     """
-    structure = None
+    data_names, label_names = names_of(data_names, "data_names"), names_of(label_names, "label_names")
+    traced = None
     if isinstance(net, mx.gluon.HybridBlock):
-        symbol, arg_params, data_names, structure = trace(net, example, data_names)
-        aux_params = {}
+        traced = trace(net, example, data_names)
+        symbol, arg_params, aux_params = traced.symbol, traced.params, {}
     elif isinstance(net, (str, Path)) and not str(net).endswith(".json"):
         symbol, arg_params, aux_params = load_checkpoint(str(net))
     elif isinstance(net, (str, Path)):
@@ -138,8 +139,12 @@ def read(
         )
     graph = graph_of(symbol)
     params = {**numpy_params(arg_params or {}, "arg_params"), **numpy_params(aux_params or {}, "aux_params")}
-    inputs, labels = inputs_of(graph, params, data_names, label_names)
     used = {node.name for node in graph.variables}
+    if traced is not None:
+        data_names = [name for name in traced.inputs if name in used]
+    inputs, labels = inputs_of(graph, params, data_names, label_names)
     network = Network(graph, {name: value for name, value in params.items() if name in used})
     check_layers(network, params)
-    return Source(network, inputs, labels, structure)
+    if traced is None:
+        return Source(network, inputs, labels)
+    return Source(network, traced.inputs, labels, traced.structure)

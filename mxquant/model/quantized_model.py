@@ -19,7 +19,7 @@ from mxquant.lowering.trial import lstm_failure, lstm_failure_at
 from mxquant.model.checkpoint import load_checkpoint
 from mxquant.model.compact import COMPACT
 from mxquant.model.compact import compact as compacted
-from mxquant.model.inputs import inputs_of
+from mxquant.model.interface import interface_entries, nested, read_interface
 from mxquant.model.mixed_precision import MixedPrecision
 from mxquant.model.model import Model
 from mxquant.plan import QuantPlan
@@ -97,7 +97,8 @@ class QuantizedModel:
         with replacing_together(paths) as (params, plan, symbol):
             write_params_file(params, arrays, mx.util.is_np_shape())
             symbol.write_text(text_of(self.symbol), encoding="utf-8")
-            plan.write_text(self.plan.to_json({"params": digest_of(params), "symbol": digest_of(symbol)}), "utf-8")
+            digests = {"params": digest_of(params), "symbol": digest_of(symbol)}
+            plan.write_text(self.plan.to_json(digests, interface_entries(self.inputs, self.structure)), "utf-8")
 
     def on_this_cpu(self) -> QuantizedModel:
         """Return the network as this CPU can run it.
@@ -171,12 +172,18 @@ class QuantizedModel:
         ctx = ctx if ctx is not None else mx.gpu() if for_gpu else mx.cpu()
         # Built again, so that its shapes are meant as they are here and now.
         symbol = symbol_of(graph_of(self.symbol)) if mx.util.is_np_shape() else self.symbol
-        outputs = _nest(self.structure, list(symbol)) if self.structure is not None else symbol
+        outputs = nested(self.structure, list(symbol)) if self.structure is not None else symbol
+        # A SymbolBlock takes a list of one output for that output.
+        outputs = [outputs] if isinstance(outputs, list) and len(outputs) == 1 else outputs
         # The type spares a warning of Gluon's; what the network takes is stated in the network.
         inputs = [mx.sym.var(name, dtype="float32") for name in self.inputs]
         if mx.util.is_np_array():
             outputs, inputs = _of_numpy(outputs), _of_numpy(inputs)
-        block = mx.gluon.SymbolBlock(outputs, inputs)
+        read = set(symbol.list_inputs())
+        block = mx.gluon.SymbolBlock(outputs, [each for each in inputs if each.name in read])
+        if not read.issuperset(self.inputs):
+            # Gluon's constructor prints an error of MXNet's for an input that nothing reads, but its blocks have them.
+            block._cached_graph, block._in_format = (inputs, block._cached_graph[1]), [0] * len(inputs)
         values = {**self.arg_params, **self.aux_params}
         block.collect_params().load_dict(values, ctx=ctx, cast_dtype=True, dtype_source="saved")
         return block
@@ -214,7 +221,8 @@ def load(prefix: Union[str, Path], epoch: int = 0) -> QuantizedModel:
     Returns
     -------
     QuantizedModel
-        The int8 network. Outputs that a HybridBlock nested are one flat list.
+        The int8 network, with the inputs and outputs that it was saved with. A plan that does not tell these, as one by
+        itself or of an earlier version, leaves inputs in the order of the symbol, and outputs in one flat list.
 
     Warns
     -----
@@ -235,10 +243,11 @@ def load(prefix: Union[str, Path], epoch: int = 0) -> QuantizedModel:
         text = read_text(f"{prefix}-plan.json", PlanError, "the plan")
         plan = QuantPlan.from_json(text)
         symbol, args, aux = load_checkpoint(f"{prefix}:{epoch}")
-        _check_files(prefix, epoch, parse_json(text).get("files"))
-    inputs, _ = inputs_of(graph_of(symbol), {**args, **aux})
+        document = parse_json(text)
+        _check_files(prefix, epoch, document.get("files"))
+    inputs, structure = read_interface(document, symbol, {**args, **aux})
     _warn_of_level(plan)
-    return QuantizedModel(symbol, args, aux, plan, inputs).on_this_cpu()
+    return QuantizedModel(symbol, args, aux, plan, inputs, structure).on_this_cpu()
 
 
 def _check_files(prefix: Union[str, Path], epoch: int, digests: Any) -> None:
@@ -262,12 +271,6 @@ def _has_digest(path: str, digest: Any) -> bool:
 def _warn_of_level(plan: QuantPlan) -> None:
     for text in level_warnings(plan):
         warnings.warn(text, stacklevel=3)
-
-
-def _nest(structure: Any, symbols: Any) -> Any:
-    if isinstance(structure, list):
-        return [_nest(item, symbols) for item in structure]
-    return symbols[structure]
 
 
 def _of_numpy(symbols: Any) -> Any:

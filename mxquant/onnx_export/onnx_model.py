@@ -75,13 +75,15 @@ def onnx_model(network: Network, digest: str, plan: Optional[QuantPlan], shapes:
     plan : QuantPlan or None
         A plan for the target 'onnx_qdq'; None for fp32.
     shapes : mapping of str to tuple of int
-        Shapes of the data inputs, the batch first.
+        Shapes of the data inputs, the batch first; the model has no inputs that nothing reads.
 
     Returns
     -------
     OnnxModel
         The model.
     """
+    read = {node.name for node in network.inputs}
+    shapes = {name: shape for name, shape in shapes.items() if name in read}
     properties = {"mxquant": __version__, "mxnet": mx.__version__, "network": digest}
     if plan is None:
         return OnnxModel(float_model(network, shapes, properties))

@@ -116,13 +116,15 @@ class QuantPlan:
         rows = [(layer.name, layer.op, layer.precision, layer.reason) for layer in self.layers.values()]
         return html_table(caption, ("layer", "operator", "precision", "why"), rows)
 
-    def to_json(self, files: Optional[Mapping[str, str]] = None) -> str:
+    def to_json(self, files: Optional[Mapping[str, str]] = None, interface: Optional[Mapping[str, Any]] = None) -> str:
         """Return the plan as indented JSON text.
 
         Parameters
         ----------
         files : mapping of str to str, optional
             SHA-256 of the files of the int8 network that the plan is saved with, by their role.
+        interface : mapping, optional
+            How that network is fed and what it returns: its 'inputs' and 'outputs'.
         """
         return written(
             {
@@ -133,7 +135,7 @@ class QuantPlan:
                 "layers": self.layers,
                 "tensors": self.tensors,
             },
-            files,
+            {**({} if files is None else {"files": dict(files)}), **(interface or {})},
         )
 
     @classmethod
@@ -144,7 +146,7 @@ class QuantPlan:
         ----------
         text : str
             What :meth:`to_json` wrote, perhaps edited. ``scale`` may be left out; where it stands it has to agree with
-            the threshold. Files that it was saved with are passed over.
+            the threshold. What it says of the network that it was saved with is passed over.
 
         Returns
         -------

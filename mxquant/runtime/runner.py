@@ -276,10 +276,12 @@ class _Session:
             self._forward(batch, number)
 
     def _forward(self, batch: Batch, number: int) -> None:
-        inputs = {name: mx.nd.array(value, ctx=self.ctx, dtype=value.dtype) for name, value in batch.arrays.items()}
+        # A block may have inputs that nothing reads.
+        arrays = {name: value for name, value in batch.arrays.items() if name in self.inputs}
+        inputs = {name: mx.nd.array(value, ctx=self.ctx, dtype=value.dtype) for name, value in arrays.items()}
         executor = self._bind(inputs)
         try:
-            for name, value in batch.arrays.items():
+            for name, value in arrays.items():
                 if value.dtype == np.float32 and self._is_wanted(name):
                     self.collector.observe(name, value)
             executor.forward(is_train=False)
