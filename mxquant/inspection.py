@@ -35,6 +35,7 @@ def sensitivity(
     aux_params: Optional[Mapping[str, Any]] = None,
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
+    nonfinite_params: str = "raise",
     num_calib_examples: Optional[int] = None,
     target: str = "onednn",
     progress: Progress = False,
@@ -48,7 +49,7 @@ def sensitivity(
         The fp32 network.
     data : DataIter, DataLoader, array, or iterable
         Calibration examples; the first 16 are those that it is measured on.
-    arg_params, aux_params, data_names, label_names, num_calib_examples
+    arg_params, aux_params, data_names, label_names, nonfinite_params, num_calib_examples
         As for :func:`calibrate`.
     target, **options
         As for :func:`make_plan`.
@@ -66,7 +67,7 @@ def sensitivity(
         If the network, the data or an option is not what it has to be.
     """
     example, data = peek(data)
-    model = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
+    model = models.load(net, arg_params, aux_params, data_names, label_names, example or None, nonfinite_params)
     sample = Sample(FEW_EXAMPLES)
     with reporting(progress):
         statistics = collect(model, data, num_calib_examples, sample=sample, target=target)
@@ -85,6 +86,7 @@ def compare(
     aux_params: Optional[Mapping[str, Any]] = None,
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
+    nonfinite_params: str = "raise",
     num_examples: int = FEW_EXAMPLES,
     progress: Progress = False,
 ) -> Comparison:
@@ -98,7 +100,7 @@ def compare(
         The int8 network that was made of it, which runs on this CPU too; or a plan, which is only simulated.
     data : DataIter, DataLoader, array, or iterable
         Examples.
-    arg_params, aux_params, data_names, label_names
+    arg_params, aux_params, data_names, label_names, nonfinite_params
         As for :func:`calibrate`.
     num_examples : int
         How many of the first examples to use at most.
@@ -118,7 +120,7 @@ def compare(
         If the plan is of another network.
     """
     example, data = peek(data)
-    loaded = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
+    loaded = models.load(net, arg_params, aux_params, data_names, label_names, example or None, nonfinite_params)
     plan = model.plan if isinstance(model, QuantizedModel) else model
     check_plan(loaded, plan)
     if isinstance(model, QuantizedModel) and model.simulated:

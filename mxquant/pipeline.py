@@ -54,6 +54,7 @@ def calibrate(
     aux_params: Optional[Mapping[str, Any]] = None,
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
+    nonfinite_params: str = "raise",
     num_calib_examples: Optional[int] = None,
     ctx: Any = None,
     nonfinite: str = "raise",
@@ -74,6 +75,9 @@ def calibrate(
         Parameters, where `net` is a Symbol.
     data_names, label_names : sequence of str, optional
         Names of the inputs; by default every variable without a value, labels being those that end in 'label'.
+    nonfinite_params : {'raise', 'zero'}
+        What to do about rows of weights that are NaN or infinite: refuse the network, or treat them as zeros where a
+        ReLU hides them, as MXNet's does in channels that died in training; see :mod:`mxquant.model.nonfinite`.
     num_calib_examples : int, optional
         How many examples to use, exactly; default: all.
     ctx : mxnet.Context, optional
@@ -113,6 +117,7 @@ def calibrate(
         "aux_params": aux_params,
         "data_names": data_names,
         "label_names": label_names,
+        "nonfinite_params": nonfinite_params,
         "num_calib_examples": num_calib_examples,
         "nonfinite": nonfinite,
         "target": target,
@@ -137,6 +142,7 @@ def make_plan(
     aux_params: Optional[Mapping[str, Any]] = None,
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
+    nonfinite_params: str = "raise",
     target: str = "onednn",
     **options: Any,
 ) -> QuantPlan:
@@ -148,7 +154,7 @@ def make_plan(
         The fp32 network.
     statistics : Statistics or None
         Of this network; None only with ``method=None``.
-    arg_params, aux_params, data_names, label_names
+    arg_params, aux_params, data_names, label_names, nonfinite_params
         As for :func:`calibrate`.
     target : {'onednn', 'onnx_qdq'}
         What will run the network: MXNet on a CPU, or what reads ONNX.
@@ -168,7 +174,7 @@ def make_plan(
     StatisticsError
         If the statistics are of another network.
     """
-    model = models.load(net, arg_params, aux_params, data_names, label_names)
+    model = models.load(net, arg_params, aux_params, data_names, label_names, nonfinite_params=nonfinite_params)
     plan = plan_loaded(model, statistics, target, options)
     log_decisions(plan)
     return plan
@@ -182,6 +188,7 @@ def lower(
     aux_params: Optional[Mapping[str, Any]] = None,
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
+    nonfinite_params: str = "raise",
     target: Optional[str] = None,
     statistics: Optional[Statistics] = None,
     input_shapes: Optional[Union[Shape, Mapping[str, Shape]]] = None,
@@ -194,7 +201,7 @@ def lower(
         The fp32 network that the plan was made for.
     plan : QuantPlan
         The plan.
-    arg_params, aux_params, data_names, label_names
+    arg_params, aux_params, data_names, label_names, nonfinite_params
         As for :func:`calibrate`.
     target : {'simulate', None}
         'simulate' for a float32 network that rounds as the int8 network does, and runs on any device; default: the
@@ -215,7 +222,7 @@ def lower(
     PlanError
         If the plan is of another network, or asks for what cannot be done, naming the field.
     """
-    model = models.load(net, arg_params, aux_params, data_names, label_names)
+    model = models.load(net, arg_params, aux_params, data_names, label_names, nonfinite_params=nonfinite_params)
     shapes = None if input_shapes is None else named_shapes(model, input_shapes)
     return lower_loaded(model, plan, statistics, target, shapes)
 
@@ -268,6 +275,7 @@ def quantize(
     aux_params: Optional[Mapping[str, Any]] = None,
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
+    nonfinite_params: str = "raise",
     num_calib_examples: Optional[int] = None,
     ctx: Any = None,
     nonfinite: str = "raise",
@@ -289,7 +297,7 @@ def quantize(
         The fp32 network.
     data : DataIter, DataLoader, array, or iterable, optional
         Calibration examples; needed unless ``method=None``.
-    arg_params, aux_params, data_names, label_names, num_calib_examples, ctx, nonfinite
+    arg_params, aux_params, data_names, label_names, nonfinite_params, num_calib_examples, ctx, nonfinite
         As for :func:`calibrate`.
     accuracy : {'fast', 'balanced', 'best'}
         How much work goes into weights that lose less; see :mod:`mxquant.accuracy.presets`. Default: 'balanced', and
@@ -327,7 +335,7 @@ def quantize(
     """
     target = target_of(ctx) if target is None else target
     example, data = peek(data) if data is not None else ([], None)
-    model = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
+    model = models.load(net, arg_params, aux_params, data_names, label_names, example or None, nonfinite_params)
     method = options.get("method", PlanOptions.method)
     if method is None:
         if accuracy not in (None, "fast"):

@@ -33,6 +33,7 @@ def calibrate(
     aux_params: Optional[Mapping[str, Any]] = None,
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
+    nonfinite_params: str = "raise",
     num_calib_examples: Optional[int] = None,
     ctx: Any = None,
     nonfinite: str = "raise",
@@ -42,7 +43,7 @@ def calibrate(
 ) -> Statistics:
     """Do what :func:`mxquant.calibrate` does, in this process."""
     example, data = peek(data)
-    model = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
+    model = models.load(net, arg_params, aux_params, data_names, label_names, example or None, nonfinite_params)
     with reporting(progress):
         return collect(
             model, data, num_calib_examples, ctx, nonfinite, target=target, checkpoint=checkpoint, take_params=True

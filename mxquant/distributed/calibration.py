@@ -39,6 +39,7 @@ def calibrate(
     aux_params: Optional[Mapping[str, Any]] = None,
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
+    nonfinite_params: str = "raise",
     num_calib_examples: Optional[int] = None,
     nonfinite: str = "raise",
     target: Optional[str] = None,
@@ -52,7 +53,7 @@ def calibrate(
     ----------
     client : dask.distributed.Client
         Of the cluster. Its workers need mxquant, the same version as here, and have to find the data by the same names.
-    net, arg_params, aux_params, data_names, label_names
+    net, arg_params, aux_params, data_names, label_names, nonfinite_params
         The fp32 network, as for :func:`mxquant.calibrate`. It is sent to each worker once.
     data : Dataset, dask.array.Array or dask.bag.Bag
         One of :mod:`mxquant.datasets`; or rows of an array, or elements of a bag, which are examples: arrays, or tuples
@@ -87,7 +88,7 @@ def calibrate(
     """
     if getattr(client, "asynchronous", False):
         raise InputError("client is asynchronous; pass one of a program that is not, Client(address)")
-    source = models.read(net, arg_params, aux_params, data_names, label_names)
+    source = models.read(net, arg_params, aux_params, data_names, label_names, nonfinite_params=nonfinite_params)
     parcel = Parcel(pack(source))
     if target is not None:
         target_named(target)

@@ -58,6 +58,7 @@ def diagnose(
     aux_params: Optional[Mapping[str, Any]] = None,
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
+    nonfinite_params: str = "raise",
     int8: Optional[QuantizedModel] = None,
     num_examples: int = 32,
     progress: Progress = False,
@@ -71,7 +72,7 @@ def diagnose(
         The fp32 network.
     data : DataIter, DataLoader, array, or iterable
         Examples. With labels (the last array of a tuple, or the label of a DataBatch) accuracy is measured too.
-    arg_params, aux_params, data_names, label_names
+    arg_params, aux_params, data_names, label_names, nonfinite_params
         As for :func:`mxquant.calibrate`.
     int8 : QuantizedModel, optional
         What was made of it; default: it is quantized with the first half of the examples, and judged by the second.
@@ -99,7 +100,7 @@ def diagnose(
     if int8 is not None and options:
         raise InputError(f"int8 is quantized already; leave out {', '.join(map(repr, sorted(options)))}")
     example, data = peek(data)
-    source = models.read(net, arg_params, aux_params, data_names, label_names, example or None)
+    source = models.read(net, arg_params, aux_params, data_names, label_names, example or None, nonfinite_params)
     loaded = source.model()
     examples = read_examples(data, loaded.inputs, num_examples)
     fitted, judged = examples, examples
@@ -115,6 +116,7 @@ def diagnose(
                 aux_params=aux_params,
                 data_names=loaded.inputs,
                 label_names=label_names,
+                nonfinite_params=nonfinite_params,
                 progress=progress,
                 **options,
             )

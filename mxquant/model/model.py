@@ -12,6 +12,7 @@ from mxquant.graph.passes import Canonical, canonicalize
 from mxquant.model.checkpoint import load_checkpoint
 from mxquant.model.inputs import inputs_of, names_of
 from mxquant.model.layer_checks import check_layers
+from mxquant.model.nonfinite import check_folded, finite
 from mxquant.model.tracing import trace
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import graph_of, numpy_params
@@ -40,6 +41,7 @@ class Source:
     def model(self) -> Model:
         """Return the network in canonical form."""
         canonical, digest = canonicalize(self.network), self.network.digest()
+        check_folded(canonical.network, self.network.params)
         return Model(self.network.graph, canonical, digest, self.inputs, self.labels, self.structure)
 
 
@@ -78,9 +80,10 @@ def load(
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
     example: Optional[Sequence[Any]] = None,
+    nonfinite_params: str = "raise",
 ) -> Model:
     """Read a network and bring it into canonical form; see :func:`read`."""
-    return read(net, arg_params, aux_params, data_names, label_names, example).model()
+    return read(net, arg_params, aux_params, data_names, label_names, example, nonfinite_params).model()
 
 
 def read(
@@ -90,6 +93,7 @@ def read(
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
     example: Optional[Sequence[Any]] = None,
+    nonfinite_params: str = "raise",
 ) -> Source:
     """Read a network.
 
@@ -108,6 +112,9 @@ def read(
     example : sequence of arrays, optional
         A batch, the label perhaps among it as the last: tells how many inputs a HybridBlock has, and initializes
         parameters that have no shape yet. The last is a label where the block cannot be called with all of them.
+    nonfinite_params : {'raise', 'zero'}
+        What to do about rows of weights that are NaN or infinite: refuse them, or treat them as zeros where a ReLU
+        hides them; see :mod:`mxquant.model.nonfinite`.
 
     Returns
     -------
@@ -117,7 +124,7 @@ def read(
     Raises
     ------
     InputError
-        If a parameter is missing, belongs to no variable, or has another shape than the network wants.
+        If a parameter is missing, belongs to no variable, has another shape than the network wants, or is not finite.
     GraphError
         If the network cannot be read.
     """
@@ -145,6 +152,7 @@ def read(
     inputs, labels = inputs_of(graph, params, data_names, label_names)
     network = Network(graph, {name: value for name, value in params.items() if name in used})
     check_layers(network, params)
+    network = finite(network, nonfinite_params)
     if traced is None:
         return Source(network, inputs, labels)
     return Source(network, traced.inputs, labels, traced.structure)
