@@ -7,7 +7,7 @@ why. The graph is verified before and after every pass.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import FrozenSet, List, Mapping, Sequence, Tuple
 
 from mxquant.errors import GraphError
@@ -65,6 +65,8 @@ class Canonical:
         Layers of the user's network that nothing computes any more.
     operators : frozenset of str
         Every operator of the user's network and of this one.
+    notes : mapping of str to str
+        What was done to the user's network before, for the settings of plans.
     """
 
     network: Network
@@ -73,6 +75,7 @@ class Canonical:
     aliases: Mapping[str, FrozenSet[str]]
     dropped: FrozenSet[str]
     operators: FrozenSet[str]
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 def canonicalize(network: Network) -> Canonical:

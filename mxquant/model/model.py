@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence, Tuple
 
@@ -13,6 +13,7 @@ from mxquant.model.checkpoint import load_checkpoint
 from mxquant.model.inputs import inputs_of, names_of
 from mxquant.model.layer_checks import check_layers
 from mxquant.model.nonfinite import check_folded, finite
+from mxquant.model.precisions import in_float32
 from mxquant.model.tracing import trace
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import graph_of, numpy_params
@@ -31,16 +32,19 @@ class Source:
         Structure and parameters.
     inputs, labels, structure
         As for :class:`Model`.
+    notes : mapping of str to str
+        What was done to it when it was read, which goes into the settings of plans.
     """
 
     network: Network
     inputs: Tuple[str, ...]
     labels: Tuple[str, ...]
     structure: Any = None
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     def model(self) -> Model:
         """Return the network in canonical form."""
-        canonical, digest = canonicalize(self.network), self.network.digest()
+        canonical, digest = replace(canonicalize(self.network), notes=self.notes), self.network.digest()
         check_folded(canonical.network, self.network.params)
         return Model(self.network.graph, canonical, digest, self.inputs, self.labels, self.structure)
 
@@ -152,7 +156,9 @@ def read(
     inputs, labels = inputs_of(graph, params, data_names, label_names)
     network = Network(graph, {name: value for name, value in params.items() if name in used})
     check_layers(network, params)
-    network = finite(network, nonfinite_params)
+    network, cast = in_float32(network)
+    network, zeroed = finite(network, nonfinite_params)
+    notes = {key: text for key, text in (("precision", cast), ("nonfinite parameters", zeroed)) if text}
     if traced is None:
-        return Source(network, inputs, labels)
-    return Source(network, traced.inputs, labels, traced.structure)
+        return Source(network, inputs, labels, None, notes)
+    return Source(network, traced.inputs, labels, traced.structure, notes)

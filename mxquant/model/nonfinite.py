@@ -39,8 +39,8 @@ Rows = Optional[FrozenSet[int]]
 _log = logging.getLogger(__name__)
 
 
-def finite(network: Network, treatment: str) -> Network:
-    """Return a network whose layers have finite parameters.
+def finite(network: Network, treatment: str) -> Tuple[Network, str]:
+    """Return a network whose layers have finite parameters, and what was changed for it.
 
     Parameters
     ----------
@@ -58,18 +58,19 @@ def finite(network: Network, treatment: str) -> Network:
         raise InputError(f"nonfinite_params is {treatment!r}, expected one of {', '.join(map(repr, TREATMENTS))}")
     found = _nonfinite(network)
     if not found:
-        return network
+        return network, ""
     if treatment == "raise":
         node, tensor = found[0]
         raise InputError(
             f"{_described(network, node, tensor)}; train or repair the network, or pass nonfinite_params='zero', which "
             "treats rows as zeros that a ReLU hides"
         )
-    zeroed = _Zeroing(network).zeroed()
+    zeroing = _Zeroing(network)
+    zeroed = zeroing.zeroed()
     left = _nonfinite(zeroed)
     if left:
         raise InputError(f"{_described(network, *left[0])}, which cannot be zeros; train or repair the network")
-    return zeroed
+    return zeroed, f"rows that are zeros: {', '.join(zeroing.told)}"
 
 
 def check_folded(network: Network, known: Mapping[str, Any]) -> None:
@@ -132,6 +133,7 @@ class _Zeroing:
         self.params: Dict[str, NDArray[Any]] = dict(network.params)
         self.uses = network.graph.uses()
         self.dead: Dict[Tensor, Rows] = {}
+        self.told: List[str] = []
 
     def zeroed(self) -> Network:
         for node in self.network.graph.operators:
@@ -141,6 +143,7 @@ class _Zeroing:
                 self._batch_norm(node)
             elif node.op == "Embedding":
                 self._fill(node.inputs[1], self._own(node, node.inputs[1:]), 0)
+                self._tell(node, self._own(node, node.inputs[1:]))
             elif any(tensor in self.dead for tensor in node.inputs):
                 self._follow(node)
         return Network(self.network.graph, self.params)
@@ -166,9 +169,12 @@ class _Zeroing:
             raise InputError(f"{self._first(node)}, and no row that could be zeros beside others")
         for tensor in node.inputs[1:]:
             self._fill(tensor, rows, 0, _axis(node, tensor))
-        _log.warning(
-            "layer '%s': %d rows are not finite, and are treated as zeros: %s", node.name, len(rows), sorted(rows)
-        )
+        self._tell(node, rows)
+
+    def _tell(self, node: Node, rows: FrozenSet[int]) -> None:
+        if rows:
+            self.told.append(f"{', '.join(map(str, sorted(rows)))} of '{node.name}'")
+            _log.warning("layer '%s': rows that are not finite are treated as zeros: %s", node.name, sorted(rows))
 
     def _batch_norm(self, node: Node) -> None:
         before = self.dead.get(node.inputs[0], frozenset())
@@ -187,6 +193,7 @@ class _Zeroing:
             if maker.op not in _ROW_AXES or len(self.uses[node.inputs[0]]) > 1:
                 raise InputError(f"{self._first(node)}, which with fix_gamma=True cannot be zeros")
             self._zero(maker, own - before)
+        self._tell(node, own)
         for tensor, value in ((beta, 0), (mean, 0), (variance, 1), *(() if fixed else ((gamma, 0),))):
             self._fill(tensor, before | own, value)
         self.dead[node.output] = before | own

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import Any, Container, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Container, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -81,6 +81,8 @@ def _traced(block: Any, inputs: Tuple[str, ...], example: Sequence[Any]) -> Trac
     symbol = flat[0] if len(flat) == 1 else mx.sym.Group(flat)
     read = set(symbol.list_inputs())
     if example and _waiting(block, read):
+        _initialize_by_shapes(block, symbol, _shapes_for(symbol, inputs, example))
+    if example and _waiting(block, read):
         _initialize_by_running(block, example)
     waiting = _waiting(block, read)
     if waiting:
@@ -93,20 +95,34 @@ def _traced(block: Any, inputs: Tuple[str, ...], example: Sequence[Any]) -> Trac
         for name, value in block.collect_params().items()
         if name in read
     }
-    _check_shapes(symbol, params, inputs, example)
+    if len(inputs) > 1 and len(example) == len(inputs):
+        # MXNet raises an error where the last array is a label that the block could take by its number of inputs only.
+        given = {name: value.shape for name, value in params.items()}
+        _inferred(symbol, {**given, **_shapes_for(symbol, inputs, example)})
     return Traced(symbol, params, inputs, structure)
 
 
-def _check_shapes(symbol: Any, params: Mapping[str, Any], inputs: Sequence[str], example: Sequence[Any]) -> None:
-    """Let MXNet raise an error where a network cannot take arrays of these shapes, as a label's may be."""
+def _shapes_for(symbol: Any, inputs: Sequence[str], example: Sequence[Any]) -> Dict[str, Tuple[int, ...]]:
     read = set(symbol.list_inputs())
-    if len(example) < 2 or len(example) < len(inputs):
-        return
-    shapes = {name: value.shape for name, value in params.items()}
-    shapes.update((name, np.shape(value)) for name, value in zip(inputs, example) if name in read)
-    numpy = mx.util.is_np_array()
-    with mx.util.np_array(False), mx.util.np_shape(numpy):
-        symbol._infer_shape_impl(True, **shapes)
+    return {name: np.shape(value) for name, value in zip(inputs, example) if name in read}
+
+
+def _inferred(symbol: Any, shapes: Mapping[str, Tuple[int, ...]]) -> Dict[str, Tuple[int, ...]]:
+    """Return the shapes of variables as far as they follow from some; an error of MXNet's where these do not fit."""
+    with mx.util.np_shape(mx.util.is_np_array()), mx.util.np_array(False):
+        args, _, aux = symbol._infer_shape_impl(True, **shapes)
+    names = [*symbol.list_arguments(), *symbol.list_auxiliary_states()]
+    return dict(zip(names, [*(args or ()), *(aux or ())]))
+
+
+def _initialize_by_shapes(block: Any, symbol: Any, shapes: Mapping[str, Tuple[int, ...]]) -> None:
+    """Let parameters that wait for their shapes have values; no forward pass is needed, which float16 may not have."""
+    found = _inferred(symbol, shapes)
+    for name, value in block.collect_params().items():
+        shape = found.get(name, ())
+        if value._data is None and shape and min(shape) > 0:
+            value.shape = shape
+            value._finish_deferred_init()
 
 
 def _arities(block: Any, names: Optional[Sequence[str]], example: Optional[Sequence[Any]]) -> List[int]:
@@ -140,13 +156,21 @@ def _initialize_by_running(block: Any, example: Sequence[Any]) -> None:
     try:
         with mx.autograd.pause(train_mode=False):
             array = mx.np.array if mx.util.is_np_array() else mx.nd.array
-            block(*[array(value) for value in example])
+            dtype = _precision(block)
+            block(*[array(value, dtype=dtype) for value in example])
     except mx.MXNetError:
         raise
     except RuntimeError as error:
         raise InputError(
             f"network '{block.name}': {first_line(error)}; call its initialize() or load parameters"
         ) from error
+
+
+def _precision(block: Any) -> Any:
+    """Return the type that a block was cast to."""
+    dtypes = [np.dtype(each.dtype) for each in block.collect_params().values() if each.dtype is not None]
+    kinds = [dtype for dtype in dtypes if dtype.kind == "f" and dtype != np.float32]
+    return kinds[0] if kinds else np.float32
 
 
 def _input_names(block: Any, count: int) -> Tuple[str, ...]:

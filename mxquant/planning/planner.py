@@ -11,6 +11,7 @@ In four steps, each with a reason for the reader:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import FrozenSet, Mapping, Optional, Set
 
 from mxquant.errors import InputError
@@ -86,7 +87,8 @@ def make_plan(
             prevention.use_zero_points()
         conflicts = _additions_in_place(draft) or prevention.prevent_saturation()
         if not conflicts:
-            return Finishing(draft, limits).finish(digest)
+            plan = Finishing(draft, limits).finish(digest)
+            return replace(plan, settings={**plan.settings, **canonical.notes})
         apart = apart | conflicts
 
 
