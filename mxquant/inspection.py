@@ -20,6 +20,7 @@ from mxquant.model.quantized_model import QuantizedModel
 from mxquant.plan import QuantPlan
 from mxquant.planning.loaded import check_plan, plan_loaded
 from mxquant.progress import Progress, progress_bar, reporting
+from mxquant.runtime.checks import whole_number
 from mxquant.runtime.data import Sample, batches, peek
 from mxquant.runtime.forward import kept_examples
 from mxquant.runtime.mxnet_bridge import network_of
@@ -125,9 +126,7 @@ def compare(
     check_plan(loaded, plan)
     if isinstance(model, QuantizedModel) and model.simulated:
         raise InputError("model is a simulation, which compare makes itself; pass its plan, or the int8 model")
-    if num_examples < 1:
-        raise InputError(f"num_examples is {num_examples}, expected at least 1")
-    sample = Sample(num_examples)
+    sample = Sample(whole_number(num_examples, "num_examples", 1))
     sample.fill(batches(data, loaded.inputs))
     int8: Optional[Network] = None
     told: Tuple[str, ...] = ()

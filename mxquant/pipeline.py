@@ -34,7 +34,7 @@ from mxquant.model.quantized_model import QuantizedModel, quantized_model
 from mxquant.onnx_export.onnx_model import OnnxModel, Shape, named_shapes, onnx_model
 from mxquant.plan import QuantPlan
 from mxquant.planning.loaded import check_plan, check_statistics, log_decisions, plan_loaded
-from mxquant.planning.plan_options import PlanOptions
+from mxquant.planning.plan_options import PlanOptions, reasons
 from mxquant.planning.planner import make_plan as plan_network
 from mxquant.progress import Progress, progress_bar, reporting
 from mxquant.runtime.data import Sample, batches, peek
@@ -382,7 +382,7 @@ def _slower(
 ) -> Mapping[str, str]:
     """Return the layers that are slower in int8, and what was measured; thresholds do not matter for that."""
     network = model.canonical.network
-    given = options.get("float32_layers", {})
+    given = reasons(options.get("float32_layers"))
 
     def planned(float32: Mapping[str, str]) -> QuantPlan:
         chosen = {**options, "method": "minmax", "tensor_methods": {}, "float32_layers": {**given, **float32}}

@@ -34,6 +34,7 @@ from mxquant.pipeline import quantize
 from mxquant.plan import QuantPlan
 from mxquant.planning.loaded import check_plan, plan_loaded
 from mxquant.progress import Progress, progress_bar, reporting
+from mxquant.runtime.checks import whole_number
 from mxquant.runtime.data import peek
 from mxquant.runtime.forward import outputs, takes_any_batch
 from mxquant.runtime.mxnet_bridge import network_of, numpy_params
@@ -95,8 +96,7 @@ def diagnose(
     PlanError
         If `int8` is of another network.
     """
-    if num_examples < 1:
-        raise InputError(f"num_examples is {num_examples}, expected at least 1")
+    num_examples = whole_number(num_examples, "num_examples", 1)
     if int8 is not None and options:
         raise InputError(f"int8 is quantized already; leave out {', '.join(map(repr, sorted(options)))}")
     example, data = peek(data)

@@ -23,15 +23,16 @@ from mxquant.model.interface import interface_entries, nested, read_interface
 from mxquant.model.mixed_precision import MixedPrecision
 from mxquant.model.model import Model
 from mxquant.plan import QuantPlan
+from mxquant.runtime.checks import whole_number
 from mxquant.runtime.mxnet import mx
-from mxquant.runtime.mxnet_bridge import graph_of, network_of, numpy_params, split_params, symbol_of, text_of
+from mxquant.runtime.mxnet_bridge import context, graph_of, network_of, numpy_params, split_params, symbol_of, text_of
 
 __all__ = ["QuantizedModel", "load", "quantized_model"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class QuantizedModel:
-    """What lowering returns.
+    """What lowering returns. Two of them are equal where they are the same object.
 
     Parameters
     ----------
@@ -60,6 +61,17 @@ class QuantizedModel:
     mixed_precision: Optional[MixedPrecision] = None
     simulated: bool = False
 
+    def __repr__(self) -> str:
+        outputs = len(self.symbol.list_outputs())
+        simulated = "simulation, " if self.simulated else ""
+        return (
+            f"QuantizedModel({simulated}{self.plan.summary}; inputs: {', '.join(self.inputs)}; outputs: {outputs}; "
+            f"parameters: {len(self.arg_params) + len(self.aux_params)})"
+        )
+
+    def _repr_html_(self) -> str:
+        return self.plan.table(repr(self))
+
     def save(self, prefix: Union[str, Path], epoch: int = 0, compact: bool = False) -> None:
         """Write ``PREFIX-symbol.json``, ``PREFIX-EPOCH.params`` and ``PREFIX-plan.json``.
 
@@ -80,8 +92,9 @@ class QuantizedModel:
         OutputError
             If a file cannot be written; the files appear whole, and together, or not at all.
         InputError
-            If it is a simulation that only mxquant can compute.
+            If it is a simulation that only mxquant can compute, or `epoch` is no whole number from 0.
         """
+        epoch = whole_number(epoch, "epoch", 0)
         if any(node.op == "Custom" for node in graph_of(self.symbol).operators) and self.simulated:
             raise InputError(
                 "the simulation has an int8 LSTM, which does not run on this CPU and is computed by mxquant itself; "
@@ -139,7 +152,7 @@ class QuantizedModel:
 
         Parameters
         ----------
-        ctx : mxnet.Context, optional
+        ctx : mxnet.Context or list of them, optional
             Where its parameters go; default: the CPU, or the first GPU for a network that was made for GPUs.
 
         Returns
@@ -156,7 +169,8 @@ class QuantizedModel:
         Raises
         ------
         InputError
-            If the network was made for GPUs, and `ctx` is none, or MXNet sees none.
+            If `ctx` is no context that there is; or the network was made for GPUs, and `ctx` is none, or MXNet sees
+            none.
         """
         if not self.simulated:
             _warn_of_level(self.plan)
@@ -164,11 +178,16 @@ class QuantizedModel:
             if here is not self:
                 return here.as_block(ctx)
         for_gpu = self.plan.target == CuDNN.name and not self.simulated
-        if for_gpu and (mx.context.num_gpus() == 0 or (ctx is not None and ctx.device_type != "gpu")):
+        chosen = ctx if isinstance(ctx, (list, tuple)) else [] if ctx is None else [ctx]
+        if not all(isinstance(each, mx.Context) for each in chosen):
+            raise InputError(f"ctx is {ctx!r}, expected an mxnet.Context such as mx.cpu(), or a list of them")
+        if for_gpu and (mx.context.num_gpus() == 0 or any(each.device_type != "gpu" for each in chosen)):
             raise InputError(
                 f"ctx is {ctx} and MXNet sees {mx.context.num_gpus()} GPUs, but this network is for a GPU; what it "
                 "returns there is what lower(..., target='simulate') returns here"
             )
+        for each in chosen:
+            context(each)
         ctx = ctx if ctx is not None else mx.gpu() if for_gpu else mx.cpu()
         # Built again, so that its shapes are meant as they are here and now.
         symbol = symbol_of(graph_of(self.symbol)) if mx.util.is_np_shape() else self.symbol
@@ -239,6 +258,7 @@ def load(prefix: Union[str, Path], epoch: int = 0) -> QuantizedModel:
     PlanError
         If the plan cannot be read.
     """
+    epoch = whole_number(epoch, "epoch", 0)
     with reading_together(f"{prefix}-plan.json"):
         text = read_text(f"{prefix}-plan.json", PlanError, "the plan")
         plan = QuantPlan.from_json(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple, Union
 
@@ -42,6 +43,18 @@ class OnnxModel:
     proto: Any
     plan: Optional[QuantPlan] = None
     mixed_precision: Optional[MixedPrecision] = None
+
+    def __repr__(self) -> str:
+        graph, opset = self.proto.graph, self.proto.opset_import[0].version
+        named = "; ".join(
+            f"{role}: {', '.join(each.name for each in values)}"
+            for role, values in (("inputs", graph.input), ("outputs", graph.output))
+        )
+        plan = "fp32" if self.plan is None else self.plan.summary
+        return f"OnnxModel({plan}; opset {opset}; {len(graph.node)} nodes; {named})"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(repr(self))}</p>" if self.plan is None else self.plan.table(repr(self))
 
     def save(self, path: Union[str, Path]) -> None:
         """Write the model to a file.

@@ -109,10 +109,21 @@ class QuantPlan:
             raise PlanError(f"tensors['{name}'] does not exist; the plan's tensors are {_some(self.tensors)}")
         return replace(self, tensors={**self.tensors, name: replace(self.tensors[name], **changes)})
 
-    def _repr_html_(self) -> str:
+    @property
+    def summary(self) -> str:
+        """In a few words, for what it was made and how many layers are int8."""
         int8 = sum(layer.precision == "int8" for layer in self.layers.values())
         made_for = f" on {self.isa}" if self.isa else ""
-        caption = f"QuantPlan for {self.target}{made_for}: {int8} of {len(self.layers)} layers in int8"
+        return f"{self.target}{made_for}: {int8} of {len(self.layers)} layers in int8"
+
+    def __repr__(self) -> str:
+        return f"QuantPlan({self.summary}; network {self.network[:12]})"
+
+    def _repr_html_(self) -> str:
+        return self.table(f"QuantPlan for {self.summary}")
+
+    def table(self, caption: str) -> str:
+        """Return its layers as a table in HTML, below a caption."""
         rows = [(layer.name, layer.op, layer.precision, layer.reason) for layer in self.layers.values()]
         return html_table(caption, ("layer", "operator", "precision", "why"), rows)
 

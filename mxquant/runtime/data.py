@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Mapping, 
 import numpy as np
 
 from mxquant.errors import InputError
+from mxquant.runtime.checks import whole_number
 from mxquant.runtime.mxnet import mx
 
 if TYPE_CHECKING:
@@ -121,10 +122,8 @@ def batches(data: Any, inputs: Sequence[str], num_examples: Optional[int] = None
     InputError
         If the data are of no known form, do not fit the inputs, or hold fewer examples than `num_examples`.
     """
-    if num_examples is not None and (isinstance(num_examples, bool) or int(num_examples) != num_examples):
-        raise InputError(f"num_calib_examples is {num_examples!r}, expected a whole number")
-    if num_examples is not None and num_examples < 1:
-        raise InputError(f"num_calib_examples is {num_examples}, expected at least 1")
+    if num_examples is not None:
+        whole_number(num_examples, "num_calib_examples", 1)
     if not inputs:
         raise InputError("calibration data: the network reads none; each of its variables has a value, or is a label")
     seen = 0

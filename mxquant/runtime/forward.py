@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple
 
 import numpy as np
 
+from mxquant.errors import InputError
 from mxquant.graph import Network
 from mxquant.graph.barriers import runnable
 from mxquant.graph.heads import Heads
 from mxquant.runtime.data import Sample, part
 from mxquant.runtime.mxnet import mx
-from mxquant.runtime.mxnet_bridge import environment, semantics, split_params, symbol_of
+from mxquant.runtime.mxnet_bridge import environment, first_line, semantics, split_params, symbol_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +34,20 @@ def outputs(network: Network, inputs: Mapping[str, NDArray[Any]]) -> List[NDArra
     -------
     list of numpy.ndarray
         In the order of its outputs.
+
+    Raises
+    ------
+    InputError
+        If it cannot take these data.
     """
+    try:
+        return _computed(network, inputs)
+    except mx.MXNetError as error:
+        shapes = {name: value.shape for name, value in inputs.items()}
+        raise InputError(f"the network cannot take these inputs {shapes}: {first_line(error)}") from error
+
+
+def _computed(network: Network, inputs: Mapping[str, NDArray[Any]]) -> List[NDArray[Any]]:
     symbol = symbol_of(runnable(network.graph))
     values = with_labels(network, inputs)
     with semantics(network.graph):
@@ -86,7 +100,7 @@ def takes_any_batch(network: Network, inputs: Mapping[str, NDArray[Any]]) -> boo
     """Whether a network can be run on one example as well as on a batch."""
     try:
         outputs(network, part(inputs, len(next(iter(inputs.values()))), 0, 1))
-    except mx.MXNetError:
+    except InputError:
         return False
     return True
 
