@@ -10,6 +10,7 @@ import pytest
 
 import mxquant
 from mxquant import InputError
+from mxquant.doctor import diagnose
 from mxquant.plan.tables import largest_values, read_tensorrt_cache, write_tensorrt_cache
 from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, images, random_params, relu
@@ -44,7 +45,7 @@ def test_data_that_do_not_fit_are_told_with_the_layer(call: str, net: Any, quant
         "sensitivity": lambda: mxquant.sensitivity(symbol, UNFIT, **params),
         "compare": lambda: mxquant.compare(symbol, quantized, UNFIT, **params),
         "metric": lambda: mxquant.quantize(symbol, images(*SHAPE), accuracy="fast", **goal, **params),
-        "diagnose": lambda: mxquant.doctor.diagnose(symbol, UNFIT, int8=quantized, **params),
+        "diagnose": lambda: diagnose(symbol, UNFIT, int8=quantized, **params),
     }
     with pytest.raises(InputError, match=r"cannot take .*\(16, 4, 8, 8\).*: layer 'conv': Shape inconsistent"):
         calls[call]()
@@ -103,7 +104,7 @@ def test_numbers_of_examples_are_whole(count: Any, net: Any, quantized: Any) -> 
     with pytest.raises(InputError, match="num_examples is .*, expected"):
         mxquant.compare(symbol, quantized, images(*SHAPE), num_examples=count, **params)
     with pytest.raises(InputError, match="num_examples is .*, expected"):
-        mxquant.doctor.diagnose(symbol, images(*SHAPE), num_examples=count, **params)
+        diagnose(symbol, images(*SHAPE), num_examples=count, **params)
 
 
 def test_contexts_and_epochs(quantized: Any, tmp_path: Path) -> None:

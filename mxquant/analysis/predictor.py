@@ -11,6 +11,8 @@ import numpy as np
 
 from mxquant.errors import InputError
 from mxquant.graph.barriers import fusable
+from mxquant.graph.labels import cut_labels
+from mxquant.runtime.labels import labels_of
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import environment, first_line, graph_of, symbol_of
 
@@ -47,8 +49,9 @@ class Predictor:
     _shapes: Dict[str, Tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.fused:
-            self.symbol = symbol_of(fusable(graph_of(self.symbol)))
+        graph = graph_of(self.symbol)
+        if self.fused or cut_labels(graph) is not graph:
+            self.symbol = symbol_of(fusable(graph) if self.fused else cut_labels(graph))
 
     def __call__(self, arrays: Mapping[str, NDArray[Any]], size: int) -> List[NDArray[Any]]:
         """Return the outputs for a batch.
@@ -96,10 +99,9 @@ class Predictor:
 
     def _labels(self, shapes: Mapping[str, Tuple[int, ...]]) -> Dict[str, Any]:
         """Return zeros for inputs without data, which labels are."""
-        known = {**{name: value.shape for name, value in self.arg_params.items()}, **shapes}
-        names = self.symbol.list_arguments()
-        found = self.symbol.infer_shape(**{name: shape for name, shape in known.items() if name in names})[0]
-        return {name: mx.nd.zeros(shape) for name, shape in zip(names, found or ()) if name not in known}
+        missing = [name for name in self.symbol.list_arguments() if name not in self.arg_params and name not in shapes]
+        found = labels_of(self.symbol, missing, shapes, self.arg_params)
+        return {name: mx.nd.zeros(shape) for name, shape in found.items()}
 
     @property
     def per_second(self) -> Optional[float]:

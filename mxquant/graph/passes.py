@@ -14,6 +14,7 @@ from mxquant.errors import GraphError
 from mxquant.graph.network import Network
 from mxquant.graph.rewriter import Pass, Refusal, Rewriter
 from mxquant.graph.rules.classic_operators import ClassicOperators
+from mxquant.graph.rules.cut_labels import CutLabels
 from mxquant.graph.rules.deconvolution_as_convolution import DeconvolutionAsConvolution
 from mxquant.graph.rules.drop_dropout import DropDropout
 from mxquant.graph.rules.drop_identity import DropIdentity
@@ -33,6 +34,7 @@ __all__ = ["CANONICAL", "Canonical", "apply", "canonicalize"]
 CANONICAL: Tuple[Pass, ...] = (
     InlineFused(),
     UniqueNames(),
+    CutLabels(),
     ClassicOperators(),
     DropIdentity(),
     DropDropout(),

@@ -12,6 +12,7 @@ from mxquant.files.params_file import write_params_file
 from mxquant.files.reading import parse_json, read_text
 from mxquant.files.replacing import digest_of, reading_together, replacing_together
 from mxquant.graph import Network
+from mxquant.graph.labels import restore_labels, without_labels
 from mxquant.lowering.cudnn import CuDNN
 from mxquant.lowering.float_recurrent import with_float_lstm
 from mxquant.lowering.level_warnings import int8_lstms, level_warnings
@@ -158,8 +159,8 @@ class QuantizedModel:
         Returns
         -------
         mxnet.gluon.SymbolBlock
-            It takes the same inputs as the fp32 network and nests its outputs in the same way. Under ``npx.set_np()``
-            these are arrays of ``mx.np``.
+            It takes the same inputs as the fp32 network, without labels, and nests its outputs in the same way. Under
+            ``npx.set_np()`` these are arrays of ``mx.np``.
 
         Warns
         -----
@@ -189,8 +190,10 @@ class QuantizedModel:
         for each in chosen:
             context(each)
         ctx = ctx if ctx is not None else mx.gpu() if for_gpu else mx.cpu()
+        graph = graph_of(self.symbol)
+        labelled = without_labels(graph)
         # Built again, so that its shapes are meant as they are here and now.
-        symbol = symbol_of(graph_of(self.symbol)) if mx.util.is_np_shape() else self.symbol
+        symbol = symbol_of(labelled) if mx.util.is_np_shape() or labelled is not graph else self.symbol
         outputs = nested(self.structure, list(symbol)) if self.structure is not None else symbol
         # A SymbolBlock takes a list of one output for that output.
         outputs = [outputs] if isinstance(outputs, list) and len(outputs) == 1 else outputs
@@ -222,7 +225,7 @@ def quantized_model(model: Model, network: Network, plan: QuantPlan, simulated: 
     simulated : bool
         Whether it is the simulation.
     """
-    symbol = symbol_of(network.graph)
+    symbol = symbol_of(restore_labels(network.graph, model.graph, {*model.inputs, *model.labels}))
     args, aux = split_params(network, symbol)
     return QuantizedModel(symbol, args, aux, plan, model.inputs, model.structure, simulated=simulated)
 
