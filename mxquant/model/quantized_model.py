@@ -11,7 +11,7 @@ from mxquant.errors import InputError, PlanError
 from mxquant.files.params_file import write_params_file
 from mxquant.files.reading import parse_json, read_text
 from mxquant.files.replacing import digest_of, reading_together, replacing_together
-from mxquant.graph import Network
+from mxquant.graph import Graph, Network
 from mxquant.graph.labels import restore_labels, without_labels
 from mxquant.lowering.cudnn import CuDNN
 from mxquant.lowering.float_recurrent import with_float_lstm
@@ -225,9 +225,19 @@ def quantized_model(model: Model, network: Network, plan: QuantPlan, simulated: 
     simulated : bool
         Whether it is the simulation.
     """
-    symbol = symbol_of(restore_labels(network.graph, model.graph, {*model.inputs, *model.labels}))
+    graph = restore_labels(network.graph, model.graph, {*model.inputs, *model.labels})
+    symbol = symbol_of(_with_shapes(graph, network.params))
     args, aux = split_params(network, symbol)
     return QuantizedModel(symbol, args, aux, plan, model.inputs, model.structure, simulated=simulated)
+
+
+def _with_shapes(graph: Graph, params: Mapping[str, Any]) -> Graph:
+    """Return a graph whose parameters say their shapes: MXNet cannot tell those that are read by an addition."""
+    copy = graph.copy()
+    for node in copy.variables:
+        if node.name in params and params[node.name].ndim:
+            node.attrs["__shape__"] = str(tuple(params[node.name].shape))
+    return copy
 
 
 def load(prefix: Union[str, Path], epoch: int = 0) -> QuantizedModel:
