@@ -24,6 +24,7 @@ from mxquant.runtime.checks import whole_number
 from mxquant.runtime.data import Sample, batches, peek
 from mxquant.runtime.forward import kept_examples
 from mxquant.runtime.mxnet_bridge import network_of
+from mxquant.runtime.wanted_types import WantedTypes
 
 __all__ = ["compare", "sensitivity", "smoothed_model"]
 
@@ -127,7 +128,8 @@ def compare(
     if isinstance(model, QuantizedModel) and model.simulated:
         raise InputError("model is a simulation, which compare makes itself; pass its plan, or the int8 model")
     sample = Sample(whole_number(num_examples, "num_examples", 1))
-    sample.fill(batches(data, loaded.inputs))
+    canonical = loaded.canonical.network
+    sample.fill(WantedTypes(canonical.graph, canonical.params).of(batches(data, loaded.inputs)))
     int8: Optional[Network] = None
     told: Tuple[str, ...] = ()
     if isinstance(model, QuantizedModel):

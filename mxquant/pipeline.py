@@ -39,6 +39,7 @@ from mxquant.planning.planner import make_plan as plan_network
 from mxquant.progress import Progress, progress_bar, reporting
 from mxquant.runtime.data import Sample, batches, peek
 from mxquant.runtime.forward import kept_examples
+from mxquant.runtime.wanted_types import WantedTypes
 from mxquant.stats import Statistics
 from mxquant.targets import target_named, target_of
 from mxquant.thresholds import METHODS
@@ -358,7 +359,9 @@ def quantize(
             statistics = calibration.collect(model, data, num_calib_examples, ctx, nonfinite, sample, target)
         else:
             check_statistics(model, statistics)
-            sample.fill(batches(data, model.inputs, num_calib_examples))
+            canonical = model.canonical.network
+            types = WantedTypes(canonical.graph, canonical.params)
+            sample.fill(types.of(batches(data, model.inputs, num_calib_examples)))
         inputs = kept_examples(model.canonical.network, sample)
         shapes = {name: value.shape for name, value in sample.parts[0].items()}
         if never_slower:

@@ -15,6 +15,7 @@ from mxquant.graph.labels import cut_labels
 from mxquant.runtime.labels import labels_of
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import environment, first_line, graph_of, symbol_of
+from mxquant.runtime.wanted_types import WantedTypes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,6 +53,7 @@ class Predictor:
         graph = graph_of(self.symbol)
         if self.fused or cut_labels(graph) is not graph:
             self.symbol = symbol_of(fusable(graph) if self.fused else cut_labels(graph))
+        self._wanted = WantedTypes(graph, {**self.arg_params, **self.aux_params})
 
     def __call__(self, arrays: Mapping[str, NDArray[Any]], size: int) -> List[NDArray[Any]]:
         """Return the outputs for a batch.
@@ -62,7 +64,7 @@ class Predictor:
             If the network does not take data of this shape.
         """
         rows = max(self.rows, next(iter(self._shapes.values()))[0] if self._shapes else size)
-        full = {name: _filled(value, max(rows, size)) for name, value in arrays.items()}
+        full = {name: _filled(value, max(rows, size)) for name, value in self._wanted.cast(arrays).items()}
         self.bind(full)
         begin = time.perf_counter()
         found = self.forward()

@@ -16,6 +16,7 @@ from mxquant.progress import Progress, progress_bar, reporting
 from mxquant.runtime.data import Sample, batches, peek
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.runner import run
+from mxquant.runtime.wanted_types import WantedTypes
 from mxquant.stats import HistogramCollector, Statistics
 from mxquant.targets import TARGETS, target_named
 from mxquant.version import __version__
@@ -67,7 +68,7 @@ def collect(
     """
     canonical = model.canonical.network
     collector = HistogramCollector(nonfinite, channel_axes(canonical))
-    stream = batches(data, model.inputs, num_examples)
+    stream = WantedTypes(canonical.graph, canonical.params).of(batches(data, model.inputs, num_examples))
     stream = stream if sample is None else sample.of(stream)
     observed = observed_tensors(canonical, target)
     forward = partial(run, canonical, collector=collector, ctx=ctx, tensors=observed, take_params=take_params)

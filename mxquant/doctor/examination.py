@@ -38,6 +38,7 @@ from mxquant.runtime.checks import whole_number
 from mxquant.runtime.data import peek
 from mxquant.runtime.forward import outputs, takes_any_batch
 from mxquant.runtime.mxnet_bridge import network_of, numpy_params
+from mxquant.runtime.wanted_types import WantedTypes
 from mxquant.stats import Statistics
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ def diagnose(
     source = models.read(net, arg_params, aux_params, data_names, label_names, example or None, nonfinite_params)
     loaded = source.model()
     examples = read_examples(data, loaded.inputs, num_examples)
+    canonical = loaded.canonical.network
+    examples = replace(examples, arrays=WantedTypes(canonical.graph, canonical.params).cast(examples.arrays))
     fitted, judged = examples, examples
     if int8 is None and examples.count >= _ENOUGH and takes_any_batch(loaded.canonical.network, examples.arrays):
         half = examples.count // 2

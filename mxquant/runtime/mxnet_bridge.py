@@ -300,7 +300,7 @@ def context(ctx: Any) -> Any:
 
 
 # Where in MXNet's own source it was found.
-_PLACE = re.compile(r"^(MXNetError: )?(Error in operator (?P<layer>.+?): )?(\[[0-9:]+\] )?(\.{2}/\S+:[0-9]+: )?")
+_PLACE = re.compile(r"^(MXNetError: )?Error in operator (?P<layer>.+?): (\[[0-9:]+\] )?(\.{2}/\S+:[0-9]+: )?")
 _TELLING = ("Check failed", "Error in operator", "MXNetError:")
 
 
@@ -309,7 +309,7 @@ def first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if any(each in line for each in _TELLING)]
     line = (telling or lines or [repr(error)])[0]
-    return _PLACE.sub(lambda found: f"layer '{found['layer']}': " if found["layer"] else "", line)
+    return _PLACE.sub(lambda found: f"layer '{found['layer']}': ", line)
 
 
 @contextmanager
