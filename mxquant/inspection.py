@@ -16,14 +16,13 @@ from mxquant.calibration import collect
 from mxquant.errors import InputError
 from mxquant.graph import Network
 from mxquant.lowering.level_warnings import level_warnings
-from mxquant.model.quantized_model import QuantizedModel
+from mxquant.model.quantized_model import QuantizedModel, unlabelled
 from mxquant.plan import QuantPlan
 from mxquant.planning.loaded import check_plan, plan_loaded
 from mxquant.progress import Progress, progress_bar, reporting
 from mxquant.runtime.checks import whole_number
 from mxquant.runtime.data import Sample, batches, peek
 from mxquant.runtime.forward import kept_examples
-from mxquant.runtime.mxnet_bridge import network_of
 from mxquant.runtime.wanted_types import WantedTypes
 
 __all__ = ["compare", "sensitivity", "smoothed_model"]
@@ -136,7 +135,7 @@ def compare(
         here = model.on_this_cpu()
         told = () if here is model else tuple(level_warnings(plan))
         model, plan = here, here.plan
-        int8 = network_of(model.symbol, model.arg_params, model.aux_params)
+        int8 = unlabelled(model)
         loaded = smoothed_model(loaded, int8.params)
     else:
         check_weights(plan)

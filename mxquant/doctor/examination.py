@@ -28,7 +28,7 @@ from mxquant.graph import Network
 from mxquant.inspection import smoothed_model
 from mxquant.lowering.onednn import OneDNN
 from mxquant.lowering.simulate import simulate
-from mxquant.model.quantized_model import QuantizedModel
+from mxquant.model.quantized_model import QuantizedModel, unlabelled
 from mxquant.onnx_export.onnx_model import OnnxModel
 from mxquant.pipeline import quantize
 from mxquant.plan import QuantPlan
@@ -37,7 +37,7 @@ from mxquant.progress import Progress, progress_bar, reporting
 from mxquant.runtime.checks import whole_number
 from mxquant.runtime.data import peek
 from mxquant.runtime.forward import outputs, takes_any_batch
-from mxquant.runtime.mxnet_bridge import network_of, numpy_params
+from mxquant.runtime.mxnet_bridge import numpy_params
 from mxquant.runtime.wanted_types import WantedTypes
 from mxquant.stats import Statistics
 
@@ -147,7 +147,7 @@ def _examined(
     examples: Examples,
 ) -> Diagnosis:
     network = loaded.canonical.network
-    lowered = None if model is None else network_of(model.symbol, model.arg_params, model.aux_params)
+    lowered = None if model is None else unlabelled(model)
     weights = correct_biases(network, plan, statistics) if lowered is None else weights_of(network, plan, lowered)
     here = lowered if plan.target == OneDNN.name else None
     with progress_bar("comparing layers", len(plan.layers)) as report:

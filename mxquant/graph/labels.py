@@ -1,18 +1,31 @@
 """Labels: what the loss at the end of a network compares its result with. Inference has none, and needs none.
 
-The operators below return in inference what they would without a label. MXNet finds the shape of a label from the
-result beside it, as long as the label is a variable: not one that goes through a Reshape first, as those of MXNet's
-language models do. So a network in canonical form has a variable of its own there, and the int8 network gets back what
-the user's has.
+Two things are done for calibration and for judging int8, and undone in the int8 network, which binds with its labels:
+
+* The operators in :data:`LOSSES` return in inference what they would without a label. MXNet finds the shape of a label
+  from the result beside it, as long as the label is a variable: not one that goes through a Reshape first, as those of
+  MXNet's language models do. They get a variable of their own there.
+* What else a label feeds, such as a loss that is written as ``-pick(log_softmax(x), label)``, cannot be computed
+  without it. The network is cut before: in place of outputs that depend on labels it returns what they are computed
+  from.
 """
 
 from __future__ import annotations
 
-from typing import Collection, Dict, FrozenSet, List
+from typing import Collection, Dict, FrozenSet, Iterator, List, NamedTuple, Set
 
 from mxquant.graph.ir import VARIABLE, Graph, Node, Tensor
 
-__all__ = ["LABEL_SLOT", "LOSSES", "cut_labels", "has_computed_label", "label_name", "restore_labels", "without_labels"]
+__all__ = [
+    "LABEL_SLOT",
+    "LOSSES",
+    "cut_behind_labels",
+    "cut_labels",
+    "has_computed_label",
+    "label_name",
+    "restore_labels",
+    "without_labels",
+]
 
 LOSSES: FrozenSet[str] = frozenset(
     {
@@ -26,7 +39,11 @@ _CUT = "mxquant_cut_"
 
 def has_computed_label(node: Node) -> bool:
     """Whether an operator is a loss whose label other operators compute."""
-    return node.op in LOSSES and len(node.inputs) > LABEL_SLOT and not node.inputs[LABEL_SLOT].node.is_variable
+    return _has_label(node) and not node.inputs[LABEL_SLOT].node.is_variable
+
+
+def _has_label(node: Node) -> bool:
+    return node.op in LOSSES and len(node.inputs) > LABEL_SLOT
 
 
 def label_name(node: Node) -> str:
@@ -40,72 +57,140 @@ def cut_labels(graph: Graph) -> Graph:
         return graph
     copy = graph.copy()
     for node in filter(has_computed_label, copy.operators):
-        variable = Node(VARIABLE, label_name(node))
-        copy.nodes.insert(0, variable)
-        node.inputs[LABEL_SLOT] = variable.output
-    copy.prune()
-    return copy
-
-
-def restore_labels(graph: Graph, original: Graph, inputs: Collection[str]) -> Graph:
-    """Return a graph whose losses read what they do in the user's.
-
-    Parameters
-    ----------
-    graph : Graph
-        Made of the canonical graph; losses have kept their names.
-    original : Graph
-        The user's.
-    inputs : collection of str
-        Names of its data and labels. A label that is computed from anything else stays cut.
-    """
-    cut = [node for node in graph.operators if node.op in LOSSES and _is_cut(node)]
-    if not cut:
-        return graph
-    copy, own = graph.copy(), original.copy()
-    losses = {node.name: node for node in own.operators if has_computed_label(node)}
-    variables = {node.name: node for node in copy.variables}
-    for node in [node for node in copy.operators if node.op in LOSSES and _is_cut(node)]:
-        label = losses[node.name].inputs[LABEL_SLOT] if node.name in losses else None
-        if label is not None and all(each.name in inputs for each in _ancestors(label.node) if each.is_variable):
-            node.inputs[LABEL_SLOT] = Tensor(_joined(label.node, variables), label.index)
+        _replace_label(copy, node, Node(VARIABLE, label_name(node)))
     copy.prune()
     return copy
 
 
 def without_labels(graph: Graph) -> Graph:
     """Return a graph whose losses read zeros of the right shape as labels; the same one where there are no losses."""
-    if not any(node.op in LOSSES and len(node.inputs) > LABEL_SLOT for node in graph.operators):
+    if not any(map(_has_label, graph.operators)):
         return graph
     copy = graph.copy()
-    for node in [node for node in copy.operators if node.op in LOSSES and len(node.inputs) > LABEL_SLOT]:
-        zeros = Node("_zeros", f"{node.name}_no_label", {"shape": "()", "dtype": "float32"})
-        copy.nodes.insert(0, zeros)
-        node.inputs[LABEL_SLOT] = zeros.output
+    for node in filter(_has_label, copy.operators):
+        _replace_label(copy, node, Node("_zeros", f"{node.name}_no_label", {"shape": "()", "dtype": "float32"}))
+    copy.prune()
+    return copy
+
+
+def _replace_label(graph: Graph, loss: Node, label: Node) -> None:
+    graph.nodes.insert(0, label)
+    loss.inputs[LABEL_SLOT] = label.output
+
+
+class _Parts(NamedTuple):
+    """What depends on labels, and what is returned without them: other outputs, then what these are computed from."""
+
+    dependent: Set[Tensor]
+    outputs: List[Tensor]
+
+    @classmethod
+    def of(cls, graph: Graph, labels: Collection[str]) -> _Parts:
+        dependent = {node.output for node in graph.variables if node.name in labels}
+        for node in graph.operators if dependent else ():
+            # A loss does not look at its label.
+            read = [t for slot, t in enumerate(node.inputs) if not (slot == LABEL_SLOT and _has_label(node))]
+            if any(tensor in dependent for tensor in read):
+                dependent.update(Tensor(node, index) for index in range(node.num_outputs))
+        kept = [tensor for tensor in graph.outputs if tensor not in dependent]
+        losses = sorted(filter(has_computed_label, graph.operators), key=lambda node: node.name)
+        ends = [*graph.outputs, *(node.inputs[LABEL_SLOT] for node in losses)]
+        seen: Set[Node] = set()
+        read = [each for end in ends if end in dependent for each in _read_before(end, dependent, seen)]
+        more = [tensor for tensor in dict.fromkeys(read) if tensor not in kept]
+        return cls(dependent, [*kept, *more])
+
+
+def _read_before(tensor: Tensor, dependent: Set[Tensor], seen: Set[Node]) -> Iterator[Tensor]:
+    """Yield what operators that depend on labels read of others, in an order that the structure alone decides."""
+    if tensor.node in seen:
+        return
+    seen.add(tensor.node)
+    for each in tensor.node.inputs:
+        if each in dependent:
+            yield from _read_before(each, dependent, seen)
+        elif not each.node.is_variable:
+            yield each
+
+
+def cut_behind_labels(graph: Graph, labels: Collection[str]) -> Graph:
+    """Return a graph whose outputs need no labels; the same one where they need none.
+
+    Parameters
+    ----------
+    graph : Graph
+        A user's graph, or one that :func:`restore_labels` has returned: the outputs are in the same order.
+    labels : collection of str
+        Names of its labels.
+    """
+    found = _Parts.of(graph, labels)
+    if not found.outputs or found.outputs == graph.outputs:
+        return graph
+    cut = Graph(graph.nodes, found.outputs, dict(graph.attrs)).copy()
+    cut.prune()
+    return cut
+
+
+def restore_labels(graph: Graph, original: Graph, inputs: Collection[str], labels: Collection[str]) -> Graph:
+    """Return a graph with what labels feed as in the user's.
+
+    Parameters
+    ----------
+    graph : Graph
+        Made of the graph that :func:`cut_behind_labels` has returned; losses have kept their names.
+    original : Graph
+        The user's.
+    inputs, labels : collection of str
+        Names of its data and labels. The label of a loss that is computed from parameters stays cut.
+    """
+    own = original.copy()
+    found = _Parts.of(own, labels)
+    losses = {node.name: node for node in own.operators if has_computed_label(node)}
+    cut = [node for node in graph.operators if _is_cut(node) and node.name in losses]
+    if not cut and (not found.outputs or found.outputs == own.outputs):
+        return graph
+    copy = graph.copy()
+    joining = _Joining(dict(zip(found.outputs, copy.outputs)), {node.name: node for node in copy.variables})
+    given = {*inputs, *labels}
+    for node in [node for node in copy.operators if _is_cut(node) and node.name in losses]:
+        label = losses[node.name].inputs[LABEL_SLOT]
+        if label in found.dependent or all(each.name in given for each in _variables(label.node)):
+            node.inputs[LABEL_SLOT] = joining.joined(label)
+    copy.outputs = [joining.joined(tensor) for tensor in own.outputs] if found.outputs else copy.outputs
     copy.prune()
     return copy
 
 
 def _is_cut(node: Node) -> bool:
-    return len(node.inputs) > LABEL_SLOT and node.inputs[LABEL_SLOT].node.name.startswith(label_name(node))
+    return _has_label(node) and node.inputs[LABEL_SLOT].node.name.startswith(label_name(node))
 
 
-def _ancestors(node: Node) -> List[Node]:
-    """Return a node and all that it is computed from."""
-    found: Dict[Node, None] = {}
+def _variables(node: Node) -> Set[Node]:
+    """Return the variables that a node is computed from, itself among them."""
+    seen: Set[Node] = set()
     pending = [node]
     while pending:
         each = pending.pop()
-        if each not in found:
-            found[each] = None
+        if each not in seen:
+            seen.add(each)
             pending += [tensor.node for tensor in each.inputs]
-    return list(found)
+    return {each for each in seen if each.is_variable}
 
 
-def _joined(node: Node, variables: Dict[str, Node]) -> Node:
-    """Return a node, with those variables in its ancestors replaced that a graph has already."""
-    for each in _ancestors(node):
-        for slot, tensor in enumerate(each.inputs):
-            if tensor.node.is_variable:
-                each.inputs[slot] = variables.setdefault(tensor.node.name, tensor.node).output
-    return node
+class _Joining:
+    """Nodes of one graph, joined to those of another in which some tensors, and variables by name, are known."""
+
+    def __init__(self, known: Dict[Tensor, Tensor], variables: Dict[str, Node]) -> None:
+        self.known, self.variables = known, variables
+        self.moved: Set[Node] = set()
+
+    def joined(self, tensor: Tensor) -> Tensor:
+        if tensor in self.known:
+            return self.known[tensor]
+        node = tensor.node
+        if node.is_variable:
+            return self.variables.setdefault(node.name, node).output
+        if node not in self.moved:
+            self.moved.add(node)
+            node.inputs = [self.joined(each) for each in node.inputs]
+        return tensor

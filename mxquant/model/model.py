@@ -8,6 +8,7 @@ from typing import Any, Mapping, Optional, Sequence, Tuple
 
 from mxquant.errors import InputError
 from mxquant.graph import Graph, Network
+from mxquant.graph.labels import cut_behind_labels
 from mxquant.graph.passes import Canonical, canonicalize
 from mxquant.model.checkpoint import load_checkpoint
 from mxquant.model.inputs import inputs_of, names_of
@@ -44,9 +45,20 @@ class Source:
 
     def model(self) -> Model:
         """Return the network in canonical form."""
-        canonical, digest = replace(canonicalize(self.network), notes=self.notes), self.network.digest()
-        check_folded(canonical.network, self.network.params)
-        return Model(self.network.graph, canonical, digest, self.inputs, self.labels, self.structure)
+        graph, params = self.network.graph, self.network.params
+        cut = cut_behind_labels(graph, self.labels)
+        used = {node.name for node in cut.variables}
+        canonical = canonicalize(Network(cut, {name: value for name, value in params.items() if name in used}))
+        check_folded(canonical.network, params)
+        behind = {node.name for node in graph.operators} - {node.name for node in cut.operators}
+        canonical = replace(
+            canonical,
+            notes=self.notes,
+            dropped=canonical.dropped | behind,
+            operators=canonical.operators | {node.op for node in graph.operators},
+        )
+        rest = {name: value for name, value in params.items() if name not in used}
+        return Model(graph, canonical, self.network.digest(), self.inputs, self.labels, self.structure, rest)
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,8 @@ class Model:
         Names of its label inputs.
     structure : object
         For a HybridBlock, how its outputs are nested; None for one flat list.
+    rest : mapping of str to numpy.ndarray
+        Parameters that are read behind labels only, where the canonical network is cut: :mod:`mxquant.graph.labels`.
     """
 
     graph: Graph
@@ -75,6 +89,7 @@ class Model:
     inputs: Tuple[str, ...]
     labels: Tuple[str, ...]
     structure: Any = None
+    rest: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load(

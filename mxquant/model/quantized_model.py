@@ -5,14 +5,14 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Iterable, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, Mapping, Optional, Set, Tuple, Union
 
 from mxquant.errors import InputError, PlanError
 from mxquant.files.params_file import write_params_file
 from mxquant.files.reading import parse_json, read_text
 from mxquant.files.replacing import digest_of, reading_together, replacing_together
 from mxquant.graph import Graph, Network
-from mxquant.graph.labels import restore_labels, without_labels
+from mxquant.graph.labels import cut_behind_labels, restore_labels, without_labels
 from mxquant.lowering.cudnn import CuDNN
 from mxquant.lowering.float_recurrent import with_float_lstm
 from mxquant.lowering.level_warnings import int8_lstms, level_warnings
@@ -28,7 +28,7 @@ from mxquant.runtime.checks import whole_number
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import context, graph_of, network_of, numpy_params, split_params, symbol_of, text_of
 
-__all__ = ["QuantizedModel", "load", "quantized_model"]
+__all__ = ["QuantizedModel", "load", "quantized_model", "unlabelled"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +135,10 @@ class QuantizedModel:
         failures = map(lstm_failure_at, sorted(levels)) if self._has_int8_lstm else iter(())
         return self._with_float_lstm(next(filter(None, failures), None))
 
+    def _labels(self, graph: Graph) -> Set[str]:
+        """Return the names of the variables of its graph that are neither data nor parameters."""
+        return {node.name for node in graph.variables} - {*self.inputs, *self.arg_params, *self.aux_params}
+
     @property
     def _has_int8_lstm(self) -> bool:
         return bool(int8_lstms(self.plan)) and not self.simulated
@@ -159,8 +163,9 @@ class QuantizedModel:
         Returns
         -------
         mxnet.gluon.SymbolBlock
-            It takes the same inputs as the fp32 network, without labels, and nests its outputs in the same way. Under
-            ``npx.set_np()`` these are arrays of ``mx.np``.
+            It takes the same inputs as the fp32 network, without labels, and nests its outputs in the same way. In
+            place of a loss that reads a label it returns what the loss is computed from. Under ``npx.set_np()`` outputs
+            are arrays of ``mx.np``.
 
         Warns
         -----
@@ -191,9 +196,9 @@ class QuantizedModel:
             context(each)
         ctx = ctx if ctx is not None else mx.gpu() if for_gpu else mx.cpu()
         graph = graph_of(self.symbol)
-        labelled = without_labels(graph)
+        without = without_labels(cut_behind_labels(graph, self._labels(graph)))
         # Built again, so that its shapes are meant as they are here and now.
-        symbol = symbol_of(labelled) if mx.util.is_np_shape() or labelled is not graph else self.symbol
+        symbol = symbol_of(without) if mx.util.is_np_shape() or without is not graph else self.symbol
         outputs = nested(self.structure, list(symbol)) if self.structure is not None else symbol
         # A SymbolBlock takes a list of one output for that output.
         outputs = [outputs] if isinstance(outputs, list) and len(outputs) == 1 else outputs
@@ -207,8 +212,18 @@ class QuantizedModel:
             # Gluon's constructor prints an error of MXNet's for an input that nothing reads, but its blocks have them.
             block._cached_graph, block._in_format = (inputs, block._cached_graph[1]), [0] * len(inputs)
         values = {**self.arg_params, **self.aux_params}
+        if without is not graph:
+            values = {name: value for name, value in values.items() if name in read}
         block.collect_params().load_dict(values, ctx=ctx, cast_dtype=True, dtype_source="saved")
         return block
+
+
+def unlabelled(model: QuantizedModel) -> Network:
+    """Return an int8 network as it is judged: without what a label feeds."""
+    network = network_of(model.symbol, model.arg_params, model.aux_params)
+    graph = cut_behind_labels(network.graph, model._labels(network.graph))
+    used = {node.name for node in graph.variables}
+    return Network(graph, {name: value for name, value in network.params.items() if name in used})
 
 
 def quantized_model(model: Model, network: Network, plan: QuantPlan, simulated: bool = False) -> QuantizedModel:
@@ -225,8 +240,9 @@ def quantized_model(model: Model, network: Network, plan: QuantPlan, simulated: 
     simulated : bool
         Whether it is the simulation.
     """
-    graph = restore_labels(network.graph, model.graph, {*model.inputs, *model.labels})
-    symbol = symbol_of(_with_shapes(graph, network.params))
+    graph = restore_labels(network.graph, model.graph, model.inputs, model.labels)
+    network = Network(_with_shapes(graph, network.params), {**model.rest, **network.params})
+    symbol = symbol_of(network.graph)
     args, aux = split_params(network, symbol)
     return QuantizedModel(symbol, args, aux, plan, model.inputs, model.structure, simulated=simulated)
 

@@ -14,9 +14,10 @@ from mxquant.doctor import diagnose
 from mxquant.graph.labels import cut_labels
 from mxquant.model import load
 from mxquant.quantization import quantize_model
+from mxquant.runtime.forward import outputs
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import graph_of
-from tests.networks import dense, forward, images, random_params, sqnr
+from tests.networks import conv, dense, forward, images, network_of, random_params, relu, sqnr
 
 S = mx.sym
 ROWS = 16
@@ -141,10 +142,103 @@ def _args() -> Any:
     return random_params(dense(S.var("data"), "pred", 6), data=(ROWS, 12))[0]
 
 
-def test_a_label_whose_shape_does_not_follow_is_told() -> None:
-    scores = dense(S.var("data"), "pred", 6)
-    symbol = S.MakeLoss(-S.pick(S.log_softmax(scores), S.Reshape(S.var("label"), shape=(-1,))))
-    with pytest.raises(
-        InputError, match="the shape of 'label', which has no data, does not follow from .* without its"
-    ):
-        mxquant.quantize(symbol, images(ROWS, 12), arg_params=_args())
+def written_out(label: Any) -> Any:
+    """The loss of MXNet's word-level language model: a number, in which classes have weights."""
+    scores = S.log_softmax(dense(relu(dense(S.var("data"), "hidden", 16)), "pred", 6))
+    weights = S.take(S.var("class_weights", shape=(6,)), label)
+    return S.make_loss(S.mean(-S.pick(scores, label, axis=-1) * weights), name="nll")
+
+
+def two_heads(label: Any) -> Any:
+    """Scores beside a loss, and another loss of a kind that needs no label."""
+    hidden = relu(dense(S.var("data"), "hidden", 16))
+    scores = dense(hidden, "pred", 6)
+    loss = S.MakeLoss(S.sum(S.square(S.softmax(scores) - S.one_hot(label, depth=6)), axis=1), name="squares")
+    return S.Group(
+        [loss, S.BlockGrad(S.softmax(scores), name="scores"), S.SoftmaxOutput(scores, label, name="softmax")]
+    )
+
+
+def detector(label: Any) -> Any:
+    """How SSD is trained: labels and anchors make targets, which losses read beside what is found."""
+    data = relu(conv(S.Reshape(S.var("data"), shape=(-1, 3, 8, 8)), "stem"))
+    anchors = S.contrib.MultiBoxPrior(data, sizes=(0.2, 0.5), ratios=(1, 2), name="anchors")
+    classes = conv(data, "classes", 3 * 4)
+    classes = S.Reshape(S.transpose(classes, axes=(0, 2, 3, 1)), shape=(0, -1, 4))
+    classes = S.transpose(classes, axes=(0, 2, 1), name="cls_preds")
+    places = S.Flatten(S.transpose(conv(data, "places", 3 * 4), axes=(0, 2, 3, 1)), name="loc_preds")
+    target = S.contrib.MultiBoxTarget(anchors, S.Reshape(label, shape=(0, -1, 5)), classes, name="target")
+    found = S.SoftmaxOutput(classes, target[2], multi_output=True, use_ignore=True, ignore_label=-1, name="cls_prob")
+    loss = S.MakeLoss(S.smooth_l1(target[1] * (places - target[0]), scalar=1.0), name="loc_loss")
+    return S.Group([found, loss, S.BlockGrad(target[2], name="cls_label")])
+
+
+@pytest.mark.parametrize("form", ["plain", "reshaped"])
+@pytest.mark.parametrize("build", [written_out, two_heads, detector])
+def test_a_loss_that_is_written_out_is_cut_for_calibration_and_kept_in_int8(
+    build: Any, form: str, tmp_path: Path
+) -> None:
+    label = S.var("softmax_label")
+    symbol = build(S.Reshape(label, shape=(-1,)) if form == "reshaped" and build is not detector else label)
+    shape = (ROWS, 3, 8, 8) if build is detector else (ROWS, 12)
+    labels = np.arange(ROWS, dtype=np.float32) % 6
+    if form == "reshaped":
+        labels = labels.reshape(-1, 2)
+    if build is detector:
+        labels = np.tile(np.array([[1, 0.1, 0.1, 0.6, 0.7]], np.float32), (ROWS, 1, 1)).reshape(ROWS, -1)
+    args, _ = random_params(symbol, data=shape, softmax_label=labels.shape)
+    data = images(*shape)
+    expected = forward(symbol, args, {}, data=data, softmax_label=labels)
+    model = mxquant.quantize(symbol, data, arg_params=args)
+    model.save(tmp_path / "int8")
+    loaded = mxquant.load(tmp_path / "int8")
+    for each in (model, loaded):
+        assert each.inputs == ("data",)
+        assert each.symbol.list_outputs() == symbol.list_outputs()
+        assert set(each.symbol.list_arguments()) == set(symbol.list_arguments())
+        found = forward(each.symbol, each.arg_params, {}, data=data, softmax_label=labels)
+        assert min(sqnr(*pair) for pair in zip(expected, found)) >= 20
+        assert each.as_block()(mx.nd.array(data)) is not None
+    comparison = mxquant.compare(symbol, loaded, data, arg_params=args)
+    assert comparison.outputs
+    for output in comparison.outputs:
+        assert output.sqnr >= 20 and output.int8_sqnr is not None and output.int8_sqnr >= 20
+    names = [output.name for output in comparison.outputs]
+    assert not {"nll_output", "squares_output", "loc_loss_output", "cls_label_output"} & set(names)
+    plan = mxquant.make_plan(symbol, mxquant.calibrate(symbol, data, arg_params=args), arg_params=args)
+    assert any(layer.precision == "int8" for layer in plan.layers.values())
+    assert mxquant.sensitivity(symbol, data, arg_params=args).all >= 20
+
+
+def test_a_block_returns_what_the_loss_is_computed_from() -> None:
+    symbol = written_out(S.Reshape(S.var("softmax_label"), shape=(-1,)))
+    args, _ = random_params(symbol, data=(ROWS, 12), softmax_label=(ROWS, 1))
+    data = images(ROWS, 12)
+    (expected,) = forward(_scores(symbol), args, {}, data=data)
+    model = mxquant.quantize(symbol, data, arg_params=args)
+    found = model.as_block()(mx.nd.array(data))
+    assert sqnr(expected, found.asnumpy()) >= 30
+    classes = expected.argmax(axis=1)
+    reached = mxquant.quantize(symbol, data, arg_params=args, metric=(data, classes), max_drop=0.2).mixed_precision
+    assert reached is not None and reached.met
+
+
+def _scores(symbol: Any) -> Any:
+    internals = symbol.get_internals()
+    return internals[next(name for name in internals.list_outputs() if name.startswith("log_softmax"))]
+
+
+def test_layers_behind_a_label_may_be_excluded_by_name() -> None:
+    symbol = written_out(S.var("softmax_label"))
+    args, _ = random_params(symbol, data=(ROWS, 12), softmax_label=(ROWS,))
+    model = mxquant.quantize(symbol, images(ROWS, 12), arg_params=args, exclude_layers=["nll", "hidden"])
+    assert model.plan.layers["hidden"].precision == "float32"
+
+
+def test_an_input_whose_shape_does_not_follow_is_told() -> None:
+    symbol = S.SoftmaxOutput(S.broadcast_add(dense(S.var("data"), "pred", 6), S.var("soft_label")), name="softmax")
+    model = load(symbol, _args(), data_names=["data"], label_names=["nothing"])
+    assert model.labels == ("soft_label", "softmax_label")
+    network = network_of(symbol, _args(), {})
+    with pytest.raises(InputError, match="the shape of 'soft_label', which has no data, does not follow from that of"):
+        outputs(network, {"data": images(ROWS, 12)})
