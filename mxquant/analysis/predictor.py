@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from statistics import median
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Container, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
 from mxquant.errors import InputError
 from mxquant.graph.barriers import fusable
-from mxquant.graph.labels import cut_labels
+from mxquant.graph.labels import cut_behind_labels, cut_labels
 from mxquant.runtime.labels import labels_of
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import environment, first_line, graph_of, symbol_of
@@ -50,7 +50,7 @@ class Predictor:
     _shapes: Dict[str, Tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        graph = graph_of(self.symbol)
+        graph = self._graph = graph_of(self.symbol)
         if self.fused or cut_labels(graph) is not graph:
             self.symbol = symbol_of(fusable(graph) if self.fused else cut_labels(graph))
         self._wanted = WantedTypes(graph, {**self.arg_params, **self.aux_params})
@@ -64,7 +64,7 @@ class Predictor:
             If the network does not take data of this shape.
         """
         rows = max(self.rows, next(iter(self._shapes.values()))[0] if self._shapes else size)
-        full = {name: _filled(value, max(rows, size)) for name, value in self._wanted.cast(arrays).items()}
+        full = {name: _filled(value, max(rows, size)) for name, value in arrays.items()}
         self.bind(full)
         begin = time.perf_counter()
         found = self.forward()
@@ -74,6 +74,7 @@ class Predictor:
 
     def bind(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take a batch as the next to be run; the first of a shape also is run, unmeasured."""
+        arrays = self._wanted.cast(arrays)
         shapes = {name: value.shape for name, value in arrays.items()}
         if shapes == self._shapes:
             for name, value in arrays.items():
@@ -81,6 +82,7 @@ class Predictor:
                     self._executor.arg_dict[name][:] = value
             return
         data = {name: mx.nd.array(value, dtype=value.dtype) for name, value in arrays.items()}
+        self._cut_behind_labels(arrays)
         try:
             data.update(self._labels(shapes))
             with environment(MXNET_SUBGRAPH_BACKEND="MKLDNN" if self.fused else "default"):
@@ -94,6 +96,14 @@ class Predictor:
                 "--layout"
             ) from error
         self._shapes = shapes
+
+    def _cut_behind_labels(self, inputs: Container[str]) -> None:
+        """Leave out what depends on inputs without data, which labels are."""
+        free = {node.name for node in self._graph.variables} - {*self.arg_params, *self.aux_params}
+        cut = cut_behind_labels(self._graph, {name for name in free if name not in inputs})
+        if cut is not self._graph:
+            self._graph = cut
+            self.symbol = symbol_of(fusable(cut) if self.fused else cut_labels(cut))
 
     def forward(self) -> List[NDArray[Any]]:
         """Return the outputs for the batch that was taken last."""

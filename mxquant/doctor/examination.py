@@ -133,7 +133,7 @@ def diagnose(
         check_plan(loaded, plan)
         loaded = smoothed_model(loaded, _parameters(made if int8 is None else int8))
         statistics = collect(loaded, [fitted.arrays], target=plan.target)
-        found = _examined(loaded, source.network, model, plan, statistics, fitted, judged)
+        found = _examined(loaded, source.unlabelled, model, plan, statistics, fitted, judged)
         return found if int8 is not None else replace(found, fresh=judged is not fitted)
 
 

@@ -43,21 +43,26 @@ class Source:
     structure: Any = None
     notes: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def unlabelled(self) -> Network:
+        """The network without what labels feed."""
+        graph = cut_behind_labels(self.network.graph, self.labels)
+        used = {node.name for node in graph.variables}
+        return Network(graph, {name: value for name, value in self.network.params.items() if name in used})
+
     def model(self) -> Model:
         """Return the network in canonical form."""
-        graph, params = self.network.graph, self.network.params
-        cut = cut_behind_labels(graph, self.labels)
-        used = {node.name for node in cut.variables}
-        canonical = canonicalize(Network(cut, {name: value for name, value in params.items() if name in used}))
+        graph, params, cut = self.network.graph, self.network.params, self.unlabelled
+        canonical = canonicalize(cut)
         check_folded(canonical.network, params)
-        behind = {node.name for node in graph.operators} - {node.name for node in cut.operators}
+        behind = {node.name for node in graph.operators} - {node.name for node in cut.graph.operators}
         canonical = replace(
             canonical,
             notes=self.notes,
             dropped=canonical.dropped | behind,
             operators=canonical.operators | {node.op for node in graph.operators},
         )
-        rest = {name: value for name, value in params.items() if name not in used}
+        rest = {name: value for name, value in params.items() if name not in cut.params}
         return Model(graph, canonical, self.network.digest(), self.inputs, self.labels, self.structure, rest)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import mxquant
 from mxquant import InputError
+from mxquant.analysis.predictor import Predictor
 from mxquant.doctor import diagnose
 from mxquant.graph.labels import cut_labels
 from mxquant.model import load
@@ -208,6 +209,11 @@ def test_a_loss_that_is_written_out_is_cut_for_calibration_and_kept_in_int8(
     plan = mxquant.make_plan(symbol, mxquant.calibrate(symbol, data, arg_params=args), arg_params=args)
     assert any(layer.precision == "int8" for layer in plan.layers.values())
     assert mxquant.sensitivity(symbol, data, arg_params=args).all >= 20
+    assert diagnose(symbol, data, arg_params=args, int8=model)
+    predictors = [Predictor(symbol, args, {}, fused=True), Predictor(loaded.symbol, loaded.arg_params, {})]
+    one, other = (predictor({"data": data}, ROWS) for predictor in predictors)
+    assert len(one) == len(comparison.outputs) or build is detector
+    assert all(sqnr(*pair) >= 20 for pair in zip(one, other))
 
 
 def test_a_block_returns_what_the_loss_is_computed_from() -> None:
