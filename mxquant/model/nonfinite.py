@@ -1,8 +1,8 @@
 """Parameters that are NaN or infinite: found when a network is read, and refused, or treated as zeros.
 
 Training leaves them in channels that have died. MXNet's ReLU, ``Activation(act_type='relu')``, makes 0 of NaN, so that
-a network with such a channel can return the right numbers in fp32; its ``relu``, ``maximum`` and ``clip`` keep NaN.
-Int8 has no NaN: the whole row of codes would be noise, and ONNX runtimes keep NaN. With zeros for the row of weights
+a network with such a channel can return the right numbers in fp32; its ``relu``, ``maximum`` and ``clip`` keep NaN, and
+zeros repair the network. Int8 has no NaN: the whole row of codes would be noise, and ONNX runtimes keep NaN. With zeros for the row of weights
 and its bias, and for what a BatchNorm adds behind it, the channel is 0 before the ReLU, and 0 behind it as in fp32.
 Where something else reads the channel before a ReLU does, such as an addition, zeros would be another network, and are
 refused.
@@ -19,7 +19,7 @@ import numpy as np
 
 from mxquant.errors import InputError
 from mxquant.graph import Network, Node, Tensor
-from mxquant.graph.attributes import read_bool, read_int
+from mxquant.graph.attributes import read_bool, read_float, read_int
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -125,6 +125,15 @@ def _rows(value: NDArray[Any], axis: int = 0) -> FrozenSet[int]:
     return frozenset(np.flatnonzero(~np.isfinite(rows).all(axis=1)).tolist())
 
 
+def _is_relu(node: Node) -> bool:
+    """Whether an operator hides NaN, or would make 0 of a channel of zeros where fp32 has NaN."""
+    if node.op == "Activation":
+        return node.attrs.get("act_type") == "relu"
+    if node.op in ("_maximum_scalar", "_npi_maximum_scalar"):
+        return read_float(node, "scalar", 0.0) == 0
+    return node.op in ("relu", "_npx_relu") or (node.op == "clip" and read_float(node, "a_min", -1.0) == 0)
+
+
 class _Zeroing:
     """One walk over a network, on which dead channels are followed to the ReLU that hides them."""
 
@@ -209,7 +218,7 @@ class _Zeroing:
         self.params[name] = value
 
     def _follow(self, node: Node) -> None:
-        if node.op == "Activation" and node.attrs.get("act_type") == "relu":
+        if _is_relu(node):
             return
         if node.op not in _KEEPING | _MOVING:
             raise self._refusal(node)

@@ -131,20 +131,29 @@ def _arities(block: Any, names: Optional[Sequence[str]], example: Optional[Seque
         return [len(names)]
     if isinstance(block, mx.gluon.SymbolBlock):
         return [len(block._cached_graph[0])]
-    count = len(example) if example else 1
+    if not example:
+        return [max(_required(block), 1)]
+    count = len(example)
     if count == 1:
         return [1]
     return [count - 1, count] if _takes_label(block, count) else [count, count - 1]
 
 
+def _inputs_of(block: Any) -> List[inspect.Parameter]:
+    """Return the inputs that a block names, behind the module of operators; its own parameters are given by name."""
+    given = list(inspect.signature(block.hybrid_forward).parameters.values())[1:]
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
+    return [each for each in given if each.kind in kinds and each.name not in block._reg_params]
+
+
+def _required(block: Any) -> int:
+    return sum(each.default is inspect.Parameter.empty for each in _inputs_of(block))
+
+
 def _takes_label(block: Any, count: int) -> bool:
     """Whether the last of so many inputs is a label by its name, which the block can be called without."""
-    given = [
-        each
-        for each in inspect.signature(block.hybrid_forward).parameters.values()
-        if each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
-    ]
-    last = given[count] if count < len(given) else None
+    given = _inputs_of(block)
+    last = given[count - 1] if count <= len(given) else None
     return last is not None and last.default is not inspect.Parameter.empty and "label" in last.name
 
 

@@ -134,6 +134,21 @@ def test_no_nan_gets_into_onnx() -> None:
 
 
 @pytest.mark.parametrize(
+    "hide", [mx.sym.relu, lambda x: mx.sym.maximum(x, 0), lambda x: mx.sym.clip(x, a_min=0, a_max=6)]
+)
+def test_zeros_repair_a_network_whose_relu_keeps_nan(hide: Any) -> None:
+    symbol, params = broken(lambda data: dense(hide(conv(data, "c2")), "fc", 4))
+    data = images(*SHAPE)
+    assert np.isnan(forward(symbol, params["arg_params"], {}, data=data)[0]).all()
+    repaired = {name: np.nan_to_num(value.asnumpy(), nan=0.0) for name, value in params["arg_params"].items()}
+    repaired = {name: mx.nd.array(value) for name, value in repaired.items()}
+    (expected,) = forward(symbol, repaired, {}, data=data)
+    model = mxquant.quantize(symbol, data, nonfinite_params="zero", **params)
+    assert "3 of 'c2'" in model.plan.settings["nonfinite parameters"]
+    assert sqnr(expected, forward(model.symbol, model.arg_params, {}, data=data)[0]) >= 32
+
+
+@pytest.mark.parametrize(
     ("build", "values", "message"),
     [
         (added, None, r"'c2' \(Convolution\).* rows \(3\); layer '.*plus.*' .* reads them before a ReLU hides them"),
