@@ -2,8 +2,10 @@
 
 Training leaves them in channels that have died. MXNet's ReLU, ``Activation(act_type='relu')``, makes 0 of NaN, so that
 a network with such a channel can return the right numbers in fp32; its ``relu``, ``maximum`` and ``clip`` keep NaN, and
-zeros repair the network. Int8 has no NaN: the whole row of codes would be noise, and ONNX runtimes keep NaN. With zeros for the row of weights
-and its bias, and for what a BatchNorm adds behind it, the channel is 0 before the ReLU, and 0 behind it as in fp32.
+zeros repair the network. Int8 has no NaN: the whole row of codes would be noise, and ONNX runtimes keep NaN.
+
+With zeros for the row of weights and its bias, and for what a BatchNorm adds behind it, the channel is 0 before the
+ReLU, and 0 behind it as in fp32.
 Where something else reads the channel before a ReLU does, such as an addition, zeros would be another network, and are
 refused.
 
