@@ -16,13 +16,14 @@ from mxquant.calibration import collect
 from mxquant.errors import InputError
 from mxquant.graph import Network
 from mxquant.lowering.level_warnings import level_warnings
-from mxquant.model.quantized_model import QuantizedModel
+from mxquant.model.quantized_model import QuantizedModel, unlabelled
 from mxquant.plan import QuantPlan
 from mxquant.planning.loaded import check_plan, plan_loaded
 from mxquant.progress import Progress, progress_bar, reporting
+from mxquant.runtime.checks import whole_number
 from mxquant.runtime.data import Sample, batches, peek
 from mxquant.runtime.forward import kept_examples
-from mxquant.runtime.mxnet_bridge import network_of
+from mxquant.runtime.wanted_types import WantedTypes
 
 __all__ = ["compare", "sensitivity", "smoothed_model"]
 
@@ -35,6 +36,7 @@ def sensitivity(
     aux_params: Optional[Mapping[str, Any]] = None,
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
+    nonfinite_params: str = "raise",
     num_calib_examples: Optional[int] = None,
     target: str = "onednn",
     progress: Progress = False,
@@ -49,7 +51,7 @@ def sensitivity(
         The fp32 network.
     data : DataIter, DataLoader, array, or iterable
         Calibration examples; the first 16 are those that it is measured on.
-    arg_params, aux_params, data_names, label_names, num_calib_examples, batch_axes
+    arg_params, aux_params, data_names, label_names, nonfinite_params, num_calib_examples, batch_axes
         As for :func:`calibrate`.
     target, **options
         As for :func:`make_plan`.
@@ -67,7 +69,7 @@ def sensitivity(
         If the network, the data or an option is not what it has to be.
     """
     example, data = peek(data)
-    model = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
+    model = models.load(net, arg_params, aux_params, data_names, label_names, example or None, nonfinite_params)
     sample = Sample(FEW_EXAMPLES)
     with reporting(progress):
         statistics = collect(model, data, num_calib_examples, sample=sample, target=target, batch_axes=batch_axes)
@@ -87,6 +89,7 @@ def compare(
     aux_params: Optional[Mapping[str, Any]] = None,
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
+    nonfinite_params: str = "raise",
     num_examples: int = FEW_EXAMPLES,
     progress: Progress = False,
     batch_axes: Optional[Mapping[str, Optional[int]]] = None,
@@ -101,7 +104,7 @@ def compare(
         The int8 network that was made of it, which runs on this CPU too; or a plan, which is only simulated.
     data : DataIter, DataLoader, array, or iterable
         Examples.
-    arg_params, aux_params, data_names, label_names, batch_axes
+    arg_params, aux_params, data_names, label_names, nonfinite_params, batch_axes
         As for :func:`calibrate`.
     num_examples : int
         How many of the first examples to use at most.
@@ -121,22 +124,22 @@ def compare(
         If the plan is of another network.
     """
     example, data = peek(data)
-    loaded = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
+    loaded = models.load(net, arg_params, aux_params, data_names, label_names, example or None, nonfinite_params)
     plan = model.plan if isinstance(model, QuantizedModel) else model
     check_plan(loaded, plan)
     if isinstance(model, QuantizedModel) and model.simulated:
         raise InputError("model is a simulation, which compare makes itself; pass its plan, or the int8 model")
-    if num_examples < 1:
-        raise InputError(f"num_examples is {num_examples}, expected at least 1")
-    sample = Sample(num_examples)
-    sample.fill(batches(data, loaded.inputs, None, loaded.canonical.network, batch_axes))
+    sample = Sample(whole_number(num_examples, "num_examples", 1))
+    canonical = loaded.canonical.network
+    read = batches(data, loaded.inputs, None, canonical, batch_axes)
+    sample.fill(WantedTypes(canonical.graph, canonical.params).of(read))
     int8: Optional[Network] = None
     told: Tuple[str, ...] = ()
     if isinstance(model, QuantizedModel):
         here = model.on_this_cpu()
         told = () if here is model else tuple(level_warnings(plan))
         model, plan = here, here.plan
-        int8 = network_of(model.symbol, model.arg_params, model.aux_params)
+        int8 = unlabelled(model)
         loaded = smoothed_model(loaded, int8.params)
     else:
         check_weights(plan)

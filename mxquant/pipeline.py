@@ -34,11 +34,12 @@ from mxquant.model.quantized_model import QuantizedModel, quantized_model
 from mxquant.onnx_export.onnx_model import OnnxModel, Shape, named_shapes, onnx_model
 from mxquant.plan import QuantPlan
 from mxquant.planning.loaded import check_plan, check_statistics, log_decisions, plan_loaded
-from mxquant.planning.plan_options import PlanOptions
+from mxquant.planning.plan_options import PlanOptions, reasons
 from mxquant.planning.planner import make_plan as plan_network
 from mxquant.progress import Progress, progress_bar, reporting
 from mxquant.runtime.data import Sample, batches, peek
 from mxquant.runtime.forward import kept_examples
+from mxquant.runtime.wanted_types import WantedTypes
 from mxquant.stats import Statistics
 from mxquant.targets import target_named, target_of
 from mxquant.thresholds import METHODS
@@ -54,6 +55,7 @@ def calibrate(
     aux_params: Optional[Mapping[str, Any]] = None,
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
+    nonfinite_params: str = "raise",
     num_calib_examples: Optional[int] = None,
     ctx: Any = None,
     nonfinite: str = "raise",
@@ -75,6 +77,9 @@ def calibrate(
         Parameters, where `net` is a Symbol.
     data_names, label_names : sequence of str, optional
         Names of the inputs; by default every variable without a value, labels being those that end in 'label'.
+    nonfinite_params : {'raise', 'zero'}
+        What to do about rows of weights that are NaN or infinite: refuse the network, or treat them as zeros where a
+        ReLU hides them, as MXNet's does in channels that died in training; see :mod:`mxquant.model.nonfinite`.
     num_calib_examples : int, optional
         How many examples to use, exactly; default: all.
     ctx : mxnet.Context, optional
@@ -118,6 +123,7 @@ def calibrate(
         "aux_params": aux_params,
         "data_names": data_names,
         "label_names": label_names,
+        "nonfinite_params": nonfinite_params,
         "num_calib_examples": num_calib_examples,
         "nonfinite": nonfinite,
         "target": target,
@@ -144,6 +150,7 @@ def make_plan(
     aux_params: Optional[Mapping[str, Any]] = None,
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
+    nonfinite_params: str = "raise",
     target: str = "onednn",
     **options: Any,
 ) -> QuantPlan:
@@ -155,7 +162,7 @@ def make_plan(
         The fp32 network.
     statistics : Statistics or None
         Of this network; None only with ``method=None``.
-    arg_params, aux_params, data_names, label_names
+    arg_params, aux_params, data_names, label_names, nonfinite_params
         As for :func:`calibrate`.
     target : {'onednn', 'onnx_qdq'}
         What will run the network: MXNet on a CPU, or what reads ONNX.
@@ -175,7 +182,7 @@ def make_plan(
     StatisticsError
         If the statistics are of another network.
     """
-    model = models.load(net, arg_params, aux_params, data_names, label_names)
+    model = models.load(net, arg_params, aux_params, data_names, label_names, nonfinite_params=nonfinite_params)
     plan = plan_loaded(model, statistics, target, options)
     log_decisions(plan)
     return plan
@@ -189,6 +196,7 @@ def lower(
     aux_params: Optional[Mapping[str, Any]] = None,
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
+    nonfinite_params: str = "raise",
     target: Optional[str] = None,
     statistics: Optional[Statistics] = None,
     input_shapes: Optional[Union[Shape, Mapping[str, Shape]]] = None,
@@ -201,7 +209,7 @@ def lower(
         The fp32 network that the plan was made for.
     plan : QuantPlan
         The plan.
-    arg_params, aux_params, data_names, label_names
+    arg_params, aux_params, data_names, label_names, nonfinite_params
         As for :func:`calibrate`.
     target : {'simulate', None}
         'simulate' for a float32 network that rounds as the int8 network does, and runs on any device; default: the
@@ -222,7 +230,7 @@ def lower(
     PlanError
         If the plan is of another network, or asks for what cannot be done, naming the field.
     """
-    model = models.load(net, arg_params, aux_params, data_names, label_names)
+    model = models.load(net, arg_params, aux_params, data_names, label_names, nonfinite_params=nonfinite_params)
     shapes = None if input_shapes is None else named_shapes(model, input_shapes)
     return lower_loaded(model, plan, statistics, target, shapes)
 
@@ -275,6 +283,7 @@ def quantize(
     aux_params: Optional[Mapping[str, Any]] = None,
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
+    nonfinite_params: str = "raise",
     num_calib_examples: Optional[int] = None,
     ctx: Any = None,
     nonfinite: str = "raise",
@@ -297,7 +306,7 @@ def quantize(
         The fp32 network.
     data : DataIter, DataLoader, array, or iterable, optional
         Calibration examples; needed unless ``method=None``.
-    arg_params, aux_params, data_names, label_names, num_calib_examples, ctx, nonfinite, batch_axes
+    arg_params, aux_params, data_names, label_names, nonfinite_params, num_calib_examples, ctx, nonfinite, batch_axes
         As for :func:`calibrate`.
     accuracy : {'fast', 'balanced', 'best'}
         How much work goes into weights that lose less; see :mod:`mxquant.accuracy.presets`. Default: 'balanced', and
@@ -335,7 +344,7 @@ def quantize(
     """
     target = target_of(ctx) if target is None else target
     example, data = peek(data) if data is not None else ([], None)
-    model = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
+    model = models.load(net, arg_params, aux_params, data_names, label_names, example or None, nonfinite_params)
     method = options.get("method", PlanOptions.method)
     if method is None:
         if accuracy not in (None, "fast"):
@@ -360,7 +369,9 @@ def quantize(
             )
         else:
             check_statistics(model, statistics)
-            sample.fill(batches(data, model.inputs, num_calib_examples, model.canonical.network, batch_axes))
+            canonical = model.canonical.network
+            read = batches(data, model.inputs, num_calib_examples, canonical, batch_axes)
+            sample.fill(WantedTypes(canonical.graph, canonical.params).of(read))
         inputs = kept_examples(model.canonical.network, sample)
         shapes = {name: value.shape for name, value in sample.parts[0].arrays.items()}
         if never_slower:
@@ -384,7 +395,7 @@ def _slower(
 ) -> Mapping[str, str]:
     """Return the layers that are slower in int8, and what was measured; thresholds do not matter for that."""
     network = model.canonical.network
-    given = options.get("float32_layers", {})
+    given = reasons(options.get("float32_layers"))
 
     def planned(float32: Mapping[str, str]) -> QuantPlan:
         chosen = {**options, "method": "minmax", "tensor_methods": {}, "float32_layers": {**given, **float32}}

@@ -21,6 +21,7 @@ import numpy as np
 
 from mxquant.errors import InputError
 from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import first_line
 
 __all__ = ["Goal"]
 
@@ -74,12 +75,27 @@ class Goal:
         if isinstance(max_drop, bool) or not isinstance(max_drop, (int, float)) or not max_drop >= 0:
             raise InputError(f"max_drop is {max_drop!r}, expected a number from 0 on, in units of the metric")
         if callable(metric):
-            return cls(None, metric, float(max_drop))
+            return cls(None, _Measured(metric), float(max_drop))
         if isinstance(metric, tuple) and len(metric) == 2:
             return cls(None, _Top1(*metric), float(max_drop))
         raise InputError(
             f"metric is {type(metric).__name__}, expected 'sqnr>=20 dB', a function of a block, or (data, labels)"
         )
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A function of the user's, whose value is checked."""
+
+    function: Callable[[Any], Any]
+
+    def __call__(self, block: Any) -> float:
+        found = self.function(block)
+        value = found.asnumpy() if isinstance(found, mx.nd.NDArray) else found
+        number = np.asarray(value)
+        if number.size != 1 or number.dtype.kind not in "fiu" or not np.isfinite(number).all():
+            raise InputError(f"metric: the function returned {value!r:.80}, expected one finite number; more is better")
+        return float(number.reshape(()))
 
 
 class _Top1:
@@ -90,8 +106,34 @@ class _Top1:
         self.labels = np.asarray(labels.asnumpy() if isinstance(labels, mx.nd.NDArray) else labels).reshape(-1)
         if len(self.labels) != len(self.data) or not len(self.labels):
             raise InputError(f"metric: {len(self.data)} examples, but {len(self.labels)} labels")
+        kind = self.labels.dtype.kind
+        wrong = np.arange(len(self.labels)) if kind not in "fiu" else np.flatnonzero(~(self.labels % 1 == 0))
+        wrong = wrong if len(wrong) else np.flatnonzero(self.labels < 0)
+        if len(wrong):
+            raise InputError(
+                f"metric: the label of example {wrong[0]} is {self.labels[wrong[0]]!r}, expected the number of a class"
+            )
 
     def __call__(self, block: Any) -> float:
-        found = block(self.data)
-        first = found[0] if isinstance(found, (list, tuple)) else found
-        return float((first.asnumpy().argmax(axis=-1).reshape(-1) == self.labels).mean())
+        try:
+            found = block(self.data)
+            while isinstance(found, (list, tuple)):
+                found = found[0]
+            scores = found.asnumpy()
+        except mx.MXNetError as error:
+            raise InputError(
+                f"metric: the network cannot take data of shape {self.data.shape}: {first_line(error)}"
+            ) from error
+        highest = int(self.labels.argmax())
+        if scores.ndim and self.labels[highest] >= scores.shape[-1]:
+            raise InputError(
+                f"metric: the label of example {highest} is {self.labels[highest]}, but the network's first output has "
+                f"{scores.shape[-1]} classes, from 0 on"
+            )
+        classes = scores.argmax(axis=-1).reshape(-1)
+        if len(classes) != len(self.labels):
+            raise InputError(
+                f"metric: the network's first output has shape {scores.shape}, expected one row of scores for each of "
+                f"{len(self.labels)} labels"
+            )
+        return float((classes == self.labels).mean())

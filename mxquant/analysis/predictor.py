@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from statistics import median
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Container, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
 from mxquant.errors import InputError
 from mxquant.graph import Network
 from mxquant.graph.barriers import fusable
+from mxquant.graph.labels import cut_behind_labels, cut_labels
 from mxquant.runtime.batch import examples_of
+from mxquant.runtime.labels import labels_of
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import environment, first_line, graph_of, symbol_of
 from mxquant.runtime.sizes import check_sizes
+from mxquant.runtime.wanted_types import WantedTypes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,9 +53,10 @@ class Predictor:
     _shapes: Dict[str, Tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._graph = graph_of(self.symbol)
-        if self.fused:
-            self.symbol = symbol_of(fusable(self._graph))
+        graph = self._graph = graph_of(self.symbol)
+        if self.fused or cut_labels(graph) is not graph:
+            self.symbol = symbol_of(fusable(graph) if self.fused else cut_labels(graph))
+        self._wanted = WantedTypes(graph, {**self.arg_params, **self.aux_params})
 
     def __call__(self, arrays: Mapping[str, NDArray[Any]], size: int) -> List[NDArray[Any]]:
         """Return the outputs for a batch.
@@ -79,13 +83,16 @@ class Predictor:
 
     def bind(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take a batch as the next to be run; the first of a shape also is run, unmeasured."""
+        arrays = self._wanted.cast(arrays)
         shapes = {name: value.shape for name, value in arrays.items()}
         if shapes == self._shapes:
             for name, value in arrays.items():
-                self._executor.arg_dict[name][:] = value
+                if name in self._executor.arg_dict:  # a block may have inputs that nothing reads
+                    self._executor.arg_dict[name][:] = value
             return
         check_sizes(Network(self._graph, {**self.arg_params, **self.aux_params}), shapes)
         data = {name: mx.nd.array(value, dtype=value.dtype) for name, value in arrays.items()}
+        self._cut_behind_labels(arrays)
         try:
             data.update(self._labels(shapes))
             with environment(MXNET_SUBGRAPH_BACKEND="MKLDNN" if self.fused else "default"):
@@ -100,16 +107,23 @@ class Predictor:
             ) from error
         self._shapes = shapes
 
+    def _cut_behind_labels(self, inputs: Container[str]) -> None:
+        """Leave out what depends on inputs without data, which labels are."""
+        free = {node.name for node in self._graph.variables} - {*self.arg_params, *self.aux_params}
+        cut = cut_behind_labels(self._graph, {name for name in free if name not in inputs})
+        if cut is not self._graph:
+            self._graph = cut
+            self.symbol = symbol_of(fusable(cut) if self.fused else cut_labels(cut))
+
     def forward(self) -> List[NDArray[Any]]:
         """Return the outputs for the batch that was taken last."""
         return [output.asnumpy() for output in self._executor.forward(is_train=False)]
 
     def _labels(self, shapes: Mapping[str, Tuple[int, ...]]) -> Dict[str, Any]:
         """Return zeros for inputs without data, which labels are."""
-        known = {**{name: value.shape for name, value in self.arg_params.items()}, **shapes}
-        names = self.symbol.list_arguments()
-        found = self.symbol.infer_shape(**{name: shape for name, shape in known.items() if name in names})[0]
-        return {name: mx.nd.zeros(shape) for name, shape in zip(names, found or ()) if name not in known}
+        missing = [name for name in self.symbol.list_arguments() if name not in self.arg_params and name not in shapes]
+        found = labels_of(self.symbol, missing, shapes, self.arg_params)
+        return {name: mx.nd.zeros(shape) for name, shape in found.items()}
 
     @property
     def per_second(self) -> Optional[float]:

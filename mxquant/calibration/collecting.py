@@ -17,6 +17,7 @@ from mxquant.runtime.data import Sample, batches, peek
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.runner import run
 from mxquant.runtime.sizes import outline
+from mxquant.runtime.wanted_types import WantedTypes
 from mxquant.stats import HistogramCollector, Statistics
 from mxquant.targets import TARGETS, target_named
 from mxquant.version import __version__
@@ -34,6 +35,7 @@ def calibrate(
     aux_params: Optional[Mapping[str, Any]] = None,
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
+    nonfinite_params: str = "raise",
     num_calib_examples: Optional[int] = None,
     ctx: Any = None,
     nonfinite: str = "raise",
@@ -44,7 +46,7 @@ def calibrate(
 ) -> Statistics:
     """Do what :func:`mxquant.calibrate` does, in this process."""
     example, data = peek(data)
-    model = models.load(net, arg_params, aux_params, data_names, label_names, example or None)
+    model = models.load(net, arg_params, aux_params, data_names, label_names, example or None, nonfinite_params)
     with reporting(progress):
         return collect(
             model,
@@ -78,7 +80,8 @@ def collect(
     canonical = model.canonical.network
     collector = HistogramCollector(nonfinite, channel_axes(canonical))
     # The run takes parameters away.
-    stream = batches(data, model.inputs, num_examples, outline(canonical), batch_axes)
+    read = batches(data, model.inputs, num_examples, outline(canonical), batch_axes)
+    stream = WantedTypes(canonical.graph, canonical.params).of(read)
     stream = stream if sample is None else sample.of(stream)
     observed = observed_tensors(canonical, target)
     forward = partial(run, canonical, collector=collector, ctx=ctx, tensors=observed, take_params=take_params)

@@ -149,6 +149,12 @@ class NetworkOptions:
         value = getattr(self, kind)
         symbol, args, aux = kinds[kind](value)
         source = models.read(symbol, args, aux)
+        if source.notes:
+            # The network as it was read, such as in float32 instead of float16, is the one that runs.
+            from mxquant.runtime.mxnet_bridge import split_params, symbol_of
+
+            symbol = symbol_of(source.network.graph)
+            args, aux = split_params(source.network, symbol)
         return Net(
             symbol, args, aux, str(value), source.inputs, source.network, source.network.digest(), kind == "gluon"
         )

@@ -18,7 +18,6 @@ from mxquant.lowering.level_warnings import level_warnings
 from mxquant.onnx_export.onnx_model import OnnxModel
 from mxquant.progress import progress_bar
 from mxquant.runtime.mxnet import mx
-from mxquant.runtime.mxnet_bridge import network_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -137,10 +136,12 @@ def _at_heads(net: Net, model: Any) -> Optional[AtHeads]:
     """Return what runs both networks to their heads, where they are judged there."""
     if isinstance(model, OnnxModel):
         return None
+    from mxquant.model.quantized_model import unlabelled
+
     canonical = _canonical(net)
     if level_warnings(model.plan):
         return AtHeads.of(canonical, partial(_simulated, canonical, model))
-    return AtHeads.of(canonical, partial(network_of, model.symbol, model.arg_params, model.aux_params))
+    return AtHeads.of(canonical, partial(unlabelled, model))
 
 
 def _simulation(net: Net, model: Any) -> Callable[[Labelled], Outputs]:
@@ -154,9 +155,9 @@ def _simulated(canonical: Network, model: Any) -> Network:
     """Return the integer simulation of a network for another CPU, with the weights that it was made from."""
     from mxquant.analysis.int8_weights import weights_of
     from mxquant.lowering.simulate import simulate
+    from mxquant.model.quantized_model import unlabelled
 
-    int8 = network_of(model.symbol, model.arg_params, model.aux_params)
-    return simulate(weights_of(canonical, model.plan, int8), model.plan)
+    return simulate(weights_of(canonical, model.plan, unlabelled(model)), model.plan)
 
 
 def _canonical(net: Net) -> Network:

@@ -22,6 +22,7 @@ from mxquant.runtime.data import batches
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.runner import Runner
 from mxquant.runtime.sizes import outline
+from mxquant.runtime.wanted_types import WantedTypes
 from mxquant.stats import HistogramCollector, Statistics
 from mxquant.targets import target_named
 
@@ -40,6 +41,7 @@ def calibrate(
     aux_params: Optional[Mapping[str, Any]] = None,
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
+    nonfinite_params: str = "raise",
     num_calib_examples: Optional[int] = None,
     nonfinite: str = "raise",
     target: Optional[str] = None,
@@ -53,7 +55,7 @@ def calibrate(
     ----------
     client : dask.distributed.Client
         Of the cluster. Its workers need mxquant, the same version as here, and have to find the data by the same names.
-    net, arg_params, aux_params, data_names, label_names
+    net, arg_params, aux_params, data_names, label_names, nonfinite_params
         The fp32 network, as for :func:`mxquant.calibrate`. It is sent to each worker once.
     data : Dataset, dask.array.Array or dask.bag.Bag
         One of :mod:`mxquant.datasets`; or rows of an array, or elements of a bag, which are examples: arrays, or tuples
@@ -88,7 +90,7 @@ def calibrate(
     """
     if getattr(client, "asynchronous", False):
         raise InputError("client is asynchronous; pass one of a program that is not, Client(address)")
-    source = models.read(net, arg_params, aux_params, data_names, label_names)
+    source = models.read(net, arg_params, aux_params, data_names, label_names, nonfinite_params=nonfinite_params)
     parcel = Parcel(pack(source))
     if target is not None:
         target_named(target)
@@ -205,12 +207,14 @@ class _Counter(Loaded):
         canonical = model.canonical.network
         self.task, self.digest, self.inputs = task, model.digest, model.inputs
         self.axes, self.outline = channel_axes(canonical), outline(canonical)
+        self.wanted = WantedTypes(canonical.graph, canonical.params)
         self.runner = Runner(canonical, mx.cpu(), observed_tensors(canonical, task.target), take_params=True)
 
     def run(self, shard: Shard, batches_of_shard: Iterable[Any]) -> Statistics:
         collector = HistogramCollector(self.task.nonfinite, self.axes)
         axes = dict.fromkeys(self.inputs, 0)
-        stream = batches(batches_of_shard, self.inputs, network=self.outline, batch_axes=axes)
+        read = batches(batches_of_shard, self.inputs, network=self.outline, batch_axes=axes)
+        stream = self.wanted.of(read)
         return statistics_of(collector, self.digest, *self.runner.run(stream, collector, first=shard.batch))
 
     def close(self) -> None:

@@ -27,6 +27,7 @@ def score(
     *,
     arg_params: Optional[Mapping[str, Any]] = None,
     aux_params: Optional[Mapping[str, Any]] = None,
+    nonfinite_params: str = "raise",
     int8: Any = None,
     begin: int = 0,
     end: Optional[int] = None,
@@ -39,7 +40,7 @@ def score(
     ----------
     client : dask.distributed.Client
         Of the cluster; as for :func:`calibrate`.
-    net, arg_params, aux_params
+    net, arg_params, aux_params, nonfinite_params
         The fp32 network, as for :func:`mxquant.calibrate`.
     data : Dataset or dask.array.Array
         As for :func:`calibrate`. Without labels nothing is tallied.
@@ -68,7 +69,7 @@ def score(
         raise InputError("client is asynchronous; pass one of a program that is not, Client(address)")
     if end is not None and begin >= end:
         raise InputError(f"begin is {begin} and end is {end}, expected at least one example")
-    source = models.read(net, arg_params, aux_params)
+    source = models.read(net, arg_params, aux_params, nonfinite_params=nonfinite_params)
     int8 = None if int8 is None else int8.on_cpus(levels_of(client))
     packed = None if int8 is None else pack_symbol(int8.symbol, int8.arg_params, int8.aux_params)
     parts = sharded(data, len(workers_of(client)), shard_size, end, begin)

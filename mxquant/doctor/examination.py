@@ -28,15 +28,16 @@ from mxquant.graph import Network
 from mxquant.inspection import smoothed_model
 from mxquant.lowering.onednn import OneDNN
 from mxquant.lowering.simulate import simulate
-from mxquant.model.quantized_model import QuantizedModel
+from mxquant.model.quantized_model import QuantizedModel, unlabelled
 from mxquant.onnx_export.onnx_model import OnnxModel
 from mxquant.pipeline import quantize
 from mxquant.plan import QuantPlan
 from mxquant.planning.loaded import check_plan, plan_loaded
 from mxquant.progress import Progress, progress_bar, reporting
+from mxquant.runtime.checks import whole_number
 from mxquant.runtime.data import peek
 from mxquant.runtime.forward import outputs, takes_any_batch
-from mxquant.runtime.mxnet_bridge import network_of, numpy_params
+from mxquant.runtime.mxnet_bridge import numpy_params
 from mxquant.stats import Statistics
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def diagnose(
     aux_params: Optional[Mapping[str, Any]] = None,
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
+    nonfinite_params: str = "raise",
     int8: Optional[QuantizedModel] = None,
     num_examples: int = 32,
     progress: Progress = False,
@@ -74,7 +76,7 @@ def diagnose(
         The fp32 network.
     data : DataIter, DataLoader, array, or iterable
         Examples. With labels (the last array of a tuple, or the label of a DataBatch) accuracy is measured too.
-    arg_params, aux_params, data_names, label_names, batch_axes
+    arg_params, aux_params, data_names, label_names, nonfinite_params, batch_axes
         As for :func:`mxquant.calibrate`.
     int8 : QuantizedModel, optional
         What was made of it; default: it is quantized with the first half of the examples, and judged by the second.
@@ -97,14 +99,14 @@ def diagnose(
     PlanError
         If `int8` is of another network.
     """
-    if num_examples < 1:
-        raise InputError(f"num_examples is {num_examples}, expected at least 1")
+    num_examples = whole_number(num_examples, "num_examples", 1)
     if int8 is not None and options:
         raise InputError(f"int8 is quantized already; leave out {', '.join(map(repr, sorted(options)))}")
     example, data = peek(data)
-    source = models.read(net, arg_params, aux_params, data_names, label_names, example or None)
+    source = models.read(net, arg_params, aux_params, data_names, label_names, example or None, nonfinite_params)
     loaded = source.model()
-    examples = read_examples(data, loaded.inputs, num_examples, loaded.canonical.network, batch_axes)
+    canonical = loaded.canonical.network
+    examples = read_examples(data, loaded.inputs, num_examples, canonical, batch_axes)
     fitted, judged = examples, examples
     if int8 is None and examples.count >= _ENOUGH and takes_any_batch(loaded.canonical.network, examples.arrays):
         half = examples.count // 2
@@ -118,6 +120,7 @@ def diagnose(
                 aux_params=aux_params,
                 data_names=loaded.inputs,
                 label_names=label_names,
+                nonfinite_params=nonfinite_params,
                 progress=progress,
                 **options,
             )
@@ -131,7 +134,7 @@ def diagnose(
         check_plan(loaded, plan)
         loaded = smoothed_model(loaded, _parameters(made if int8 is None else int8))
         statistics = collect(loaded, [fitted.arrays], target=plan.target)
-        found = _examined(loaded, source.network, model, plan, statistics, fitted, judged)
+        found = _examined(loaded, source.unlabelled, model, plan, statistics, fitted, judged)
         return found if int8 is not None else replace(found, fresh=judged is not fitted)
 
 
@@ -145,7 +148,7 @@ def _examined(
     examples: Labelled,
 ) -> Diagnosis:
     network = loaded.canonical.network
-    lowered = None if model is None else network_of(model.symbol, model.arg_params, model.aux_params)
+    lowered = None if model is None else unlabelled(model)
     weights = correct_biases(network, plan, statistics) if lowered is None else weights_of(network, plan, lowered)
     here = lowered if plan.target == OneDNN.name else None
     with progress_bar("comparing layers", len(plan.layers)) as report:

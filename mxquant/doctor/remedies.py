@@ -34,6 +34,10 @@ REMEDIES: Tuple[Tuple[str, str], ...] = (
         "Nothing is lost: there is little to compute, and an error of half a code could change what is found.",
     ),
     (r"takes longer for int8 than for float32", "Nothing is lost: values are only moved."),
+    (
+        r"batch of what it reads is not known",
+        "Give the layer's begin state a shape of your own, such as (1, units), or zeros of the data's batch.",
+    ),
     (r"one of its operands is float32", "Nothing is lost: mode='full' runs it in int8 anyhow."),
     (r"computed from constants alone", "Nothing is lost: it is the same for all data."),
     (

@@ -14,6 +14,7 @@ from typing import Dict, Iterable, Iterator, List, Tuple
 
 from mxquant.graph.attributes import read_int
 from mxquant.graph.ir import Graph, Node, Tensor
+from mxquant.graph.labels import cut_labels
 
 __all__ = ["BARRIER", "fusable", "put_barriers", "runnable", "take_barriers", "unfusable"]
 
@@ -41,7 +42,7 @@ def unfusable(graph: Graph) -> Iterator[Edge]:
 
 def fusable(graph: Graph) -> Graph:
     """Return a copy that MXNet can fuse: as it does by default, but for a BatchNorm that it would take for another."""
-    copy = graph.copy()
+    copy = cut_labels(graph).copy()
     put_barriers(copy, [edge for edge in unfusable(copy) if _is_misfused(edge[0])])
     return copy
 
@@ -51,8 +52,11 @@ def _is_misfused(node: Node) -> bool:
 
 
 def runnable(graph: Graph) -> Graph:
-    """Return a copy with which tensors can be observed in their passing: a Reshape is before each softmax."""
-    copy = graph.copy()
+    """Return a copy with which tensors can be observed in their passing: a Reshape is before each softmax.
+
+    Labels are variables, whose shape MXNet finds from the rest.
+    """
+    copy = cut_labels(graph).copy()
     edges = [(node, 0) for node in copy.operators if node.op in _SOFTMAXES]
     put_barriers(copy, edges, "Reshape", shape="(-2,)")
     return copy

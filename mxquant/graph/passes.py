@@ -15,6 +15,7 @@ from mxquant.graph.ir import Graph
 from mxquant.graph.network import Network
 from mxquant.graph.rewriter import Pass, Refusal, Rewriter
 from mxquant.graph.rules.classic_operators import ClassicOperators
+from mxquant.graph.rules.cut_labels import CutLabels
 from mxquant.graph.rules.deconvolution_as_convolution import DeconvolutionAsConvolution
 from mxquant.graph.rules.drop_dropout import DropDropout
 from mxquant.graph.rules.drop_identity import DropIdentity
@@ -41,6 +42,7 @@ __all__ = ["CANONICAL", "Canonical", "apply", "canonicalize"]
 CANONICAL: Tuple[Pass, ...] = (
     InlineFused(),
     UniqueNames(),
+    CutLabels(),
     ClassicOperators(),
     DropIdentity(),
     DropDropout(),
@@ -81,6 +83,8 @@ class Canonical:
         Every operator of the user's network and of this one.
     rewritten : mapping of str to frozenset of str
         By operators of the user's network: the layers that had one and have another now.
+    notes : mapping of str to str
+        What was done to the user's network before, for the settings of plans.
     """
 
     network: Network
@@ -90,6 +94,7 @@ class Canonical:
     dropped: FrozenSet[str]
     operators: FrozenSet[str]
     rewritten: Mapping[str, FrozenSet[str]] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 def canonicalize(network: Network) -> Canonical:

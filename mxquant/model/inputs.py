@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional, Sequence, Tuple
+from typing import Any, Iterable, Mapping, Optional, Sequence, Tuple
 
 from mxquant.errors import InputError
 from mxquant.graph import Graph
 
-__all__ = ["inputs_of"]
+__all__ = ["inputs_of", "names_of"]
 
 
 def inputs_of(
@@ -56,6 +56,22 @@ def inputs_of(
     if missing:
         raise InputError(_missing(missing))
     return tuple(data_names), labels
+
+
+def names_of(names: Any, role: str) -> Optional[Sequence[str]]:
+    """Return names that a user gives, of which one may be given by itself; raise InputError for anything else."""
+    if isinstance(names, str):
+        return [names]
+    if names is None:
+        return None
+    listed = list(names) if isinstance(names, Iterable) else [names]
+    wrong = next((name for name in listed if not isinstance(name, str)), None)
+    if wrong is not None:
+        raise InputError(f"{role} is {names!r}, expected names of inputs")
+    twice = next((name for name in listed if listed.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{role} has '{twice}' twice: {listed}")
+    return listed
 
 
 def _missing(names: Sequence[str]) -> str:

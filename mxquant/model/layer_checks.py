@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Tuple
 
-import numpy as np
-
 from mxquant.errors import GraphError, InputError
 from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_bool, read_int, read_tuple
@@ -43,11 +41,6 @@ def check_layers(network: Network, given: Mapping[str, Any]) -> None:
         rows = read_int(node, _ROWS[node.op], 0) if node.op in _ROWS else 0
         for role, tensor in zip(("weight", "bias"), node.inputs[1:] if rows else ()):
             value = network.params.get(tensor.node.name)
-            if value is not None and value.dtype in (np.float16, np.float64):
-                raise InputError(
-                    f"layer '{node.name}' ({node.op}): its {role} '{tensor.name}' is {value.dtype}, expected float32; "
-                    "cast the network to float32 first"
-                )
             if value is not None and not _fits(node, role, value.shape, rows):
                 raise InputError(
                     f"layer '{node.name}' ({node.op}): its {role} '{tensor.name}' has shape {value.shape}, expected "

@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Iterable, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, Mapping, Optional, Set, Tuple, Union
 
 from mxquant.errors import InputError, PlanError
 from mxquant.files.params_file import write_params_file
 from mxquant.files.reading import parse_json, read_text
 from mxquant.files.replacing import digest_of, reading_together, replacing_together
-from mxquant.graph import Network
+from mxquant.graph import Graph, Network
+from mxquant.graph.labels import cut_behind_labels, restore_labels, without_labels
 from mxquant.lowering.cudnn import CuDNN
 from mxquant.lowering.float_recurrent import with_float_lstm
 from mxquant.lowering.level_warnings import int8_lstms, level_warnings
@@ -19,19 +20,20 @@ from mxquant.lowering.trial import lstm_failure, lstm_failure_at
 from mxquant.model.checkpoint import load_checkpoint
 from mxquant.model.compact import COMPACT
 from mxquant.model.compact import compact as compacted
-from mxquant.model.inputs import inputs_of
+from mxquant.model.interface import interface_entries, nested, read_interface
 from mxquant.model.mixed_precision import MixedPrecision
 from mxquant.model.model import Model
 from mxquant.plan import QuantPlan
+from mxquant.runtime.checks import whole_number
 from mxquant.runtime.mxnet import mx
-from mxquant.runtime.mxnet_bridge import graph_of, network_of, numpy_params, split_params, symbol_of, text_of
+from mxquant.runtime.mxnet_bridge import context, graph_of, network_of, numpy_params, split_params, symbol_of, text_of
 
-__all__ = ["QuantizedModel", "load", "quantized_model"]
+__all__ = ["QuantizedModel", "load", "quantized_model", "unlabelled"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class QuantizedModel:
-    """What lowering returns.
+    """What lowering returns. Two of them are equal where they are the same object.
 
     Parameters
     ----------
@@ -60,6 +62,17 @@ class QuantizedModel:
     mixed_precision: Optional[MixedPrecision] = None
     simulated: bool = False
 
+    def __repr__(self) -> str:
+        outputs = len(self.symbol.list_outputs())
+        simulated = "simulation, " if self.simulated else ""
+        return (
+            f"QuantizedModel({simulated}{self.plan.summary}; inputs: {', '.join(self.inputs)}; outputs: {outputs}; "
+            f"parameters: {len(self.arg_params) + len(self.aux_params)})"
+        )
+
+    def _repr_html_(self) -> str:
+        return self.plan.table(repr(self))
+
     def save(self, prefix: Union[str, Path], epoch: int = 0, compact: bool = False) -> None:
         """Write ``PREFIX-symbol.json``, ``PREFIX-EPOCH.params`` and ``PREFIX-plan.json``.
 
@@ -80,8 +93,9 @@ class QuantizedModel:
         OutputError
             If a file cannot be written; the files appear whole, and together, or not at all.
         InputError
-            If it is a simulation that only mxquant can compute.
+            If it is a simulation that only mxquant can compute, or `epoch` is no whole number from 0.
         """
+        epoch = whole_number(epoch, "epoch", 0)
         if any(node.op == "Custom" for node in graph_of(self.symbol).operators) and self.simulated:
             raise InputError(
                 "the simulation has an int8 LSTM, which does not run on this CPU and is computed by mxquant itself; "
@@ -97,7 +111,8 @@ class QuantizedModel:
         with replacing_together(paths) as (params, plan, symbol):
             write_params_file(params, arrays, mx.util.is_np_shape())
             symbol.write_text(text_of(self.symbol), encoding="utf-8")
-            plan.write_text(self.plan.to_json({"params": digest_of(params), "symbol": digest_of(symbol)}), "utf-8")
+            digests = {"params": digest_of(params), "symbol": digest_of(symbol)}
+            plan.write_text(self.plan.to_json(digests, interface_entries(self.inputs, self.structure)), "utf-8")
 
     def on_this_cpu(self) -> QuantizedModel:
         """Return the network as this CPU can run it.
@@ -120,6 +135,10 @@ class QuantizedModel:
         failures = map(lstm_failure_at, sorted(levels)) if self._has_int8_lstm else iter(())
         return self._with_float_lstm(next(filter(None, failures), None))
 
+    def _labels(self, graph: Graph) -> Set[str]:
+        """Return the names of the variables of its graph that are neither data nor parameters."""
+        return {node.name for node in graph.variables} - {*self.inputs, *self.arg_params, *self.aux_params}
+
     @property
     def _has_int8_lstm(self) -> bool:
         return bool(int8_lstms(self.plan)) and not self.simulated
@@ -138,14 +157,15 @@ class QuantizedModel:
 
         Parameters
         ----------
-        ctx : mxnet.Context, optional
+        ctx : mxnet.Context or list of them, optional
             Where its parameters go; default: the CPU, or the first GPU for a network that was made for GPUs.
 
         Returns
         -------
         mxnet.gluon.SymbolBlock
-            It takes the same inputs as the fp32 network and nests its outputs in the same way. Under ``npx.set_np()``
-            these are arrays of ``mx.np``.
+            It takes the same inputs as the fp32 network, without labels, and nests its outputs in the same way. In
+            place of a loss that reads a label it returns what the loss is computed from. Under ``npx.set_np()`` outputs
+            are arrays of ``mx.np``.
 
         Warns
         -----
@@ -155,7 +175,8 @@ class QuantizedModel:
         Raises
         ------
         InputError
-            If the network was made for GPUs, and `ctx` is none, or MXNet sees none.
+            If `ctx` is no context that there is; or the network was made for GPUs, and `ctx` is none, or MXNet sees
+            none.
         """
         if not self.simulated:
             _warn_of_level(self.plan)
@@ -163,23 +184,46 @@ class QuantizedModel:
             if here is not self:
                 return here.as_block(ctx)
         for_gpu = self.plan.target == CuDNN.name and not self.simulated
-        if for_gpu and (mx.context.num_gpus() == 0 or (ctx is not None and ctx.device_type != "gpu")):
+        chosen = ctx if isinstance(ctx, (list, tuple)) else [] if ctx is None else [ctx]
+        if not all(isinstance(each, mx.Context) for each in chosen):
+            raise InputError(f"ctx is {ctx!r}, expected an mxnet.Context such as mx.cpu(), or a list of them")
+        if for_gpu and (mx.context.num_gpus() == 0 or any(each.device_type != "gpu" for each in chosen)):
             raise InputError(
                 f"ctx is {ctx} and MXNet sees {mx.context.num_gpus()} GPUs, but this network is for a GPU; what it "
                 "returns there is what lower(..., target='simulate') returns here"
             )
+        for each in chosen:
+            context(each)
         ctx = ctx if ctx is not None else mx.gpu() if for_gpu else mx.cpu()
+        graph = graph_of(self.symbol)
+        without = without_labels(cut_behind_labels(graph, self._labels(graph)))
         # Built again, so that its shapes are meant as they are here and now.
-        symbol = symbol_of(graph_of(self.symbol)) if mx.util.is_np_shape() else self.symbol
-        outputs = _nest(self.structure, list(symbol)) if self.structure is not None else symbol
+        symbol = symbol_of(without) if mx.util.is_np_shape() or without is not graph else self.symbol
+        outputs = nested(self.structure, list(symbol)) if self.structure is not None else symbol
+        # A SymbolBlock takes a list of one output for that output.
+        outputs = [outputs] if isinstance(outputs, list) and len(outputs) == 1 else outputs
         # The type spares a warning of Gluon's; what the network takes is stated in the network.
         inputs = [mx.sym.var(name, dtype="float32") for name in self.inputs]
         if mx.util.is_np_array():
             outputs, inputs = _of_numpy(outputs), _of_numpy(inputs)
-        block = mx.gluon.SymbolBlock(outputs, inputs)
+        read = set(symbol.list_inputs())
+        block = mx.gluon.SymbolBlock(outputs, [each for each in inputs if each.name in read])
+        if not read.issuperset(self.inputs):
+            # Gluon's constructor prints an error of MXNet's for an input that nothing reads, but its blocks have them.
+            block._cached_graph, block._in_format = (inputs, block._cached_graph[1]), [0] * len(inputs)
         values = {**self.arg_params, **self.aux_params}
+        if without is not graph:
+            values = {name: value for name, value in values.items() if name in read}
         block.collect_params().load_dict(values, ctx=ctx, cast_dtype=True, dtype_source="saved")
         return block
+
+
+def unlabelled(model: QuantizedModel) -> Network:
+    """Return an int8 network as it is judged: without what a label feeds."""
+    network = network_of(model.symbol, model.arg_params, model.aux_params)
+    graph = cut_behind_labels(network.graph, model._labels(network.graph))
+    used = {node.name for node in graph.variables}
+    return Network(graph, {name: value for name, value in network.params.items() if name in used})
 
 
 def quantized_model(model: Model, network: Network, plan: QuantPlan, simulated: bool = False) -> QuantizedModel:
@@ -196,9 +240,20 @@ def quantized_model(model: Model, network: Network, plan: QuantPlan, simulated: 
     simulated : bool
         Whether it is the simulation.
     """
+    graph = restore_labels(network.graph, model.graph, model.inputs, model.labels)
+    network = Network(_with_shapes(graph, network.params), {**model.rest, **network.params})
     symbol = symbol_of(network.graph)
     args, aux = split_params(network, symbol)
     return QuantizedModel(symbol, args, aux, plan, model.inputs, model.structure, simulated=simulated)
+
+
+def _with_shapes(graph: Graph, params: Mapping[str, Any]) -> Graph:
+    """Return a graph whose parameters say their shapes: MXNet cannot tell those that are read by an addition."""
+    copy = graph.copy()
+    for node in copy.variables:
+        if node.name in params and params[node.name].ndim:
+            node.attrs["__shape__"] = str(tuple(params[node.name].shape))
+    return copy
 
 
 def load(prefix: Union[str, Path], epoch: int = 0) -> QuantizedModel:
@@ -214,7 +269,8 @@ def load(prefix: Union[str, Path], epoch: int = 0) -> QuantizedModel:
     Returns
     -------
     QuantizedModel
-        The int8 network. Outputs that a HybridBlock nested are one flat list.
+        The int8 network, with the inputs and outputs that it was saved with. A plan that does not tell these, as one by
+        itself or of an earlier version, leaves inputs in the order of the symbol, and outputs in one flat list.
 
     Warns
     -----
@@ -231,14 +287,16 @@ def load(prefix: Union[str, Path], epoch: int = 0) -> QuantizedModel:
     PlanError
         If the plan cannot be read.
     """
+    epoch = whole_number(epoch, "epoch", 0)
     with reading_together(f"{prefix}-plan.json"):
         text = read_text(f"{prefix}-plan.json", PlanError, "the plan")
         plan = QuantPlan.from_json(text)
         symbol, args, aux = load_checkpoint(f"{prefix}:{epoch}")
-        _check_files(prefix, epoch, parse_json(text).get("files"))
-    inputs, _ = inputs_of(graph_of(symbol), {**args, **aux})
+        document = parse_json(text)
+        _check_files(prefix, epoch, document.get("files"))
+    inputs, structure = read_interface(document, symbol, {**args, **aux})
     _warn_of_level(plan)
-    return QuantizedModel(symbol, args, aux, plan, inputs).on_this_cpu()
+    return QuantizedModel(symbol, args, aux, plan, inputs, structure).on_this_cpu()
 
 
 def _check_files(prefix: Union[str, Path], epoch: int, digests: Any) -> None:
@@ -262,12 +320,6 @@ def _has_digest(path: str, digest: Any) -> bool:
 def _warn_of_level(plan: QuantPlan) -> None:
     for text in level_warnings(plan):
         warnings.warn(text, stacklevel=3)
-
-
-def _nest(structure: Any, symbols: Any) -> Any:
-    if isinstance(structure, list):
-        return [_nest(item, symbols) for item in structure]
-    return symbols[structure]
 
 
 def _of_numpy(symbols: Any) -> Any:

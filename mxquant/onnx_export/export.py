@@ -32,6 +32,7 @@ def export_onnx(
     aux_params: Optional[Mapping[str, Any]] = None,
     data_names: Optional[Sequence[str]] = None,
     label_names: Optional[Sequence[str]] = None,
+    nonfinite_params: str = "raise",
 ) -> OnnxModel:
     """Write a network as ONNX: fp32, or with QuantizeLinear and DequantizeLinear where a plan has int8 tensors.
 
@@ -48,7 +49,7 @@ def export_onnx(
         A plan for the target 'onnx_qdq'; default: fp32.
     statistics : Statistics, optional
         As for :func:`mxquant.lower`.
-    arg_params, aux_params, data_names, label_names
+    arg_params, aux_params, data_names, label_names, nonfinite_params
         As for :func:`mxquant.calibrate`.
 
     Returns
@@ -67,7 +68,7 @@ def export_onnx(
     OutputError
         If the file cannot be written.
     """
-    model = models.load(net, arg_params, aux_params, data_names, label_names)
+    model = models.load(net, arg_params, aux_params, data_names, label_names, nonfinite_params=nonfinite_params)
     shapes = named_shapes(model, input_shapes)
     if plan is None:
         exported = onnx_model(model.canonical.network, model.digest, None, shapes)

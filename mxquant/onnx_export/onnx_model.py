@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple, Union
 
@@ -43,6 +44,18 @@ class OnnxModel:
     plan: Optional[QuantPlan] = None
     mixed_precision: Optional[MixedPrecision] = None
 
+    def __repr__(self) -> str:
+        graph, opset = self.proto.graph, self.proto.opset_import[0].version
+        named = "; ".join(
+            f"{role}: {', '.join(each.name for each in values)}"
+            for role, values in (("inputs", graph.input), ("outputs", graph.output))
+        )
+        plan = "fp32" if self.plan is None else self.plan.summary
+        return f"OnnxModel({plan}; opset {opset}; {len(graph.node)} nodes; {named})"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(repr(self))}</p>" if self.plan is None else self.plan.table(repr(self))
+
     def save(self, path: Union[str, Path]) -> None:
         """Write the model to a file.
 
@@ -75,13 +88,15 @@ def onnx_model(network: Network, digest: str, plan: Optional[QuantPlan], shapes:
     plan : QuantPlan or None
         A plan for the target 'onnx_qdq'; None for fp32.
     shapes : mapping of str to tuple of int
-        Shapes of the data inputs, the batch first.
+        Shapes of the data inputs, the batch first; the model has no inputs that nothing reads.
 
     Returns
     -------
     OnnxModel
         The model.
     """
+    read = {node.name for node in network.inputs}
+    shapes = {name: shape for name, shape in shapes.items() if name in read}
     properties = {"mxquant": __version__, "mxnet": mx.__version__, "network": digest}
     if plan is None:
         return OnnxModel(float_model(network, shapes, properties))

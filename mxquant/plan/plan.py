@@ -109,20 +109,33 @@ class QuantPlan:
             raise PlanError(f"tensors['{name}'] does not exist; the plan's tensors are {_some(self.tensors)}")
         return replace(self, tensors={**self.tensors, name: replace(self.tensors[name], **changes)})
 
-    def _repr_html_(self) -> str:
+    @property
+    def summary(self) -> str:
+        """In a few words, for what it was made and how many layers are int8."""
         int8 = sum(layer.precision == "int8" for layer in self.layers.values())
         made_for = f" on {self.isa}" if self.isa else ""
-        caption = f"QuantPlan for {self.target}{made_for}: {int8} of {len(self.layers)} layers in int8"
+        return f"{self.target}{made_for}: {int8} of {len(self.layers)} layers in int8"
+
+    def __repr__(self) -> str:
+        return f"QuantPlan({self.summary}; network {self.network[:12]})"
+
+    def _repr_html_(self) -> str:
+        return self.table(f"QuantPlan for {self.summary}")
+
+    def table(self, caption: str) -> str:
+        """Return its layers as a table in HTML, below a caption."""
         rows = [(layer.name, layer.op, layer.precision, layer.reason) for layer in self.layers.values()]
         return html_table(caption, ("layer", "operator", "precision", "why"), rows)
 
-    def to_json(self, files: Optional[Mapping[str, str]] = None) -> str:
+    def to_json(self, files: Optional[Mapping[str, str]] = None, interface: Optional[Mapping[str, Any]] = None) -> str:
         """Return the plan as indented JSON text.
 
         Parameters
         ----------
         files : mapping of str to str, optional
             SHA-256 of the files of the int8 network that the plan is saved with, by their role.
+        interface : mapping, optional
+            How that network is fed and what it returns: its 'inputs' and 'outputs'.
         """
         return written(
             {
@@ -133,7 +146,7 @@ class QuantPlan:
                 "layers": self.layers,
                 "tensors": self.tensors,
             },
-            files,
+            {**({} if files is None else {"files": dict(files)}), **(interface or {})},
         )
 
     @classmethod
@@ -144,7 +157,7 @@ class QuantPlan:
         ----------
         text : str
             What :meth:`to_json` wrote, perhaps edited. ``scale`` may be left out; where it stands it has to agree with
-            the threshold. Files that it was saved with are passed over.
+            the threshold. What it says of the network that it was saved with is passed over.
 
         Returns
         -------

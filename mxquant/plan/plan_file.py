@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import asdict
 from dataclasses import fields as dataclass_fields
-from typing import Any, Dict, Iterable, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterable, Mapping, Tuple
 
 from mxquant.errors import PlanError
 from mxquant.files.reading import parse_json
@@ -17,10 +17,12 @@ from mxquant.plan.tensor_plan import TensorPlan, number
 __all__ = ["FORMAT", "VERSION", "read", "written"]
 
 FORMAT, VERSION = "mxquant-plan", 1
+# What a plan says of the int8 network that it is saved with.
+_OF_NETWORK = ("files", "inputs", "outputs")
 
 
-def written(fields: Mapping[str, Any], files: Optional[Mapping[str, str]]) -> str:
-    """Return the fields of a plan as indented JSON text; see :meth:`mxquant.QuantPlan.to_json`."""
+def written(fields: Mapping[str, Any], network: Mapping[str, Any]) -> str:
+    """Return the fields of a plan, and what is said of an int8 network with it, as indented JSON text."""
     document = {
         "format": FORMAT,
         "version": VERSION,
@@ -28,8 +30,7 @@ def written(fields: Mapping[str, Any], files: Optional[Mapping[str, str]]) -> st
         "layers": [_layer_entry(layer) for layer in fields["layers"].values()],
         "tensors": [{**asdict(tensor), "scale": tensor.scale} for tensor in fields["tensors"].values()],
     }
-    document.update({} if files is None else {"files": dict(files)})
-    return json.dumps(document, indent=1) + "\n"
+    return json.dumps({**document, **network}, indent=1) + "\n"
 
 
 def read(text: str) -> Dict[str, Any]:
@@ -42,8 +43,8 @@ def read(text: str) -> Dict[str, Any]:
         raise PlanError(f"not a plan: expected a JSON object with format '{FORMAT}'")
     if document.get("version") != VERSION:
         raise PlanError(f"version is {document.get('version')!r}, this mxquant reads {VERSION}")
-    fields = {"format", "version", "target", "network", "isa", "settings", "layers", "tensors", "files"}
-    _check_fields(document, fields, fields - {"settings", "isa", "files"}, "the plan")
+    needed = {"format", "version", "target", "network", "layers", "tensors"}
+    _check_fields(document, needed | {"settings", "isa", *_OF_NETWORK}, needed, "the plan")
     _check_types(document)
     layers = [_read_layer(entry, i) for i, entry in enumerate(document["layers"])]
     tensors = [_read_tensor(entry, i) for i, entry in enumerate(document["tensors"])]

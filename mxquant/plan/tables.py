@@ -2,7 +2,8 @@
 
 Both hold, by the name of a tensor, the largest value that the last code stands for. Names are those of the user's MXNet
 network, which an ONNX file of :func:`mxquant.export_onnx` keeps. What is read goes into a plan by
-``make_plan(..., largest_values=...)``.
+``make_plan(..., largest_values=...)``, which passes over names of other tensors in a table, but not in a dictionary
+that is typed by hand.
 
 ============  ====================================================================================================
 table         form
@@ -30,12 +31,18 @@ from mxquant.files.replacing import write_text
 from mxquant.plan import QuantPlan
 
 __all__ = [
+    "Table",
     "largest_values",
     "read_onnxruntime_table",
     "read_tensorrt_cache",
     "write_onnxruntime_table",
     "write_tensorrt_cache",
 ]
+
+
+class Table(Dict[str, float]):
+    """Largest values by the name of the tensor, of which some may be no tensor of a network that is planned with it."""
+
 
 PathLike = Union[str, Path]
 
@@ -57,7 +64,7 @@ def largest_values(plan: QuantPlan) -> Dict[str, float]:
     dict of str to float
         In the tensors' own units.
     """
-    found = {}
+    found = Table()
     for name, tensor in plan.tensors.items():
         if tensor.scale is not None and tensor.codes is not None:
             found[name] = tensor.scale * tensor.codes
@@ -105,7 +112,7 @@ def read_tensorrt_cache(path: PathLike) -> Dict[str, float]:
     lines = read_text(path, InputError, "the calibration cache").splitlines()
     if not lines or not lines[0].startswith("TRT-"):
         raise InputError(f"'{path}' does not begin with 'TRT-', as a calibration cache of TensorRT does")
-    found: Dict[str, float] = {}
+    found = Table()
     for number, line in enumerate(lines[1:], start=2):
         if not line.strip():
             continue
@@ -174,7 +181,7 @@ def read_onnxruntime_table(path: PathLike) -> Dict[str, float]:
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, dict):
         raise InputError(f"'{path}' has no \"data\", as a calibration table of ONNX Runtime has")
-    found: Dict[str, float] = {}
+    found = Table()
     for name, entry in data.items():
         ends = [_number(entry, key) for key in ("lowest", "highest")]
         if any(end is None for end in ends):

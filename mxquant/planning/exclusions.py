@@ -9,7 +9,7 @@ from mxquant.errors import InputError
 from mxquant.graph import Network
 from mxquant.graph.passes import Canonical
 
-__all__ = ["check_operators", "excluded_layers", "layers_of", "rewritten_layers"]
+__all__ = ["check_operators", "check_tensors", "excluded_layers", "layers_of", "rewritten_layers"]
 
 _FUSED_OPERATORS = frozenset({"_sg_mkldnn_conv", "_sg_mkldnn_fully_connected"})
 
@@ -24,13 +24,15 @@ def layers_of(canonical: Canonical, fused: Network) -> Dict[str, FrozenSet[str]]
     return names
 
 
-def excluded_layers(patterns: Sequence[str], known: Mapping[str, FrozenSet[str]]) -> FrozenSet[str]:
+def excluded_layers(
+    patterns: Iterable[str], known: Mapping[str, FrozenSet[str]], role: str = "exclude"
+) -> FrozenSet[str]:
     """Return the layers that patterns name; raise InputError for one that matches none."""
     excluded: Set[str] = set()
     for pattern in patterns:
         found = [pattern] if pattern in known else fnmatch.filter(known, pattern)
         if not found:
-            raise InputError(f"exclude: no layer is called '{pattern}'{_similar(pattern, known)}")
+            raise InputError(f"{role}: no layer is called '{pattern}'{_similar(pattern, known)}")
         excluded.update(*(known[name] for name in found))
     return frozenset(excluded)
 
@@ -40,6 +42,13 @@ def _similar(name: str, known: Iterable[str]) -> str:
 
     close = difflib.get_close_matches(name, known, n=3)
     return f"; did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
+
+
+def check_tensors(names: Iterable[str], known: Set[str], role: str) -> None:
+    """Raise InputError for a tensor that the network does not have."""
+    for name in names:
+        if name not in known:
+            raise InputError(f"{role}: no tensor is called '{name}'{_similar(name, known)}")
 
 
 def check_operators(names: Sequence[str], known: FrozenSet[str]) -> None:

@@ -6,8 +6,11 @@ import logging
 from typing import Any, Dict, Optional
 
 from mxquant.errors import InputError, PlanError, StatisticsError
+from mxquant.graph import Tensor
 from mxquant.model import Model
 from mxquant.plan import QuantPlan
+from mxquant.plan.tables import Table
+from mxquant.planning.exclusions import check_tensors
 from mxquant.planning.magnitudes import LOST
 from mxquant.planning.plan_options import PlanOptions
 from mxquant.planning.planner import make_plan
@@ -25,7 +28,25 @@ def plan_loaded(model: Model, statistics: Optional[Statistics], target: str, opt
     if unknown:
         raise InputError(f"unknown option '{unknown[0]}'; known are {', '.join(PlanOptions.__dataclass_fields__)}")
     check_statistics(model, statistics)
-    return make_plan(model.canonical, model.digest, statistics, target_named(target), PlanOptions(**options))
+    chosen = PlanOptions(**options)
+    _check_tensors(model, statistics, chosen)
+    return make_plan(model.canonical, model.digest, statistics, target_named(target), chosen)
+
+
+def _check_tensors(model: Model, statistics: Optional[Statistics], options: PlanOptions) -> None:
+    """Raise InputError where an option names a tensor that the network has in no form; tables may, if not all of it."""
+    graphs = (model.graph, model.canonical.network.graph)
+    tensors = {Tensor(node, i).name for graph in graphs for node in graph.nodes for i in range(node.num_outputs)}
+    known = tensors | set(statistics or ())
+    check_tensors(options.tensor_methods, known, "tensor_methods")
+    given = options.largest_values
+    if not isinstance(given, Table):
+        check_tensors(given, known, "largest_values")
+    elif given and known.isdisjoint(given):
+        raise InputError(
+            f"largest_values: the table's tensors, such as '{next(iter(given))}', are not the network's, which has "
+            f"'{min(known)}' for example; is it another network's?"
+        )
 
 
 def check_statistics(model: Model, statistics: Optional[Statistics]) -> None:

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Mapping, Optional, Sequence, Tuple
+from typing import Dict, Mapping, Optional, Sequence, Tuple, Union
 
 from mxquant.errors import InputError
 from mxquant.lowering.cudnn_cost import OPERATIONS_PER_BYTE
 from mxquant.lowering.isa import check
 from mxquant.thresholds import METHODS
 
-__all__ = ["PlanOptions"]
+__all__ = ["PlanOptions", "reasons"]
+
+
+def reasons(layers: Union[Mapping[str, str], Sequence[str], None]) -> Dict[str, str]:
+    """Return why layers stay float32, by their names or patterns; raise InputError where these are none."""
+    if isinstance(layers, Mapping):
+        found = dict(layers)
+    elif layers is None or isinstance(layers, (list, tuple, set, frozenset)):
+        found = dict.fromkeys(layers or (), "named in float32_layers")
+    else:
+        found = {}
+    known = [isinstance(name, str) and isinstance(why, str) for name, why in found.items()]
+    if not all(known) or (layers and not found):
+        raise InputError(f"float32_layers is {layers!r:.80}, expected names of layers, or reasons by name")
+    return found
 
 
 @dataclass(frozen=True)
@@ -42,14 +56,14 @@ class PlanOptions:
         The int8 instructions of the CPU that will run the network: 'avx2' (or older), 'avx512', 'avx2_vnni', 'vnni',
         'amx' or, on 64-bit ARM, 'neon'; or 'portable', for one network that runs on all of them. None for those of this
         machine.
-    float32_layers : mapping of str to str
-        Layers that stay float32, by their name in the user's network, and why: what was measured.
+    float32_layers : mapping of str to str, or sequence of str
+        Layers that stay float32, as `exclude_layers`, and why: what was measured.
     gpu_operations_per_byte : float
         For the target 'cudnn': how many float32 operations the GPU does while it moves one byte. The more, the more
         products for each value a layer must have so that int8 is worthwhile; see :mod:`mxquant.lowering.cudnn_cost`.
     largest_values : mapping of str to float
-        For single tensors, by name, what the last code is to stand for, instead of a threshold by a method; see
-        :mod:`mxquant.plan.tables`. Names of other tensors are passed over, as tables have many.
+        For single tensors, by name, what the last code is to stand for, instead of a threshold by a method. Names that
+        are no tensor's are errors, but in what :mod:`mxquant.plan.tables` has read: tables have many.
     """
 
     method: Optional[str] = "mse"
@@ -76,6 +90,10 @@ class PlanOptions:
             if getattr(self, name) not in values:
                 known = ", ".join(repr(value) for value in values)
                 raise InputError(f"{name} is {getattr(self, name)!r}, expected one of {known}")
+        object.__setattr__(self, "float32_layers", reasons(self.float32_layers))
+        for key in ("tensor_methods", "largest_values"):
+            if not isinstance(getattr(self, key), Mapping):
+                raise InputError(f"{key} is {getattr(self, key)!r:.80}, expected a dictionary by name of the tensor")
         for name, method in self.tensor_methods.items():
             if method not in METHODS:
                 known = ", ".join(map(repr, METHODS))

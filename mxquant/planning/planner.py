@@ -11,7 +11,8 @@ In four steps, each with a reason for the reader:
 
 from __future__ import annotations
 
-from typing import FrozenSet, Mapping, Optional, Set
+from dataclasses import replace
+from typing import Dict, FrozenSet, Mapping, Optional, Set
 
 from mxquant.errors import InputError
 from mxquant.graph.passes import Canonical
@@ -63,7 +64,7 @@ def make_plan(
     Raises
     ------
     InputError
-        If an exclusion matches nothing, or statistics are missing.
+        If an exclusion matches nothing, a tensor is unknown, or statistics are missing.
     """
     if options.method is not None and statistics is None:
         raise InputError(f"method '{options.method}' needs statistics; calibrate first, or use method=None")
@@ -77,8 +78,10 @@ def make_plan(
     while True:
         fused = target.prepare(network, options.method is not None, apart)
         if excluded is None:
-            excluded = excluded_layers(options.exclude_layers, layers_of(canonical, fused))
+            known = layers_of(canonical, fused)
+            excluded = excluded_layers(options.exclude_layers, known)
             excluded |= rewritten_layers(options.exclude_operators, canonical)
+            options = replace(options, float32_layers=_by_layer(options.float32_layers, known))
         draft = Draft(fused, statistics or {}, target, options, excluded, reasons, orders, resting)
         settling, limits = Settling(draft), CodeLimits(draft)
         settling.settle()
@@ -87,8 +90,17 @@ def make_plan(
             prevention.use_zero_points()
         conflicts = _additions_in_place(draft) or prevention.prevent_saturation()
         if not conflicts:
-            return Finishing(draft, limits).finish(digest)
+            plan = Finishing(draft, limits).finish(digest)
+            return replace(plan, settings={**plan.settings, **canonical.notes})
         apart = apart | conflicts
+
+
+def _by_layer(reasons: Mapping[str, str], known: Mapping[str, FrozenSet[str]]) -> Dict[str, str]:
+    """Return reasons by the layers that names and patterns mean."""
+    found: Dict[str, str] = {}
+    for pattern, reason in reasons.items():
+        found.update(dict.fromkeys(sorted(excluded_layers([pattern], known, "float32_layers")), reason))
+    return found
 
 
 def _additions_in_place(draft: Draft) -> FrozenSet[str]:

@@ -16,6 +16,7 @@ from mxquant.planning.around_decisions import kept_in_float32
 from mxquant.planning.averages import lost_average
 from mxquant.planning.draft import Draft
 from mxquant.planning.magnitudes import lost_in_int8
+from mxquant.planning.unknown_lengths import of_unknown_lengths
 
 __all__ = ["Settling"]
 
@@ -49,6 +50,7 @@ class Settling:
                 ):
                     draft.refused[node] = "its bias may be too large for int32 in the unit of data times weights"
         kept = kept_in_float32(draft.network, draft.operators)
+        kept.update(of_unknown_lengths(draft.network, draft.operators))
         draft.refused = {**kept, **draft.refused}
         self.settle_types()
 

@@ -25,6 +25,7 @@ from mxquant.errors import InputError
 from mxquant.graph import Network
 from mxquant.runtime.batch import Batch, Examples, cut, joined
 from mxquant.runtime.batching import Batching, batch_of_array
+from mxquant.runtime.checks import whole_number
 from mxquant.runtime.lengths import check_lengths
 from mxquant.runtime.mxnet import mx
 
@@ -139,10 +140,8 @@ def batches(
     InputError
         If the data are of no known form, do not fit the inputs, or hold fewer examples than `num_examples`.
     """
-    if num_examples is not None and (isinstance(num_examples, bool) or int(num_examples) != num_examples):
-        raise InputError(f"num_calib_examples is {num_examples!r}, expected a whole number")
-    if num_examples is not None and num_examples < 1:
-        raise InputError(f"num_calib_examples is {num_examples}, expected at least 1")
+    if num_examples is not None:
+        whole_number(num_examples, "num_calib_examples", 1)
     if not inputs:
         raise InputError("calibration data: the network reads none; each of its variables has a value, or is a label")
     seen = 0

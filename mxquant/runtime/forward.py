@@ -10,10 +10,12 @@ from mxquant.errors import InputError
 from mxquant.graph import Network
 from mxquant.graph.barriers import runnable
 from mxquant.graph.heads import Heads
+from mxquant.graph.labels import cut_labels
 from mxquant.runtime.batch import Examples, examples_of
 from mxquant.runtime.data import Sample
+from mxquant.runtime.labels import labels_of
 from mxquant.runtime.mxnet import mx
-from mxquant.runtime.mxnet_bridge import environment, semantics, split_params, symbol_of
+from mxquant.runtime.mxnet_bridge import environment, first_line, semantics, split_params, symbol_of
 from mxquant.runtime.sizes import check_sizes
 
 if TYPE_CHECKING:
@@ -36,8 +38,21 @@ def outputs(network: Network, inputs: Mapping[str, NDArray[Any]]) -> List[NDArra
     -------
     list of numpy.ndarray
         In the order of its outputs.
+
+    Raises
+    ------
+    InputError
+        If it cannot take these data.
     """
-    check_sizes(network, {name: value.shape for name, value in inputs.items()})
+    shapes = {name: value.shape for name, value in inputs.items()}
+    check_sizes(network, shapes)
+    try:
+        return _computed(network, inputs)
+    except mx.MXNetError as error:
+        raise InputError(f"the network cannot take these inputs {shapes}: {first_line(error)}") from error
+
+
+def _computed(network: Network, inputs: Mapping[str, NDArray[Any]]) -> List[NDArray[Any]]:
     symbol = symbol_of(runnable(network.graph))
     values = with_labels(network, inputs)
     with semantics(network.graph):
@@ -50,15 +65,14 @@ def outputs(network: Network, inputs: Mapping[str, NDArray[Any]]) -> List[NDArra
 
 def with_labels(network: Network, inputs: Mapping[str, NDArray[Any]]) -> Dict[str, NDArray[Any]]:
     """Return the inputs and zeros for those that have no data, which labels are."""
-    labels = [node.name for node in network.inputs if node.name not in inputs]
-    if not labels:
+    known = {**network.params, **inputs}
+    graph = cut_labels(network.graph)
+    missing = [node.name for node in graph.variables if node.name not in known]
+    if not missing:
         return dict(inputs)
-    symbol = symbol_of(network.graph)
-    values = {**network.params, **inputs}
-    names = symbol.list_arguments()
     with semantics(network.graph):
-        shapes = dict(zip(names, symbol.infer_shape(**{n: values[n].shape for n in names if n in values})[0]))
-    return {**inputs, **{name: np.zeros(shapes[name], np.float32) for name in labels}}
+        shapes = labels_of(symbol_of(graph), missing, {name: value.shape for name, value in inputs.items()}, known)
+    return {**inputs, **{name: np.zeros(shape, np.float32) for name, shape in shapes.items()}}
 
 
 def at_heads(
@@ -93,7 +107,7 @@ def takes_any_batch(network: Network, inputs: Mapping[str, NDArray[Any]]) -> boo
         return False
     try:
         outputs(network, examples.part(0, 1))
-    except (InputError, mx.MXNetError):
+    except InputError:
         return False
     return True
 

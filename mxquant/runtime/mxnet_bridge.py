@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import threading
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -302,14 +303,17 @@ def context(ctx: Any) -> Any:
     return ctx
 
 
+# Where in MXNet's own source it was found.
+_PLACE = re.compile(r"^(MXNetError: )?Error in operator (?P<layer>.+?): (\[[0-9:]+\] )?(\.{2}/\S+:[0-9]+: )?")
 _TELLING = ("Check failed", "Error in operator", "MXNetError:")
 
 
 def first_line(error: BaseException) -> str:
-    """Return the line of an MXNet error that says what went wrong, without its stack trace."""
+    """Return the line of an MXNet error that says what went wrong, and in which layer, without its stack trace."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if any(each in line for each in _TELLING)]
-    return (telling or lines or [repr(error)])[0]
+    line = (telling or lines or [repr(error)])[0]
+    return _PLACE.sub(lambda found: f"layer '{found['layer']}': ", line)
 
 
 @contextmanager

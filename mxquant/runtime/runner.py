@@ -15,7 +15,7 @@ import copy
 import ctypes
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Callable, Container, Dict, Iterable, List, Mapping, Optional, Protocol, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Container, Dict, Iterable, Mapping, Optional, Protocol, Tuple
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from mxquant.errors import CalibrationError, GraphError, InputError, NonFiniteEr
 from mxquant.graph import Graph, Network, Tensor
 from mxquant.graph.barriers import put_barriers, runnable, unfusable
 from mxquant.runtime.batch import Batch
+from mxquant.runtime.labels import labels_of
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import (
     backend_symbol,
@@ -278,10 +279,12 @@ class _Session:
             self._forward(batch, number)
 
     def _forward(self, batch: Batch, number: int) -> None:
-        inputs = {name: mx.nd.array(value, ctx=self.ctx, dtype=value.dtype) for name, value in batch.arrays.items()}
+        # A block may have inputs that nothing reads.
+        arrays = {name: value for name, value in batch.arrays.items() if name in self.inputs}
+        inputs = {name: mx.nd.array(value, ctx=self.ctx, dtype=value.dtype) for name, value in arrays.items()}
         executor = self._bind(inputs)
         try:
-            for name, value in batch.arrays.items():
+            for name, value in arrays.items():
                 if value.dtype == np.float32 and self._is_wanted(name):
                     self.collector.observe(name, value)
             executor.forward(is_train=False)
@@ -307,9 +310,10 @@ class _Session:
             for name, value in inputs.items():
                 value.copyto(executor.arg_dict[name])
             return executor
-        missing = [name for name in self.inputs if name not in inputs]
         check_sizes(self.outline, dict(shapes))
-        args = {**self.args, **inputs, **self._labels(missing, dict(shapes))}
+        missing = [name for name in self.symbol.list_arguments() if name not in self.args and name not in inputs]
+        labels = labels_of(self.symbol, missing, dict(shapes), self.args)
+        args = {**self.args, **inputs, **{name: mx.nd.zeros(shape, ctx=self.ctx) for name, shape in labels.items()}}
         with environment(MXNET_SUBGRAPH_BACKEND="default", MXNET_SUBGRAPH_VERBOSE="0"):
             try:
                 executor = self.symbol.bind(self.ctx, args, aux_states=self.aux, grad_req="null")
@@ -320,17 +324,6 @@ class _Session:
         executor.set_monitor_callback(self.callback or self._observe, monitor_all=self.callback is not None)
         self.executors = {shapes: executor}
         return executor
-
-    def _labels(self, names: List[str], shapes: Mapping[str, Tuple[int, ...]]) -> Dict[str, Any]:
-        """Return zeros for the inputs that have no data: labels, which inference does not read."""
-        if not names:
-            return {}
-        try:
-            found, _, _ = self.symbol.infer_shape(**shapes)
-        except mx.MXNetError as error:
-            raise InputError(f"the network cannot take these inputs {dict(shapes)}: {first_line(error)}") from error
-        known = dict(zip(self.symbol.list_arguments(), found))
-        return {name: mx.nd.zeros(known[name], ctx=self.ctx) for name in names}
 
     def _is_wanted(self, tensor: str) -> bool:
         return self.tensors is None or tensor in self.tensors

@@ -76,6 +76,9 @@ class Statistics(Mapping[str, Histogram]):
             value = getattr(self, name)
             object.__setattr__(self, name, {tensor: value[tensor] for tensor in sorted(value)})
 
+    def __repr__(self) -> str:
+        return f"Statistics({len(self)} tensors, {self.num_examples:,} examples; network {self.network[:12]})"
+
     def _repr_html_(self) -> str:
         caption = f"Statistics of {len(self)} tensors on {self.num_examples:,} examples"
         heads = ("tensor", "minimum", "maximum", "zeros", "values")

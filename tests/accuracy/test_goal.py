@@ -32,8 +32,53 @@ def test_top_1_accuracy_is_that_of_the_first_output() -> None:
 
 def test_a_function() -> None:
     goal = Goal.of(len, 1)
-    assert goal.metric is len
+    assert goal.metric is not None and goal.metric([1, 2]) == 2.0
     assert goal.max_drop == 1.0
+
+
+@pytest.mark.parametrize("value", [0.5, np.float32(0.5), np.array([0.5]), np.array(0.5), mx.nd.array([0.5])])
+def test_a_function_returns_one_number(value: Any) -> None:
+    goal = Goal.of(lambda block: value, 1)
+    assert goal.metric is not None and goal.metric(None) == 0.5
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), np.zeros(2), "0.5", [], True])
+def test_what_is_no_number_is_told(value: Any) -> None:
+    goal = Goal.of(lambda block: value, 1)
+    with pytest.raises(InputError, match="metric: the function returned .*, expected one finite number"):
+        assert goal.metric is not None and goal.metric(None)
+
+
+def test_the_first_of_nested_outputs_is_that_of_the_classes() -> None:
+    goal = Goal.of((np.eye(4), np.arange(4)), 0)
+    assert goal.metric is not None and goal.metric(lambda batch: [[batch], -batch]) == 1.0
+
+
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        ([0, 1, 2, 99], "the label of example 3 is 99, but the network's first output has 4 classes, from 0 on"),
+        ([0, 1.5, 2, 3], "the label of example 1 is .*1.5.*, expected the number of a class"),
+        ([0, 1, -1, 3], "the label of example 2 is .*-1.*, expected the number of a class"),
+        ([0, 1, 2, float("nan")], "the label of example 3 is .*nan"),
+        (["a", "b", "c", "d"], "the label of example 0 is .*a.*, expected the number"),
+    ],
+)
+def test_labels_are_numbers_of_classes(labels: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        goal = Goal.of((np.eye(4), np.array(labels)), 0)
+        assert goal.metric is not None and goal.metric(lambda batch: batch)
+
+
+def test_data_that_do_not_fit_are_told() -> None:
+    block = mx.gluon.nn.Dense(3, in_units=5)
+    block.initialize()
+    goal = Goal.of((np.eye(4), np.zeros(4)), 0)
+    with pytest.raises(InputError, match=r"metric: the network cannot take data of shape \(4, 4\)"):
+        assert goal.metric is not None and goal.metric(block)
+    goal = Goal.of((np.eye(4), np.zeros(4)), 0)
+    with pytest.raises(InputError, match=r"first output has shape \(2, 4\), expected one row of scores for each of 4"):
+        assert goal.metric is not None and goal.metric(lambda batch: batch[:2])
 
 
 @pytest.mark.parametrize(

@@ -188,8 +188,10 @@ def test_even_channels_are_left_alone() -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_nothing_is_done_where_values_are_not_finite(value: float) -> None:
     symbol, args, data = with_outliers(layer)
-    args["norm_beta"][3] = value
     network = canonical(symbol, args)
+    beta = network.params["norm_beta"].copy()
+    beta[3] = value
+    network = Network(network.graph, {**network.params, "norm_beta": beta})
     assert smooth(network, {"data": data})[0] is network
 
 

@@ -45,7 +45,7 @@ def refused() -> List[str]:
     """Return the sentences that the planner gives."""
     source = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "planning").glob("*.py")))
     telling = r"float32, so|would saturate|gains nothing|every second code|on some CPUs|excluded by|bias may"
-    telling += "|prepares|has decided|constants|operands|would leave"
+    telling += "|prepares|has decided|constants|operands|would leave|batch of what"
     return [text for text in re.findall(r'f?"([^"\n]{20,})"', source) if re.search(telling, text)]
 
 

@@ -26,6 +26,7 @@ def test_the_order_is_one_tuple() -> None:
     assert [each.name for each in CANONICAL] == [
         "inline_fused",
         "unique_names",
+        "cut_labels",
         "classic_operators",
         "drop_identity",
         "drop_dropout",

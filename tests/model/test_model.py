@@ -76,6 +76,18 @@ def test_a_block_that_cannot_be_traced_is_named() -> None:
     block.initialize()
     with pytest.raises(InputError, match="cannot be traced with 1 inputs: .*; give data_names"):
         models.load(block, example=[images(*SHAPE)])
+    with pytest.raises(InputError, match="cannot be traced with 2 or 3 inputs: .*; give data_names"):
+        models.load(block, example=[images(*SHAPE)[:, :2], images(*SHAPE)[0], images(*SHAPE)])
+
+
+def test_a_block_that_tells_how_many_inputs_it_needs_is_traced_without_data() -> None:
+    block = TwoInputs()
+    block.initialize()
+    models.load(block, example=[images(*SHAPE), images(*SHAPE)])
+    assert models.load(block).inputs == ("data0", "data1")
+    dense = mx.gluon.nn.Dense(3, in_units=4)
+    dense.initialize()
+    assert models.load(dense).inputs == ("data",)
 
 
 @pytest.mark.parametrize("net", [3, None, mx.gluon.nn.Sequential()])

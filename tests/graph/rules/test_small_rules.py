@@ -9,6 +9,7 @@ import pytest
 
 from mxquant.graph.passes import Canonical, apply
 from mxquant.graph.rewriter import Pass
+from mxquant.graph.rules.cut_labels import CutLabels
 from mxquant.graph.rules.drop_dropout import DropDropout
 from mxquant.graph.rules.drop_identity import DropIdentity
 from mxquant.graph.rules.explicit_gamma import ExplicitGamma
@@ -52,6 +53,27 @@ def test_an_identity_that_is_an_output_stays() -> None:
     result = run(DropIdentity(), mx.sym.BlockGrad(conv(data, "c"), name="out"))
     assert operators(result) == ["Convolution", "BlockGrad"]
     assert not result.modified
+
+
+def test_a_loss_reads_a_variable_for_a_label_that_is_computed() -> None:
+    label = mx.sym.Reshape(mx.sym.var("softmax_label"), shape=(-1,))
+    symbol = mx.sym.SoftmaxOutput(dense(data, "fc"), label, name="softmax")
+    args, aux = random_params(dense(data, "fc"), data=SHAPE)
+    result = apply(network_of(symbol, args, aux), (CutLabels(),))
+    assert operators(result) == ["FullyConnected", "SoftmaxOutput"]
+    assert [node.name for node in result.network.inputs] == ["data", "mxquant_cut_softmax_label"]
+    rewritten = symbol_of(result.network.graph)
+    labels = {"softmax_label": np.zeros(2, np.float32)}
+    (expected,) = forward(symbol, args, aux, data=images(*SHAPE), **labels)
+    labels = {"mxquant_cut_softmax_label": np.ones(2, np.float32)}
+    (actual,) = forward(rewritten, *split_params(result.network, rewritten), data=images(*SHAPE), **labels)
+    np.testing.assert_array_equal(actual, expected)
+
+
+def test_a_loss_keeps_a_label_that_is_a_variable() -> None:
+    symbol = mx.sym.SoftmaxOutput(dense(data, "fc"), name="softmax")
+    args, aux = random_params(dense(data, "fc"), data=SHAPE)
+    assert not apply(network_of(symbol, args, aux), (CutLabels(),)).modified
 
 
 def test_dropout_is_bypassed() -> None:
