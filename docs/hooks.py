@@ -1,4 +1,4 @@
-"""What MkDocs has to know of this project: the plot that the benchmark makes, and roles in docstrings."""
+"""What MkDocs has to know of this project: a plot and tables that are made, and roles in docstrings."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File
+from target_tables import with_tables
 
 PLOT = Path(__file__).parents[1] / "tests" / "benchmark" / "results" / "speed.png"
 
@@ -15,6 +16,11 @@ def on_files(files: Any, config: Any) -> Any:
     """Add the plot to the pages' images."""
     files.append(File.generated(config, "images/speed.png", abs_src_path=str(PLOT)))
     return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    """Put the tables of what targets compute into their places."""
+    return with_tables(markdown)
 
 
 def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:

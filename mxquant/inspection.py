@@ -23,7 +23,6 @@ from mxquant.progress import Progress, progress_bar, reporting
 from mxquant.runtime.checks import whole_number
 from mxquant.runtime.data import Sample, batches, peek
 from mxquant.runtime.forward import kept_examples
-from mxquant.runtime.wanted_types import WantedTypes
 
 __all__ = ["compare", "sensitivity", "smoothed_model"]
 
@@ -40,6 +39,7 @@ def sensitivity(
     num_calib_examples: Optional[int] = None,
     target: str = "onednn",
     progress: Progress = False,
+    batch_axes: Optional[Mapping[str, Optional[int]]] = None,
     **options: Any,
 ) -> Sensitivity:
     """Measure what each layer loses in int8, with its weights, its activations, and both.
@@ -50,7 +50,7 @@ def sensitivity(
         The fp32 network.
     data : DataIter, DataLoader, array, or iterable
         Calibration examples; the first 16 are those that it is measured on.
-    arg_params, aux_params, data_names, label_names, nonfinite_params, num_calib_examples
+    arg_params, aux_params, data_names, label_names, nonfinite_params, num_calib_examples, batch_axes
         As for :func:`calibrate`.
     target, **options
         As for :func:`make_plan`.
@@ -71,11 +71,12 @@ def sensitivity(
     model = models.load(net, arg_params, aux_params, data_names, label_names, example or None, nonfinite_params)
     sample = Sample(FEW_EXAMPLES)
     with reporting(progress):
-        statistics = collect(model, data, num_calib_examples, sample=sample, target=target)
+        statistics = collect(model, data, num_calib_examples, sample=sample, target=target, batch_axes=batch_axes)
         plan = plan_loaded(model, statistics, target, options)
         count = sum(layer.precision == "int8" for layer in plan.layers.values())
         with progress_bar("measuring layers", count) as report:
-            return measure(model.canonical.network, plan, sample.arrays, report)
+            network = model.canonical.network
+            return measure(network, plan, kept_examples(network, sample), report)
 
 
 def compare(
@@ -90,6 +91,7 @@ def compare(
     nonfinite_params: str = "raise",
     num_examples: int = FEW_EXAMPLES,
     progress: Progress = False,
+    batch_axes: Optional[Mapping[str, Optional[int]]] = None,
 ) -> Comparison:
     """Compare an int8 network, layer by layer, with the fp32 network.
 
@@ -101,7 +103,7 @@ def compare(
         The int8 network that was made of it, which runs on this CPU too; or a plan, which is only simulated.
     data : DataIter, DataLoader, array, or iterable
         Examples.
-    arg_params, aux_params, data_names, label_names, nonfinite_params
+    arg_params, aux_params, data_names, label_names, nonfinite_params, batch_axes
         As for :func:`calibrate`.
     num_examples : int
         How many of the first examples to use at most.
@@ -127,8 +129,7 @@ def compare(
     if isinstance(model, QuantizedModel) and model.simulated:
         raise InputError("model is a simulation, which compare makes itself; pass its plan, or the int8 model")
     sample = Sample(whole_number(num_examples, "num_examples", 1))
-    canonical = loaded.canonical.network
-    sample.fill(WantedTypes(canonical.graph, canonical.params).of(batches(data, loaded.inputs)))
+    sample.fill(batches(data, loaded.inputs, None, loaded.canonical.network, batch_axes))
     int8: Optional[Network] = None
     told: Tuple[str, ...] = ()
     if isinstance(model, QuantizedModel):

@@ -39,7 +39,6 @@ from mxquant.planning.planner import make_plan as plan_network
 from mxquant.progress import Progress, progress_bar, reporting
 from mxquant.runtime.data import Sample, batches, peek
 from mxquant.runtime.forward import kept_examples
-from mxquant.runtime.wanted_types import WantedTypes
 from mxquant.stats import Statistics
 from mxquant.targets import target_named, target_of
 from mxquant.thresholds import METHODS
@@ -63,6 +62,7 @@ def calibrate(
     checkpoint: Optional[Union[str, Path]] = None,
     progress: Progress = False,
     client: Any = None,
+    batch_axes: Optional[Mapping[str, Optional[int]]] = None,
 ) -> Statistics:
     """Run the fp32 network on data and collect a histogram of every tensor.
 
@@ -96,6 +96,10 @@ def calibrate(
     client : dask.distributed.Client, optional
         Of a cluster whose workers do it, on their CPUs. `data` are then one of :mod:`mxquant.datasets`, a dask.array or
         a dask.bag; see :func:`mxquant.distributed.calibrate`. The result is the same.
+    batch_axes : mapping of str to int or None, optional
+        Along which axis of an input its examples lie, by the name of the input; None for one that is the same for all
+        of them. Default: what a DataDesc's layout says, or what shape inference finds. A network that takes one batch
+        size only gets whole batches.
 
     Returns
     -------
@@ -126,12 +130,14 @@ def calibrate(
         "progress": progress,
     }
     if client is None:
-        return calibration.calibrate(net, data, ctx=ctx, **given)
+        return calibration.calibrate(net, data, ctx=ctx, batch_axes=batch_axes, **given)
     # Dask is there for those who use it only.
     from mxquant import distributed
 
     if ctx is not None:
         raise InputError(f"ctx is {ctx}, but with client= networks run on the CPUs of the workers; leave it out")
+    if batch_axes is not None:
+        raise InputError("batch_axes is given, but with client= examples lie along the first axis; leave it out")
     return distributed.calibrate(client, net, data, **given)
 
 
@@ -288,6 +294,7 @@ def quantize(
     never_slower: bool = False,
     statistics: Optional[Statistics] = None,
     progress: Progress = False,
+    batch_axes: Optional[Mapping[str, Optional[int]]] = None,
     **options: Any,
 ) -> Union[QuantizedModel, OnnxModel]:
     """Calibrate, plan, improve and lower in one call.
@@ -298,7 +305,7 @@ def quantize(
         The fp32 network.
     data : DataIter, DataLoader, array, or iterable, optional
         Calibration examples; needed unless ``method=None``.
-    arg_params, aux_params, data_names, label_names, nonfinite_params, num_calib_examples, ctx, nonfinite
+    arg_params, aux_params, data_names, label_names, nonfinite_params, num_calib_examples, ctx, nonfinite, batch_axes
         As for :func:`calibrate`.
     accuracy : {'fast', 'balanced', 'best'}
         How much work goes into weights that lose less; see :mod:`mxquant.accuracy.presets`. Default: 'balanced', and
@@ -356,16 +363,16 @@ def quantize(
     sample = Sample(max(EXAMPLES[accuracy], wanted))
     with reporting(progress):
         if statistics is None:
-            statistics = calibration.collect(model, data, num_calib_examples, ctx, nonfinite, sample, target)
+            statistics = calibration.collect(
+                model, data, num_calib_examples, ctx, nonfinite, sample, target, batch_axes=batch_axes
+            )
         else:
             check_statistics(model, statistics)
-            canonical = model.canonical.network
-            types = WantedTypes(canonical.graph, canonical.params)
-            sample.fill(types.of(batches(data, model.inputs, num_calib_examples)))
+            sample.fill(batches(data, model.inputs, num_calib_examples, model.canonical.network, batch_axes))
         inputs = kept_examples(model.canonical.network, sample)
-        shapes = {name: value.shape for name, value in sample.parts[0].items()}
+        shapes = {name: value.shape for name, value in sample.parts[0].arrays.items()}
         if never_slower:
-            options = {**options, "float32_layers": _slower(model, statistics, options, target, sample.parts[0])}
+            options = {**options, "float32_layers": _slower(model, statistics, options, target, sample.parts[0].arrays)}
         improved = _improved(model, statistics, options, target, accuracy, inputs)
         if goal is None:
             return _emit(model, improved.network, improved.candidate.plan, shapes=shapes)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 import shlex
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any, List
 
+import cv2
 import numpy as np
 import pytest
 
 import mxquant
 from mxquant.cli.running import run
 from mxquant.runtime.mxnet import mx
+from mxquant.targets import TARGETS
 from tests.lowering.test_small_networks import CASES
 from tests.networks import conv, dense, images, random_params, relu
 
@@ -43,6 +46,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     data, symbol = images(16, 3, 64, 64), network()
     mx.model.save_checkpoint("net", 0, symbol, *random_params(symbol, data=data.shape))
     np.save("images.npy", data)
+    for number, name in enumerate(("ant", "bee", "cat")):
+        Path("images", name).mkdir(parents=True)
+        picture = np.full((48, 64, 3), 80 * number, np.uint8)
+        assert cv2.imwrite(f"images/{name}/1.png", picture)
+    Path("names.txt").write_text("".join(f"{name}\n" for name in ("ant", "bee", "cat", *"defghij")), encoding="utf-8")
     return tmp_path
 
 
@@ -105,7 +113,7 @@ def test_files_that_the_documents_name_are_there() -> None:
 def test_code_that_the_guide_for_contributors_shows_is_that_of_the_package() -> None:
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "mxquant").rglob("*.py"))
     shown = re.findall(r"^```python\n(.*?)^```", CONTRIBUTING.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert len(shown) == 3 and [block for block in shown if block not in sources] == []
+    assert len(shown) == 4 and [block for block in shown if block not in sources] == []
 
 
 def test_the_counts_of_the_page_for_migrants_are_those_of_the_tests() -> None:
@@ -170,3 +178,32 @@ def test_an_outlier_is_as_its_page_says() -> None:
     assert found["minmax"][0] == 1000 and found["mse"][0] > 990
     assert max(found[method][0] for method in ("entropy", "percentile")) < 100
     assert min(found[method][1] for method in ("entropy", "percentile")) > found["mse"][1] + 10
+
+
+def test_the_row_that_the_guide_for_contributors_shows_is_one_of_the_targets() -> None:
+    row = re.search(r"^    Capability\(\n(?:    .+\n)+", CONTRIBUTING.read_text(encoding="utf-8"), re.MULTILINE)
+    table = (ROOT / "mxquant" / "lowering" / "onednn_capabilities.py").read_text(encoding="utf-8")
+    assert row is not None and row[0] in table
+
+
+def test_the_page_of_targets_has_every_row_of_theirs() -> None:
+    spec = spec_from_file_location("target_tables", DOCS / "target_tables.py")
+    assert spec is not None and spec.loader is not None
+    tables = module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    page = (DOCS / "targets.md").read_text(encoding="utf-8")
+    lines = tables.with_tables(page).splitlines()
+    for target in TARGETS.values():
+        assert f"<!-- table: {target.name} -->" in page
+        for row in target.capabilities:
+            cells = tables.cells(row)
+            assert len(cells) == len(tables.HEADS) and f"| {' | '.join(cells)} |" in lines
+            assert not row.note or f"- **{row.layer}**: {row.note}" in lines
+    convolution = tables.cells(next(row for row in TARGETS["onednn"].capabilities if row.layer == "Convolution"))
+    assert convolution == (
+        "Convolution<br>`_sg_mkldnn_conv`",
+        "always",
+        "int8, uint8 → int8 (uint8 behind relu, clip)<br>zero point read and returned",
+        "its own<br>per channel",
+        "requantize, elemwise_add, relu, clip, leaky",
+    )

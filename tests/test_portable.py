@@ -88,6 +88,32 @@ def stem(data: Any) -> Any:
     return dense(pooled(x), "fc", 10)
 
 
+def leaky(data: Any) -> Any:
+    return F.LeakyReLU(data, act_type="leaky", slope=0.1)
+
+
+def dense_block(data: Any) -> Any:
+    """Return what a DenseNet has, with odd numbers of channels, read as signed and as unsigned data."""
+    x = conv(data, "c0", 15)
+    for index in range(3):
+        normal = F.BatchNorm(x, fix_gamma=False, name=f"bn{index}")
+        narrow = leaky(conv(leaky(normal), f"narrow{index}", 16, 1))
+        x = F.Concat(x, conv(narrow, f"d{index}", 9 + index), dim=1)
+    x = F.Concat(conv(relu(x), "positive", 16), conv(x, "signed", 16), dim=1)
+    return dense(pooled(x), "fc", 10)
+
+
+def mask(data: Any) -> Any:
+    """Return a U-Net: maps made larger again are joined to what they came from."""
+    fine = leaky(conv(data, "fine", 12))
+    middle = leaky(conv(fine, "middle", 16, stride=(2, 2)))
+    coarse = leaky(conv(middle, "coarse", 24, stride=(2, 2)))
+    for index, (skip, filters) in enumerate(((middle, 16), (fine, 12))):
+        grown = F.UpSampling(coarse, scale=2, sample_type="nearest")
+        coarse = leaky(conv(F.Concat(grown, skip, dim=1), f"up{index}", filters))
+    return conv(coarse, "mask", 3, 1)
+
+
 class Case(NamedTuple):
     build: Callable[[Any], Any]
     # What its layers are, beside those whose codes are the network's own.
@@ -105,6 +131,8 @@ CASES = {
     "in groups behind a sigmoid": Case(grouped, {"even", "nearly even"}),
     "depthwise, signed": Case(depthwise, {"even", "nearly even"}, 35.0),
     "a stem in float32": Case(stem, {"float32"}),
+    "a dense block": Case(dense_block, {"even"}),
+    "a U-Net": Case(mask, {"even"}),
 }
 
 
@@ -152,7 +180,7 @@ def ran(tmp_path_factory: Any) -> Dict[str, Ran]:
         mxquant.lower(symbol, plan, **params).save(prefix)
         np.save(f"{prefix}-data.npy", data)
         simulation = mxquant.lower(symbol, plan, target="simulate", **params)
-        simulated = forward(simulation.symbol, dict(simulation.arg_params), {}, data=data)[0]
+        simulated = forward(simulation.symbol, *map(dict, (simulation.arg_params, simulation.aux_params)), data=data)[0]
         found[name] = Ran(plan, forward(symbol, *params.values(), data=data)[0], simulated, {})
     for level in LEVELS:
         for name, output in zip(CASES, run_at(level, prefixes)):

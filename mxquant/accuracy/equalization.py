@@ -27,7 +27,7 @@ from mxquant.accuracy.step import EXAMPLES, Inputs, ScaleStep
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_bool, read_int
 from mxquant.graph.ir import Use
-from mxquant.runtime.data import Batch
+from mxquant.runtime.batch import examples_of
 from mxquant.runtime.runner import run
 from mxquant.stats.collectors import Collector
 
@@ -86,7 +86,7 @@ def equalize(network: Network, inputs: Mapping[str, NDArray[Any]]) -> Tuple[Netw
     if not pairs:
         return network, frozenset()
     moments = _ChannelMoments({pair.tensors[-1].name: _channels(pair, network.params) for pair in pairs})
-    run(network, [Batch(dict(inputs), len(next(iter(inputs.values()))))], moments, tensors=moments.channels)
+    run(network, [examples_of(inputs).batch], moments, tensors=moments.channels)
     params = dict(network.params)
     changed: Set[str] = set()
     for pair in pairs:

@@ -13,7 +13,7 @@ from mxquant.graph import Network
 from mxquant.graph.channel_axes import channel_axes
 from mxquant.plan import QuantPlan
 from mxquant.progress import progress_bar
-from mxquant.runtime.data import Batch, part
+from mxquant.runtime.batch import examples_of
 from mxquant.runtime.forward import takes_any_batch
 from mxquant.runtime.runner import run
 from mxquant.stats import HistogramCollector, Statistics
@@ -103,7 +103,7 @@ def _counted(before: Candidate, network: Network, changed: FrozenSet[str], input
     known = {tensor.name for node in before.network.graph.nodes for tensor in (*node.inputs, node.output)}
     wanted = {name for name in changed if name in statistics or name not in known}
     collector = HistogramCollector("ignore", channel_axes(network))
-    run(network, [Batch(dict(inputs), len(next(iter(inputs.values()))))], collector, tensors=wanted)
+    run(network, [examples_of(inputs).batch], collector, tensors=wanted)
     return replace(
         statistics,
         histograms={**statistics.histograms, **collector.histograms},
@@ -156,11 +156,11 @@ def improve(
 
 def divide(network: Network, inputs: Inputs) -> Tuple[Inputs, Inputs]:
     """Return the examples to change a network by, and those to judge it by: all of them, both times, where few."""
-    count = len(next(iter(inputs.values())))
-    if count < 4 or not takes_any_batch(network, inputs):
+    examples = examples_of(inputs)
+    if examples.count < 4 or not takes_any_batch(network, examples):
         return inputs, inputs
-    cut = count * 3 // 4
-    return part(inputs, count, 0, cut), part(inputs, count, cut)
+    cut = examples.count * 3 // 4
+    return examples.part(0, cut), examples.part(cut)
 
 
 def number_of_trials(candidates: int) -> int:

@@ -40,7 +40,7 @@ from mxquant.accuracy.step import EXAMPLES, Inputs, ScaleStep
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_float, read_int, read_tuple
 from mxquant.graph.ir import Use
-from mxquant.runtime.data import Batch
+from mxquant.runtime.batch import examples_of
 from mxquant.runtime.runner import run
 from mxquant.stats.collectors import Collector
 
@@ -104,7 +104,7 @@ def smooth(network: Network, inputs: Mapping[str, NDArray[Any]]) -> Tuple[Networ
         return network, frozenset()
     moments = _LastAxisMoments()
     tensors = {group.norm.output.name for group in groups}
-    run(network, [Batch(dict(inputs), len(next(iter(inputs.values()))))], moments, tensors=tensors)
+    run(network, [examples_of(inputs).batch], moments, tensors=tensors)
     scales: Dict[str, NDArray[np.float32]] = {}
     for group in groups:
         name = group.norm.output.name

@@ -9,7 +9,7 @@ from mxquant.analysis.predictor import Predictor
 from mxquant.graph import Graph, Network
 from mxquant.graph.barriers import runnable
 from mxquant.graph.heads import Heads
-from mxquant.runtime.data import part
+from mxquant.runtime.batch import examples_of
 from mxquant.runtime.mxnet_bridge import semantics, split_params, symbol_of
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class AtHeads:
 
     def __call__(self, arrays: Mapping[str, NDArray[Any]], size: int) -> Tuple[List[NDArray[Any]], List[NDArray[Any]]]:
         """Return the heads of both networks for the first `size` examples of a batch, by name of the input."""
-        data = part(arrays, len(next(iter(arrays.values()))), 0, size)
+        data = examples_of(arrays).part(0, size)
         with semantics(self.graph):
             self.exact.bind(data)
             found, decided = self.heads.parted(self.exact.forward())

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any, Container, Dict, List, Mapping, Optional,
 import numpy as np
 
 from mxquant.errors import InputError
+from mxquant.graph import Network
 from mxquant.graph.barriers import fusable
 from mxquant.graph.labels import cut_behind_labels, cut_labels
+from mxquant.runtime.batch import examples_of
 from mxquant.runtime.labels import labels_of
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import environment, first_line, graph_of, symbol_of
+from mxquant.runtime.sizes import check_sizes
 from mxquant.runtime.wanted_types import WantedTypes
 
 if TYPE_CHECKING:
@@ -63,8 +66,14 @@ class Predictor:
         InputError
             If the network does not take data of this shape.
         """
-        rows = max(self.rows, next(iter(self._shapes.values()))[0] if self._shapes else size)
-        full = {name: _filled(value, max(rows, size)) for name, value in arrays.items()}
+        batch = examples_of(arrays).batch
+        # Results are cut again along their first axis.
+        fills = not batch.whole and not any(batch.axes.values())
+        rows = max(self.rows, next(iter(self._shapes.values()))[0] if self._shapes else size) if fills else size
+        full = {
+            name: value if batch.axes.get(name, 0) is None or not fills else _filled(value, max(rows, size))
+            for name, value in arrays.items()
+        }
         self.bind(full)
         begin = time.perf_counter()
         found = self.forward()
@@ -81,6 +90,7 @@ class Predictor:
                 if name in self._executor.arg_dict:  # a block may have inputs that nothing reads
                     self._executor.arg_dict[name][:] = value
             return
+        check_sizes(Network(cut_labels(self._graph), {**self.arg_params, **self.aux_params}), shapes)
         data = {name: mx.nd.array(value, dtype=value.dtype) for name, value in arrays.items()}
         self._cut_behind_labels(arrays)
         try:

@@ -34,8 +34,12 @@ class Tally:
             raise InputError(
                 f"the first output has shape {output.shape} for {len(labels)} labels; expected a score for each class"
             )
-        if labels.min() < 0 or labels.max() >= output.shape[1]:
-            raise InputError(f"a label is {labels.max():g}, but the network has {output.shape[1]} classes")
+        outside = labels[(labels < 0) | (labels >= output.shape[1])]
+        if len(outside):
+            raise InputError(f"a label is {outside[0]:g}, but the network has {output.shape[1]} classes")
+        odd = labels[labels != np.floor(labels)]  # NaN too
+        if len(odd):
+            raise InputError(f"a label is {odd[0]:g}, expected the number of a class")
         best = np.argsort(-output, axis=1, kind="stable")[:, :5]
         hits = best == labels.astype(np.int64)[:, None]
         self.examples += len(labels)

@@ -12,6 +12,7 @@ from mxquant.graph.labels import cut_labels
 from mxquant.runtime.forward import with_labels
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import environment, split_params, symbol_of
+from mxquant.runtime.sizes import check_sizes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +27,7 @@ def bound(network: Network, inputs: Mapping[str, NDArray[Any]], fused: bool = Fa
 
     With `fused` MXNet fuses operators as it does by default, which is how fp32 networks run; int8 networks are fused.
     """
+    check_sizes(network, {name: value.shape for name, value in inputs.items()})
     symbol = symbol_of(fusable(network.graph) if fused else cut_labels(network.graph))
     args, aux = split_params(network, symbol)
     data = {name: mx.nd.array(v, dtype=v.dtype) for name, v in with_labels(network, inputs).items()}

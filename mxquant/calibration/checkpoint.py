@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Optional, Tuple
 
 from mxquant.errors import InputError
-from mxquant.runtime.data import Batch, cut
+from mxquant.runtime.batch import Batch, cut
 from mxquant.stats import Statistics
 
 __all__ = ["CalibrationCheckpoint"]

@@ -16,7 +16,7 @@ from mxquant.progress import Progress, progress_bar, reporting
 from mxquant.runtime.data import Sample, batches, peek
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.runner import run
-from mxquant.runtime.wanted_types import WantedTypes
+from mxquant.runtime.sizes import outline
 from mxquant.stats import HistogramCollector, Statistics
 from mxquant.targets import TARGETS, target_named
 from mxquant.version import __version__
@@ -41,13 +41,22 @@ def calibrate(
     target: Optional[str] = None,
     checkpoint: Optional[Union[str, Path]] = None,
     progress: Progress = False,
+    batch_axes: Optional[Mapping[str, Optional[int]]] = None,
 ) -> Statistics:
     """Do what :func:`mxquant.calibrate` does, in this process."""
     example, data = peek(data)
     model = models.load(net, arg_params, aux_params, data_names, label_names, example or None, nonfinite_params)
     with reporting(progress):
         return collect(
-            model, data, num_calib_examples, ctx, nonfinite, target=target, checkpoint=checkpoint, take_params=True
+            model,
+            data,
+            num_calib_examples,
+            ctx,
+            nonfinite,
+            target=target,
+            checkpoint=checkpoint,
+            take_params=True,
+            batch_axes=batch_axes,
         )
 
 
@@ -61,6 +70,7 @@ def collect(
     target: Optional[str] = None,
     checkpoint: Optional[Union[str, Path]] = None,
     take_params: bool = False,
+    batch_axes: Optional[Mapping[str, Optional[int]]] = None,
 ) -> Statistics:
     """Do what :func:`calibrate` does, with a network that is loaded already.
 
@@ -68,7 +78,8 @@ def collect(
     """
     canonical = model.canonical.network
     collector = HistogramCollector(nonfinite, channel_axes(canonical))
-    stream = WantedTypes(canonical.graph, canonical.params).of(batches(data, model.inputs, num_examples))
+    # The run takes parameters away.
+    stream = batches(data, model.inputs, num_examples, outline(canonical), batch_axes)
     stream = stream if sample is None else sample.of(stream)
     observed = observed_tensors(canonical, target)
     forward = partial(run, canonical, collector=collector, ctx=ctx, tensors=observed, take_params=take_params)

@@ -12,6 +12,7 @@ exit code  when
 2          options, files or data are not what they have to be: one sentence tells which
 3          something that should not happen; ``--debug`` shows where
 130        interrupted by Ctrl-C; no file is half-written, and a sentence tells how to go on
+141        nobody reads what it prints any more, as behind ``mxquant ... | head``: no error, and not a word
 =========  =========================================================================================
 
 A document of ``--json`` is one object with ``command`` and ``mxquant`` (its version); what else is in it is stated at

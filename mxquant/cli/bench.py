@@ -17,6 +17,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from mxquant.cli.command import Result, command
 from mxquant.cli.errors import Interrupted
+from mxquant.cli.files import int8_checkpoint
 from mxquant.cli.int8 import int8_of
 from mxquant.cli.network import Net, NetworkOptions
 from mxquant.cli.options import Common, option
@@ -43,6 +44,7 @@ class BenchOptions:
             "--int8",
             metavar="PREFIX[:EPOCH]",
             help="What 'mxquant quantize' has written. Default: quantize, on noise.",
+            reads=int8_checkpoint,
         ),
     )
     batch_size: Optional[List[int]] = field(
@@ -68,7 +70,7 @@ class BenchOptions:
             "--input-shape",
             metavar="1,3,224,224",
             help="Shape of the input; its first length is replaced by the batch size. NAME=SHAPE for each of several "
-            "inputs. Default: 1,3,N,N with N of --image-size.",
+            "inputs. Default: 1,3,H,W with those of --image-size.",
         ),
     )
 
@@ -80,7 +82,7 @@ def bench(network: NetworkOptions, own: BenchOptions, common: Common) -> Result:
     from mxquant.progress import progress_bar
 
     net = network.load()
-    size = f"1,3,{network.side},{network.side}"
+    size = "1,3,{},{}".format(*network.size)
     shapes = input_shapes(own.input_shape or ([size] if len(net.inputs) == 1 else None), net.inputs)
     rows: List[Dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:

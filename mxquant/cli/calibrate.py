@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional
+from typing import Any, Mapping, Optional, Sequence
 
 from mxquant.cli.cluster import ClusterOptions
 from mxquant.cli.command import Result, command
@@ -27,6 +27,10 @@ EXAMPLES = (
 )
 
 
+def _written(out: Path, _: Mapping[str, Any]) -> Sequence[str]:
+    return [str(out), f"{out}.partial"]
+
+
 @dataclass(frozen=True)
 class CalibrateOptions:
     """Where statistics go."""
@@ -37,6 +41,7 @@ class CalibrateOptions:
             "-o",
             metavar="FILE",
             help="The .npz file with the statistics. FILE.partial keeps what an interrupted run has counted.",
+            writes=_written,
         )
     )
     resume: bool = field(

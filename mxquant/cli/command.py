@@ -17,14 +17,17 @@ from typing import Any, Callable, Dict, List, Mapping, Tuple, Type, get_type_hin
 import typer
 
 from mxquant.cli.errors import Interrupted
-from mxquant.cli.options import Common, parameter_of
+from mxquant.cli.files import check_files
+from mxquant.cli.options import Common, files_of, parameter_of
 from mxquant.cli.session import session
 from mxquant.cli.text import plain
+from mxquant.errors import OutputError
 from mxquant.version import __version__
 
 __all__ = ["Result", "command"]
 
 UNMET = 1
+ROLES = ("reads", "writes")
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ def command(function: Callable[..., Result]) -> Callable[..., None]:
     """
     groups: Dict[str, Type[Any]] = {name: hint for name, hint in get_type_hints(function).items() if name != "return"}
     parameters: List[inspect.Parameter] = []
+    options = [each for group in groups.values() for each in fields(group)]
     for group in groups.values():
         hints = get_type_hints(group)
         parameters += [
@@ -81,6 +85,7 @@ def command(function: Callable[..., Result]) -> Callable[..., None]:
         common = next(value for value in arguments.values() if isinstance(value, Common))
         with session(common):
             try:
+                check_files(*([each for one in options for each in files_of(one, role, values)] for role in ROLES))
                 result = function(**arguments)
             except KeyboardInterrupt:
                 raise Interrupted("interrupted; nothing was written") from None
@@ -97,8 +102,17 @@ def command(function: Callable[..., Result]) -> Callable[..., None]:
 def _show(name: str, result: Result, common: Common) -> None:
     if common.json:
         document = {"command": name.strip("_"), "mxquant": __version__, **result.document}
-        print(json.dumps(plain(document), indent=2, allow_nan=False))
+        _print(json.dumps(plain(document), indent=2, allow_nan=False))
     elif result.text:
-        print(result.text)
+        _print(result.text)
     for sentence in result.unmet:
         print(f"not reached: {sentence}", file=sys.stderr)
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise  # nobody reads it, which is no error
+    except OSError as error:
+        raise OutputError(f"cannot write to standard output: {error.strerror}") from error

@@ -14,6 +14,8 @@ from typing import Any, List, Optional
 
 from mxquant.cli.command import Result, command
 from mxquant.cli.data import DataOptions
+from mxquant.cli.files import int8_checkpoint, the_file
+from mxquant.cli.images import kept_of
 from mxquant.cli.int8 import int8_of, plan_of
 from mxquant.cli.network import NetworkOptions
 from mxquant.cli.options import Common, option
@@ -40,11 +42,14 @@ class CompareOptions:
     int8: Optional[str] = field(
         default=None,
         metadata=option(
-            "--int8", metavar="PREFIX[:EPOCH]", help="What 'mxquant quantize' has written; it is run on this CPU."
+            "--int8",
+            metavar="PREFIX[:EPOCH]",
+            help="What 'mxquant quantize' has written; it is run on this CPU.",
+            reads=int8_checkpoint,
         ),
     )
     plan: Optional[Path] = field(
-        default=None, metadata=option("--plan", metavar="FILE", help="A plan, which is only simulated.")
+        default=None, metadata=option("--plan", metavar="FILE", help="A plan, which is only simulated.", reads=the_file)
     )
     require: Optional[List[str]] = field(
         default=None,
@@ -53,7 +58,8 @@ class CompareOptions:
         ),
     )
     out: Optional[Path] = field(
-        default=None, metadata=option("--out", "-o", metavar="FILE", help="Write the layers as CSV too.")
+        default=None,
+        metadata=option("--out", "-o", metavar="FILE", help="Write the layers as CSV too.", writes=the_file),
     )
 
 
@@ -68,7 +74,8 @@ def compare(network: NetworkOptions, own: CompareOptions, data: DataOptions, com
     check_output(own.out)
     net = network.load()
     model: Any = plan_of(own.plan) if own.plan is not None else int8_of(net, own.int8 or "")
-    examples = data.open(net, network).first(data.num_examples, _EXAMPLES)
+    kept = kept_of(getattr(model, "plan", model), str(own.plan or own.int8))
+    examples = data.open(net, network, kept).first(data.num_examples, _EXAMPLES)
     found = compared(
         net.symbol,
         model,

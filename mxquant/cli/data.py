@@ -7,25 +7,31 @@ import logging
 import os
 import re
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence, Tuple
 
-from mxquant.cli.examples import Data
+from mxquant.cli.examples import NO_LABELS, Data, blaming
+from mxquant.cli.files import examples, the_file
+from mxquant.cli.fitting import Fitting, refusal
+from mxquant.cli.labels import labels_of
 from mxquant.cli.network import Net, NetworkOptions
 from mxquant.cli.options import option
 from mxquant.errors import InputError
 
 if TYPE_CHECKING:
+    from mxquant.cli.images import Kept
     from mxquant.datasets.preprocessing import Preprocessing
 
-__all__ = ["DataOptions", "Layout", "Preset"]
+__all__ = ["Color", "DataOptions", "Layout", "Preset"]
 
 _PANEL = "Data"
 _FUNCTION = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)")
-_IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375), "scale": 1.0}
-_PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "scale": 1.0}
+# Sizes that are tried for a network that takes one size of batches only.
+_BATCHES = (1, 2, 4, 8, 16, 64, 128)
+# Of the formats whose size is known, none is shorter.
+_SHORTEST = 26
 _log = logging.getLogger(__name__)
 
 
@@ -34,6 +40,14 @@ class Layout(str, Enum):
 
     NCHW = "NCHW"
     NHWC = "NHWC"
+
+
+class Color(str, Enum):
+    """What the channels of images are."""
+
+    RGB = "rgb"
+    BGR = "bgr"
+    GRAY = "gray"
 
 
 class Preset(str, Enum):
@@ -51,10 +65,11 @@ class DataOptions:
             "--data",
             "-d",
             metavar="PATH",
-            help="A folder of images or of class folders (labels: their places in alphabetical order), a .rec file, "
+            help="A folder of images or of class folders (see --classes), a .rec file, "
             "a .npy or .npz array, preprocessed, the URL of one of these, or module:function, which is called, each "
             "time it is needed, for anything that mxquant.calibrate takes.",
             panel=_PANEL,
+            reads=examples,
         )
     )
     num_examples: Optional[int] = field(
@@ -76,7 +91,7 @@ class DataOptions:
         default=None,
         metadata=option(
             "--preset",
-            help="For images: mean 123.675,116.28,103.53 and std 58.395,57.12,57.375. Default for --gluon.",
+            help="For images: mean 123.675,116.28,103.53 and std 58.395,57.12,57.375 of R,G,B. Default for --gluon.",
             panel=_PANEL,
         ),
     )
@@ -85,22 +100,57 @@ class DataOptions:
         metadata=option(
             "--mean",
             metavar="R,G,B",
-            help="For images: (pixel - mean) / std * scale is what the network gets, of pixels from 0 to 255. The "
-            "shorter side becomes 256/224 of --image-size, and the middle is cut out. Default: 0,0,0.",
+            help="For images: (pixel - mean) / std * scale is what the network gets, of pixels from 0 to 255; in the "
+            "order of --color, or one number for all. Default: 0.",
             panel=_PANEL,
         ),
     )
     std: Optional[str] = field(
-        default=None, metadata=option("--std", metavar="R,G,B", help="See --mean. Default: 1,1,1.", panel=_PANEL)
+        default=None, metadata=option("--std", metavar="R,G,B", help="See --mean. Default: 1.", panel=_PANEL)
     )
     scale: Optional[float] = field(
         default=None, metadata=option("--scale", metavar="F", help="See --mean. Default: 1.", panel=_PANEL)
     )
-    layout: Layout = field(
-        default=Layout.NCHW, metadata=option("--layout", help="How images lie in the network's input.", panel=_PANEL)
+    resize: Optional[str] = field(
+        default=None,
+        metadata=option(
+            "--resize",
+            metavar="N|none",
+            help="For images: what the shorter side becomes. Default: 256/224 of --image-size, unless an image has "
+            "this size.",
+            panel=_PANEL,
+        ),
+    )
+    crop: Optional[str] = field(
+        default=None,
+        metadata=option(
+            "--crop",
+            metavar="center|none|N|HxW",
+            help="What is cut out of the middle; none: whole images are resized to --image-size. Default: center, of "
+            "that size.",
+            panel=_PANEL,
+        ),
+    )
+    color: Optional[Color] = field(
+        default=None,
+        metadata=option("--color", help="What the channels are. Default: rgb, or gray if it fits.", panel=_PANEL),
+    )
+    layout: Optional[Layout] = field(
+        default=None,
+        metadata=option("--layout", help="How images lie in the network's input. Default: what fits it.", panel=_PANEL),
+    )
+    classes: Optional[Path] = field(
+        default=None,
+        metadata=option(
+            "--classes",
+            metavar="FILE",
+            help="Names of class folders, one a line, from class 0 on; or a number and a name in each line.",
+            panel=_PANEL,
+            reads=the_file,
+        ),
     )
 
-    def open(self, net: Net, network: NetworkOptions) -> Data:
+    def open(self, net: Net, network: NetworkOptions, kept: Optional[Kept] = None, labels: bool = False) -> Data:
         """Return the examples.
 
         Parameters
@@ -109,6 +159,10 @@ class DataOptions:
             The network that they are for.
         network : NetworkOptions
             How it was named.
+        kept : Kept, optional
+            How images became input of the int8 network that is judged.
+        labels : bool
+            Whether the command uses labels, so that it is told what they are.
 
         Returns
         -------
@@ -121,93 +175,157 @@ class DataOptions:
             If they are not there or cannot be read, or options do not fit them.
         """
         path = Path(self.data)
-        if "://" in self.data:
-            return self._url(net, network.side)
-        if path.is_dir() or (path.is_file() and path.suffix == ".rec"):
-            return self._images(path, net, network.side)
-        self._refuse_preprocessing()
-        if path.is_file() and path.suffix in (".npy", ".npz"):
-            from mxquant.datasets.arrays import ArrayFile, read_arrays
+        url = "://" in self.data
+        if (url and not self.data.endswith((".npy", ".npz"))) or path.is_dir() or _is_record(path):
+            found = self._images(net, network, kept, labels)
+        else:
+            self._refuse_preprocessing()
+            found = self._arrays(net, path) if url or path.is_file() else self._from_function(net, path)
+        return replace(found, fitted=Fitting(net, self.data), network=net.network)
 
-            arrays = read_arrays(path, net.inputs)
-            return Data(
-                lambda: arrays.batches(self.batch_size),
-                net.inputs,
-                self.data,
-                len(arrays),
-                dataset=lambda: ArrayFile.of(self.data, net.inputs, self.batch_size),
-            )
+    def _arrays(self, net: Net, path: Path) -> Data:
+        from mxquant.datasets.arrays import ArrayFile, read_arrays
+
+        if path.suffix not in (".npy", ".npz"):
+            raise self._unknown("has another suffix")
+        if "://" in self.data:
+            found = ArrayFile.of(self.data, net.inputs, self.batch_size)
+            heads = next(iter(found.part(0, 1)))
+            found = replace(found, batch_size=self._at_once(net, [part.shape[1:] for part in heads]))
+            return Data(lambda: iter(found), net.inputs, self.data, len(found), dataset=lambda: found)
+        arrays = read_arrays(path, net.inputs)
+        size = self._at_once(net, [part.shape[1:] for part in arrays.inputs])
+        return Data(
+            lambda: arrays.batches(size),
+            net.inputs,
+            self.data,
+            len(arrays),
+            dataset=lambda: ArrayFile.of(self.data, net.inputs, size),
+        )
+
+    def _from_function(self, net: Net, path: Path) -> Data:
         match = _FUNCTION.fullmatch(self.data)
-        if match is not None and not path.exists():
-            function = _function(match["module"], match["name"])
-            return Data(lambda: _called(function, self.data), net.inputs, self.data)
-        problem = "has another suffix" if path.is_file() else "does not exist"
-        raise InputError(
+        if match is None or path.exists():
+            raise self._unknown("has another suffix" if path.exists() else "does not exist")
+        function = _function(match["module"], match["name"])
+        return Data(lambda: _called(function, self.data), net.inputs, self.data)
+
+    def _unknown(self, problem: str) -> InputError:
+        return InputError(
             f"--data: '{self.data}' {problem}; expected a folder of images, a .rec, .npy or .npz file, or "
             "module:function"
         )
 
-    def _url(self, net: Net, side: int) -> Data:
-        from mxquant.datasets import ArrayFile, Dataset, ImageFiles, RecordFile
+    def _images(self, net: Net, network: NetworkOptions, kept: Optional[Kept], labels: bool) -> Data:
+        if self.data.endswith(".rec"):
+            return self._records(net, network, kept)
+        from mxquant.datasets import ImageFiles
+        from mxquant.datasets.images import class_folders, files_of, read_files
 
-        if self.data.endswith((".npy", ".npz")):
-            self._refuse_preprocessing()
-            found: Dataset = ArrayFile.of(self.data, net.inputs, self.batch_size)
-        else:
-            form = RecordFile if self.data.endswith(".rec") else ImageFiles
-            found = form.of(self.data, self._preprocessing(net, side), self.batch_size)
-        return Data(lambda: iter(found), net.inputs, self.data, len(found), dataset=lambda: found)
-
-    def _images(self, path: Path, net: Net, side: int) -> Data:
-        from itertools import repeat
-
-        from mxquant.datasets import ImageFiles, RecordFile
-        from mxquant.datasets.preprocessing import batches_of
-        from mxquant.datasets.records import read_record, record_size
-
-        how, name = self._preprocessing(net, side), str(path)
-        if path.is_dir():
-            found = ImageFiles.of(name, how, self.batch_size)
-            return Data(lambda: iter(found), net.inputs, name, len(found), dataset=lambda: found)
+        name = self.data if "://" in self.data else str(Path(self.data))
+        folders = class_folders(name)
+        files = files_of(name, dict.fromkeys(folders, 0))
+        how, options = self._preprocessing(net, network, kept, lambda: next(iter(read_files(files[:1]))).content)
+        unlabelled = NO_LABELS
+        if files[0][1] is not None:
+            classes = labels_of(self.data, folders, _outputs(net, how.shape, self.batch_size), self.classes)
+            if labels and not classes.problem:
+                _log.info("%s", classes.told)
+            unlabelled = classes.problem
+            files = files_of(name, classes.classes)
+        elif self.classes is not None:
+            raise InputError(f"--classes names class folders, but '{self.data}' has images and no class folders")
+        if unlabelled:
+            files = [(path, None) for path, _ in files]
+        found = ImageFiles(files, how, self._at_once(net, [how.shape]), name)
         return Data(
-            lambda: batches_of(read_record(name), how, repeat(self.batch_size)),
+            lambda: iter(found),
             net.inputs,
             name,
-            record_size(name),
-            dataset=lambda: RecordFile.of(name, how, self.batch_size),
+            len(found),
+            dataset=lambda: found,
+            unlabelled=unlabelled or NO_LABELS,
+            images=options,
         )
 
+    def _records(self, net: Net, network: NetworkOptions, kept: Optional[Kept]) -> Data:
+        from itertools import repeat
+
+        from mxquant.datasets import RecordFile
+        from mxquant.datasets.preprocessing import batches_of
+        from mxquant.datasets.records import first_record, read_record, record_size
+
+        if self.classes is not None:
+            raise InputError(f"--classes names class folders, but '{self.data}' has labels of its own")
+        first, numbers = first_record(self.data)
+        how, options = self._preprocessing(net, network, kept, lambda: first.content)
+        unlabelled = NO_LABELS
+        if numbers > 1:
+            unlabelled = f"the labels in '{self.data}' are of {numbers} numbers, which are no class; none are used"
+        size = self._at_once(net, [how.shape])
+        if "://" in self.data:
+            found = RecordFile.of(self.data, how, size)
+            data = Data(lambda: iter(found), net.inputs, self.data, len(found), dataset=lambda: found)
+        else:
+            name = str(Path(self.data))
+            data = Data(
+                lambda: batches_of(read_record(name), how, repeat(size)),
+                net.inputs,
+                name,
+                record_size(name),
+                dataset=lambda: RecordFile.of(name, how, size),
+            )
+        return replace(data, unlabelled=unlabelled, images=options)
+
+    def _at_once(self, net: Net, examples: Sequence[Tuple[int, ...]]) -> int:
+        """Return how many examples of some shapes a batch has: as many as the user says, or as the network takes."""
+        for count in (self.batch_size, *_BATCHES):
+            if not refusal(net, {name: (count, *shape) for name, shape in zip(net.inputs, examples)})[0]:
+                if count != self.batch_size:
+                    _log.info("batches are of %d, since the network takes none of %d", count, self.batch_size)
+                return count
+        return self.batch_size
+
     def _refuse_preprocessing(self) -> None:
-        for name in ("preset", "mean", "std", "scale"):
+        for name in ("preset", "mean", "std", "scale", "resize", "crop", "color", "classes"):
             if getattr(self, name) is not None:
                 raise InputError(f"--{name} is for images, but --data '{self.data}' has none: it is taken as it is")
 
-    def _preprocessing(self, net: Net, side: int) -> Preprocessing:
-        from mxquant.datasets.preprocessing import Preprocessing
+    def _preprocessing(
+        self, net: Net, network: NetworkOptions, kept: Optional[Kept], first: Callable[[], bytes]
+    ) -> Tuple[Preprocessing, str]:
+        from mxquant.cli.images import Wanted, preprocessing
+        from mxquant.datasets.image_size import image_size
 
-        if len(net.inputs) != 1:
-            raise InputError(f"--data: '{self.data}' has images, but the network has inputs {', '.join(net.inputs)}")
-        given = {"mean": _three("--mean", self.mean), "std": _three("--std", self.std), "scale": self.scale}
-        chosen: Dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-        by_name = self.preset is Preset.IMAGENET or (net.from_zoo and not chosen)
-        if not by_name and not chosen:
-            _log.info("images are given to the network as pixels from 0 to 255; see --preset, --mean, --std, --scale")
-        if min(chosen.get("std", (1.0,))) <= 0:
-            raise InputError(f"--std is {self.std!r}, expected three numbers above 0")
-        values: Dict[str, Any] = {**(_IMAGENET if by_name else _PLAIN), **chosen}
-        return Preprocessing(side, channels_first=self.layout is Layout.NCHW, **values)
+        def size() -> Optional[Tuple[int, int]]:
+            content = first()
+            found = image_size(content) if len(content) >= _SHORTEST else None
+            return None if found is None else (found[1], found[0])
+
+        wanted = Wanted(
+            image_size=network.image_size,
+            resize=self.resize,
+            crop=self.crop,
+            color=None if self.color is None else self.color.value,
+            layout=None if self.layout is None else self.layout.value,
+            mean=self.mean,
+            std=self.std,
+            scale=None if self.scale is None else repr(self.scale),
+        )
+        return preprocessing(net, wanted, self.preset is Preset.IMAGENET, kept, network.size, self.batch_size, size)
 
 
-def _three(name: str, text: Optional[str]) -> Optional[Tuple[float, ...]]:
-    if text is None:
-        return None
-    try:
-        values: List[float] = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) not in (1, 3):
-        raise InputError(f"{name} is {text!r}, expected three numbers R,G,B, or one for all")
-    return tuple(values * (3 // len(values)))
+def _is_record(path: Path) -> bool:
+    return path.is_file() and path.suffix == ".rec"
+
+
+def _outputs(net: Net, shape: Tuple[int, ...], batch_size: int) -> Optional[int]:
+    """Return how many classes the network has, if its first output is a score for each."""
+    for count in (1, batch_size):
+        _, outputs = refusal(net, {net.inputs[0]: (count, *shape)})
+        if outputs and outputs[0] is not None and len(outputs[0]) == 2:
+            return outputs[0][1]
+    return None
 
 
 def _function(module: str, name: str) -> Callable[[], Any]:
@@ -216,7 +334,7 @@ def _function(module: str, name: str) -> Callable[[], Any]:
         sys.path.insert(0, os.getcwd())
     try:
         found = getattr(importlib.import_module(module), name, None)
-    except Exception as error:  # whatever the user's module raises
+    except (Exception, SystemExit) as error:  # whatever the user's module raises
         raise InputError(f"--data: cannot import '{module}': {type(error).__name__}: {error}") from error
     if not callable(found):
         raise InputError(f"--data: module '{module}' has no function '{name}'")
@@ -224,7 +342,5 @@ def _function(module: str, name: str) -> Callable[[], Any]:
 
 
 def _called(function: Callable[[], Any], title: str) -> Any:
-    try:
+    with blaming(title):
         return function()
-    except Exception as error:  # whatever the user's function raises
-        raise InputError(f"--data: '{title}' raised {type(error).__name__}: {error}") from error

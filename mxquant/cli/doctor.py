@@ -6,12 +6,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
 from mxquant.cli.command import Result, command
 from mxquant.cli.data import DataOptions
+from mxquant.cli.examples import NO_LABELS
+from mxquant.cli.files import int8_checkpoint, the_file
+from mxquant.cli.images import kept_of
 from mxquant.cli.int8 import int8_of
 from mxquant.cli.network import NetworkOptions
 from mxquant.cli.options import Common, option
@@ -28,19 +32,23 @@ EXAMPLES = (
 )
 
 _EXAMPLES = 64
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class DoctorOptions:
     """What is examined, and where the report goes."""
 
-    out: Path = field(metadata=option("--out", "-o", metavar="FILE", help="The report: one HTML file."))
+    out: Path = field(
+        metadata=option("--out", "-o", metavar="FILE", help="The report: one HTML file.", writes=the_file)
+    )
     int8: Optional[str] = field(
         default=None,
         metadata=option(
             "--int8",
             metavar="PREFIX[:EPOCH]",
             help="What 'mxquant quantize' has written. Default: quantize, as the options below say.",
+            reads=int8_checkpoint,
         ),
     )
 
@@ -59,13 +67,17 @@ def doctor(
     from mxquant.doctor import diagnose
 
     net = network.load()
-    examples = data.open(net, network).first(data.num_examples, _EXAMPLES)
+    int8 = None if own.int8 is None else int8_of(net, own.int8)
+    kept = None if int8 is None else kept_of(int8.plan, str(own.int8))
+    examples = data.open(net, network, kept, labels=True).first(data.num_examples, _EXAMPLES)
+    if examples.unlabelled != NO_LABELS:
+        _log.warning("%s", examples.unlabelled)
     diagnosis = diagnose(
         net.symbol,
         examples,
         **net.params,
         data_names=net.inputs,
-        int8=None if own.int8 is None else int8_of(net, own.int8),
+        int8=int8,
         num_examples=data.num_examples or _EXAMPLES,
         progress=common.progress,
         **options,

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from mxquant.errors import InputError
+from mxquant.errors import InputError, MXQuantError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mxquant.datasets import Dataset
+    from mxquant.runtime.batch import Batch, Examples
 
-__all__ = ["Data", "Labelled"]
+__all__ = ["NO_LABELS", "Data", "Labelled", "blaming"]
+
+NO_LABELS = "the data have no labels"
+_END = object()
 
 
 class Labelled(NamedTuple):
     """A batch: arrays by name of the input, how many examples, and their labels where there are any."""
 
-    arrays: Dict[str, NDArray[Any]]
+    arrays: Examples
     size: int
     labels: Optional[NDArray[Any]]
 
@@ -43,6 +48,14 @@ class Data:
         Whether it is an error if there are fewer.
     dataset : callable or None
         Returns all of them as a data set, where they lie in files.
+    fitted : callable or None
+        Returns the arrays of a batch as the network takes them, by name of the input; raises InputError if it does not.
+    network : Network or None
+        What reads them, in whose terms it is known where the examples of a batch lie.
+    unlabelled : str
+        Why there are no labels.
+    images : str
+        How images become input, as options of the command; '' for other data.
     """
 
     source: Callable[[], Any]
@@ -53,6 +66,10 @@ class Data:
     end: Optional[int] = None
     exact: bool = False
     dataset: Optional[Callable[[], Dataset]] = None
+    fitted: Optional[Callable[[Dict[str, NDArray[Any]]], Dict[str, NDArray[Any]]]] = None
+    network: Any = None
+    unlabelled: str = NO_LABELS
+    images: str = ""
 
     @property
     def count(self) -> Optional[int]:
@@ -98,32 +115,67 @@ class Data:
             raise InputError(f"--num-examples is {self.end}, but '{self.title}' holds {position} examples")
 
     def _all(self) -> Iterator[Labelled]:
+        from mxquant.runtime.batch import Examples
+
+        for batch, labels in self._read():
+            arrays = dict(batch.arrays) if self.fitted is None else self.fitted(dict(batch.arrays))
+            yield Labelled(Examples(replace(batch, arrays=arrays)), batch.size, labels)
+
+    def _read(self) -> Iterator[Tuple[Batch, Optional[NDArray[Any]]]]:
         from mxquant.runtime.data import batches
         from mxquant.runtime.mxnet import mx
 
         found = self.source()
-        if isinstance(found, mx.io.DataIter):
-            found.reset()
-        elif isinstance(found, (mx.nd.NDArray,)) or hasattr(found, "__array__"):
-            for batch in batches(found, self.inputs):
-                yield Labelled(dict(batch.arrays), batch.size, None)
-            return
-        elif isinstance(found, (str, bytes, Mapping)) or not hasattr(found, "__iter__"):
+        whole = isinstance(found, mx.nd.NDArray) or hasattr(found, "__array__")
+        if not whole and (isinstance(found, (str, bytes, Mapping)) or not hasattr(found, "__iter__")):
             raise InputError(
                 f"--data: '{self.title}' returned {type(found).__name__}, expected a DataIter, a DataLoader, an array, "
                 "or an iterable of batches"
             )
-        for item in found:
-            for batch in batches([item], self.inputs):
-                yield Labelled(dict(batch.arrays), batch.size, _labels(item, self.inputs, batch.size))
+        with blaming(self.title):
+            if isinstance(found, mx.io.DataIter):
+                found.reset()
+            items = iter(()) if whole else iter(found)
+        last: List[Any] = []
+        stream = batches(found if whole else self._noted(items, last), self.inputs, network=self.network)
+        while True:
+            with blaming(self.title):
+                batch = next(stream, None)
+                if batch is None:
+                    return
+                labels = _labels(last[0], self.inputs, batch.size) if last else None
+            yield batch, labels
+
+    def _noted(self, items: Iterator[Any], last: List[Any]) -> Iterator[Any]:
+        """Yield what the user's data yield, and keep the last one, which has labels besides."""
+        count = 0
+        while True:
+            with blaming(self.title, f" after {count} batches" if count else ""):
+                item = next(items, _END)
+            if item is _END:
+                return
+            last[:] = [item]
+            count += 1
+            yield item
+
+
+@contextmanager
+def blaming(title: str, when: str = "") -> Iterator[None]:
+    """Turn whatever a user's own code raises into an InputError that says so."""
+    try:
+        yield
+    except MXQuantError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
+        about = f": {error}" if str(error) else ""
+        raise InputError(f"--data: '{title}' raised {type(error).__name__}{when}{about}") from error
 
 
 def _cut(batch: Labelled, low: int, high: int) -> Labelled:
-    if (low, high) == (0, batch.size):
+    if (low, high) == (0, batch.size) or batch.arrays.whole:
         return batch
     labels = None if batch.labels is None else batch.labels[low:high]
-    arrays = {name: value[low:high] if value.ndim else value for name, value in batch.arrays.items()}
-    return Labelled(arrays, high - low, labels)
+    return Labelled(batch.arrays.part(low, high), high - low, labels)
 
 
 def _labels(item: Any, inputs: Tuple[str, ...], size: int) -> Optional[NDArray[Any]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import List, Optional
 
 from mxquant.cli.command import Result, command
+from mxquant.cli.files import the_file
 from mxquant.cli.int8 import plan_of, statistics_of
 from mxquant.cli.network import NetworkOptions
 from mxquant.cli.options import Common, option
@@ -32,7 +33,9 @@ EXAMPLES = (
 class ExportOptions:
     """What is written."""
 
-    out: Optional[Path] = field(default=None, metadata=option("--out", "-o", metavar="FILE", help="The ONNX file."))
+    out: Optional[Path] = field(
+        default=None, metadata=option("--out", "-o", metavar="FILE", help="The ONNX file.", writes=the_file)
+    )
     input_shape: Optional[List[str]] = field(
         default=None,
         metadata=option(
@@ -43,17 +46,24 @@ class ExportOptions:
     )
     plan: Optional[Path] = field(
         default=None,
-        metadata=option("--plan", metavar="FILE", help="A plan for the target onnx_qdq. Default: write fp32."),
+        metadata=option(
+            "--plan", metavar="FILE", help="A plan for the target onnx_qdq. Default: write fp32.", reads=the_file
+        ),
     )
     statistics: Optional[Path] = field(
         default=None,
         metadata=option(
-            "--statistics", metavar="FILE", help="What the plan was made from: biases take back what rounding adds."
+            "--statistics",
+            metavar="FILE",
+            help="What the plan was made from: biases take back what rounding adds.",
+            reads=the_file,
         ),
     )
     tensorrt_cache: Optional[Path] = field(
         default=None,
-        metadata=option("--tensorrt-cache", metavar="FILE", help="Write the thresholds of the plan for TensorRT."),
+        metadata=option(
+            "--tensorrt-cache", metavar="FILE", help="Write the thresholds of the plan for TensorRT.", writes=the_file
+        ),
     )
 
 

@@ -17,15 +17,15 @@ __all__ = ["zoo_network"]
 _log = logging.getLogger(__name__)
 
 
-def zoo_network(name: str, side: int, params: Optional[Path]) -> Tuple[Any, Dict[str, Any], Dict[str, Any]]:
+def zoo_network(name: str, size: Tuple[int, int], params: Optional[Path]) -> Tuple[Any, Dict[str, Any], Dict[str, Any]]:
     """Return a network of ``mxnet.gluon.model_zoo.vision``.
 
     Parameters
     ----------
     name : str
         As ``get_model`` has it.
-    side : int
-        Side of the square images that it takes.
+    size : (int, int)
+        Height and width of the images that it takes.
     params : Path or None
         A file of ``save_parameters`` or ``export``; without it weights are random, but always the same.
 
@@ -52,10 +52,10 @@ def zoo_network(name: str, side: int, params: Optional[Path]) -> Tuple[Any, Dict
     mx.random.seed(0)
     net.initialize(mx.init.Xavier(rnd_type="gaussian", factor_type="in", magnitude=2))
     try:
-        net(mx.nd.zeros((1, 3, side, side))).wait_to_read()
+        net(mx.nd.zeros((1, 3, *size))).wait_to_read()
     except (mx.MXNetError, ValueError) as error:
         raise InputError(
-            f"--gluon: '{name}' does not take images of {side} x {side}, see --image-size: {first_line(error)}"
+            f"--gluon: '{name}' does not take images of {size[0]} x {size[1]}, see --image-size: {first_line(error)}"
         ) from error
     if params is None:
         _log.warning("the weights of '%s' are random, since there is no --params; accuracy means nothing", name)

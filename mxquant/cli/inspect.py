@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Collection, Dict, List, Mapping
 
 from mxquant.cli.command import Result, command
-from mxquant.cli.int8 import prefix_and_epoch
+from mxquant.cli.files import prefix_and_epoch
 from mxquant.cli.options import Common, argument
 from mxquant.cli.plan import float32_layers
 from mxquant.cli.text import facts, megabytes, plain

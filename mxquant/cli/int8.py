@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Tuple
+from typing import TYPE_CHECKING
 
+from mxquant.cli.files import prefix_and_epoch
 from mxquant.errors import InputError, PlanError
 
 if TYPE_CHECKING:
@@ -14,13 +14,7 @@ if TYPE_CHECKING:
     from mxquant.plan import QuantPlan
     from mxquant.stats import Statistics
 
-__all__ = ["int8_of", "plan_of", "prefix_and_epoch", "statistics_of"]
-
-
-def prefix_and_epoch(text: str) -> Tuple[str, int]:
-    """Return ``PREFIX[:EPOCH]`` as its two parts; the epoch is 0 by default."""
-    match = re.fullmatch(r"(.+):(\d+)", text)
-    return (match[1], int(match[2])) if match else (text, 0)
+__all__ = ["int8_of", "plan_of", "statistics_of"]
 
 
 def int8_of(net: Net, prefix: str) -> QuantizedModel:

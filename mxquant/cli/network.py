@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
+from mxquant.cli.files import checkpoint, the_file
 from mxquant.cli.options import option
+from mxquant.cli.shapes import size_of
 from mxquant.errors import InputError
 
 __all__ = ["Net", "NetworkOptions"]
@@ -28,6 +30,8 @@ class Net:
         What the user calls it.
     inputs : tuple of str
         Names of its data inputs, in order.
+    network : Network
+        Its graph and parameters, in which shapes can be looked for.
     digest : str
         Of the network, as statistics and plans have it.
     from_zoo : bool
@@ -39,6 +43,7 @@ class Net:
     aux_params: Mapping[str, Any]
     title: str
     inputs: Tuple[str, ...]
+    network: Any
     digest: str
     from_zoo: bool = False
 
@@ -66,11 +71,14 @@ class NetworkOptions:
             metavar="PREFIX[:EPOCH]",
             help="A checkpoint: PREFIX-symbol.json and PREFIX-0000.params.",
             panel=_PANEL,
+            reads=checkpoint,
         ),
     )
     symbol: Optional[Path] = field(
         default=None,
-        metadata=option("--symbol", metavar="FILE", help="A symbol's .json file, with --params.", panel=_PANEL),
+        metadata=option(
+            "--symbol", metavar="FILE", help="A symbol's .json file, with --params.", panel=_PANEL, reads=the_file
+        ),
     )
     gluon: Optional[str] = field(
         default=None,
@@ -82,28 +90,30 @@ class NetworkOptions:
         ),
     )
     onnx: Optional[Path] = field(
-        default=None, metadata=option("--onnx", metavar="FILE", help="An fp32 ONNX file.", panel=_PANEL)
+        default=None, metadata=option("--onnx", metavar="FILE", help="An fp32 ONNX file.", panel=_PANEL, reads=the_file)
     )
     params: Optional[Path] = field(
         default=None,
-        metadata=option("--params", metavar="FILE", help="Parameters for --symbol or --gluon.", panel=_PANEL),
+        metadata=option(
+            "--params", metavar="FILE", help="Parameters for --symbol or --gluon.", panel=_PANEL, reads=the_file
+        ),
     )
-    image_size: Optional[int] = field(
+    image_size: Optional[str] = field(
         default=None,
         metadata=option(
             "--image-size",
-            metavar="N",
-            min=1,
-            help="Side of the square images it takes, for --gluon and for images in --data. "
-            "Default: 224; 299 for inceptionv3.",
+            metavar="N|HxW",
+            help="Side, or height and width, of the images it takes, for --gluon and for images in --data. "
+            "Default: 224, 299 for inceptionv3, or another usual size that fits it.",
             panel=_PANEL,
         ),
     )
 
     @property
-    def side(self) -> int:
-        """Side of the square images."""
-        return self.image_size or (299 if self.gluon == "inceptionv3" else 224)
+    def size(self) -> Tuple[int, int]:
+        """Height and width of its images, by default those of networks of the zoo."""
+        side = 299 if self.gluon == "inceptionv3" else 224
+        return (side, side) if self.image_size is None else size_of(self.image_size)
 
     def load(self) -> Net:
         """Return the network.
@@ -124,6 +134,7 @@ class NetworkOptions:
             "gluon": self._gluon,
             "onnx": self._onnx,
         }
+        _ = self.size
         given = [name for name in kinds if getattr(self, name) is not None]
         if len(given) != 1:
             found = "none is given" if not given else " and ".join(f"--{name}" for name in given) + " are given"
@@ -144,7 +155,9 @@ class NetworkOptions:
 
             symbol = symbol_of(source.network.graph)
             args, aux = split_params(source.network, symbol)
-        return Net(symbol, args, aux, str(value), source.inputs, source.network.digest(), kind == "gluon")
+        return Net(
+            symbol, args, aux, str(value), source.inputs, source.network, source.network.digest(), kind == "gluon"
+        )
 
     def _checkpoint(self, prefix: str) -> Tuple[Any, ...]:
         from mxquant.model import load_checkpoint
@@ -163,7 +176,7 @@ class NetworkOptions:
     def _gluon(self, name: str) -> Tuple[Any, ...]:
         from mxquant.cli.gluon import zoo_network
 
-        return zoo_network(name, self.side, self.params)
+        return zoo_network(name, self.size, self.params)
 
     def _onnx(self, path: Path) -> Tuple[Any, ...]:
         from mxquant.onnx_import.reader import from_onnx

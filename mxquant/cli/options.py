@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, Field, dataclass, field
-from typing import Any, Mapping, Optional
+from typing import Any, List, Mapping, Optional
 
 import typer
 
-__all__ = ["Common", "argument", "option", "parameter_of"]
+from mxquant.cli.files import Files, Named, named
 
-_NAMES, _ABOUT = "names", "about"
+__all__ = ["Common", "argument", "files_of", "option", "parameter_of"]
+
+_NAMES, _ABOUT, READS, WRITES = "names", "about", "reads", "writes"
 _OUTPUT = "What is told"
 
 
-def option(*names: str, help: str, panel: Optional[str] = None, **more: Any) -> Mapping[str, Any]:
+def option(
+    *names: str,
+    help: str,
+    panel: Optional[str] = None,
+    reads: Optional[Files] = None,
+    writes: Optional[Files] = None,
+    **more: Any,
+) -> Mapping[str, Any]:
     """Return the metadata of a dataclass field that is an option; it is required if the field has no default.
 
     Parameters
@@ -24,6 +33,8 @@ def option(*names: str, help: str, panel: Optional[str] = None, **more: Any) -> 
         What the help page says of it.
     panel : str, optional
         The part of the help page it belongs to.
+    reads, writes : callable, optional
+        Which files it names, to be read or to be written; see :mod:`mxquant.cli.files`.
     **more
         Other arguments of ``typer.Option``.
 
@@ -32,7 +43,29 @@ def option(*names: str, help: str, panel: Optional[str] = None, **more: Any) -> 
     mapping
         For ``dataclasses.field``.
     """
-    return {_NAMES: names, _ABOUT: {"help": help, "rich_help_panel": panel, **more}}
+    about = {"help": help, "rich_help_panel": panel, **more}
+    return {_NAMES: names, _ABOUT: about, READS: reads, WRITES: writes}
+
+
+def files_of(described: Field[Any], role: str, given: Mapping[str, Any]) -> List[Named]:
+    """Return the files that an option names, by the values of all options.
+
+    Parameters
+    ----------
+    described : dataclasses.Field
+        With metadata of :func:`option` or :func:`argument`.
+    role : str
+        'reads' or 'writes'.
+    given : mapping of str
+        The values of all options.
+
+    Returns
+    -------
+    list of (str, str)
+        The option as it is written, and a file.
+    """
+    name = next(iter(described.metadata[_NAMES]), "")
+    return named(name, described.metadata.get(role), given[described.name], given)
 
 
 def argument(help: str, **more: Any) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List
 
 from mxquant.cli.command import Result, command
+from mxquant.cli.files import the_file
 from mxquant.cli.int8 import statistics_of
 from mxquant.cli.network import NetworkOptions
 from mxquant.cli.options import Common, option
@@ -35,9 +36,11 @@ class PlanOptions:
     """What the plan is made of, and where it goes."""
 
     statistics: Path = field(
-        metadata=option("--statistics", metavar="FILE", help="What 'mxquant calibrate' has written.")
+        metadata=option("--statistics", metavar="FILE", help="What 'mxquant calibrate' has written.", reads=the_file)
     )
-    out: Path = field(metadata=option("--out", "-o", metavar="FILE", help="The plan: JSON, to be read and edited."))
+    out: Path = field(
+        metadata=option("--out", "-o", metavar="FILE", help="The plan: JSON, to be read and edited.", writes=the_file)
+    )
 
 
 def float32_layers(plan: QuantPlan) -> List[Dict[str, str]]:

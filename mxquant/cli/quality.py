@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
 from mxquant.analysis.at_heads import AtHeads
 from mxquant.analysis.predictor import Predictor
 from mxquant.analysis.scores import Faithfulness, Tally
-from mxquant.cli.examples import Data, Labelled
+from mxquant.cli.examples import NO_LABELS, Data, Labelled
 from mxquant.cli.network import Net
 from mxquant.errors import InputError
 from mxquant.graph import Network
@@ -166,6 +166,10 @@ def _canonical(net: Net) -> Network:
     return load(net.symbol, net.arg_params, net.aux_params).canonical.network
 
 
+def _why(data: Data) -> str:
+    return f"'{data.title}' has none" if data.unlabelled == NO_LABELS else data.unlabelled
+
+
 def top1_of(data: Data) -> Callable[[Any], float]:
     """Return a function of a Gluon block: its top-1 accuracy on examples, which are read once.
 
@@ -176,7 +180,7 @@ def top1_of(data: Data) -> Callable[[Any], float]:
     """
     batches = list(data.labelled())
     if not batches or any(batch.labels is None for batch in batches):
-        raise InputError(f"--max-drop needs labels, but '{data.title}' has none")
+        raise InputError(f"--max-drop needs labels, but {_why(data)}")
 
     def top1(block: Any) -> float:
         tally = Tally()

@@ -10,14 +10,16 @@ nothing can be measured), ``bytes_before``, ``bytes_after`` (of parameters), ``m
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from mxquant.cli.cluster import ClusterOptions
 from mxquant.cli.command import Result, command
 from mxquant.cli.data import DataOptions
 from mxquant.cli.examples import Data
+from mxquant.cli.files import the_file
+from mxquant.cli.images import SETTING
 from mxquant.cli.int8 import statistics_of
 from mxquant.cli.network import Net, NetworkOptions
 from mxquant.cli.options import Common, option
@@ -41,11 +43,16 @@ EXAMPLES = (
     "mxquant quantize --onnx net.onnx -d calib.npy --target onnx_qdq -o int8",
 )
 
-
+_PARTS = ("symbol.json", "0000.params", "plan.json")
 _UNMEASURED = {
     "cudnn": "not measured: it needs a GPU",
     "onnx_qdq": "not measured: ONNX Runtime is not installed; pip install onnxruntime",
 }
+
+
+def _written(out: str, given: Mapping[str, Any]) -> Sequence[str]:
+    ends = [".onnx"] if given["target"] is Target.ONNX_QDQ else [f"-{each}" for each in _PARTS]
+    return [out + end for end in (*ends, *([".partial.npz"] if given["statistics"] is None else []))]
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,7 @@ class QuantizeOptions:
             metavar="PREFIX",
             help="Writes PREFIX-symbol.json, PREFIX-0000.params and PREFIX-plan.json, or PREFIX.onnx. "
             "PREFIX.partial.npz keeps the calibration of an interrupted run.",
+            writes=_written,
         )
     )
     accuracy: Optional[str] = field(
@@ -102,6 +110,7 @@ class QuantizeOptions:
             "--statistics",
             metavar="FILE",
             help="What 'mxquant calibrate' has written of the same data, instead of calibrating.",
+            reads=the_file,
         ),
     )
     resume: bool = field(
@@ -136,7 +145,7 @@ def quantize(
     _check(own, planning, cluster)
     net = network.load()
     _check_exclusions(net, planning)
-    everything = data.open(net, network)
+    everything = data.open(net, network, labels=drop is not None)
     given = None if own.statistics is None else statistics_of(net, own.statistics)
     # With statistics, the examples that they are of are the first too.
     examples = everything.first(data.num_examples, CALIBRATION_EXAMPLES if given is None else given.num_examples)
@@ -147,7 +156,7 @@ def quantize(
             statistics = calibrated(net, examples, own.partial, planning.target.value, own.nonfinite, cluster, common)
             # What follows may take longer than the calibration, and be interrupted too.
             statistics.save(own.partial)
-        model = _quantized(net, examples, statistics, own, planning, common)
+        model = _with_images(_quantized(net, examples, statistics, own, planning, common), everything.images)
         found = quality(net, everything, max(statistics.num_examples, data.num_examples or 0), model, drop is not None)
         files = _save(model, own)
     measured = {} if found is None else {"sqnr": found.sqnr, "agreement": found.agreement}
@@ -213,6 +222,13 @@ def _quantized(
     )
 
 
+def _with_images(model: Any, images: str) -> Any:
+    """Return an int8 network whose plan says how images became its input."""
+    if not images:
+        return model
+    return replace(model, plan=replace(model.plan, settings={**model.plan.settings, SETTING: images}))
+
+
 def _save(model: Any, own: QuantizeOptions) -> List[Path]:
     from mxquant.onnx_export.onnx_model import OnnxModel
 
@@ -220,7 +236,7 @@ def _save(model: Any, own: QuantizeOptions) -> List[Path]:
         model.save(f"{own.out}.onnx")
         return [Path(f"{own.out}.onnx")]
     model.save(own.out, compact=own.compact)
-    return [Path(f"{own.out}-{end}") for end in ("symbol.json", "0000.params", "plan.json")]
+    return [Path(f"{own.out}-{end}") for end in _PARTS]
 
 
 def _result(net: Net, model: Any, files: List[Path], found: Optional[Quality], unmet: Tuple[str, ...]) -> Result:

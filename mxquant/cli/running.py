@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 import traceback
-from typing import NoReturn, Optional, Sequence
+from typing import Any, NoReturn, Optional, Sequence
 
 import typer
 
@@ -16,6 +17,8 @@ from mxquant.errors import MXQuantError
 __all__ = ["main", "run"]
 
 BAD_INPUT, UNEXPECTED, INTERRUPTED = 2, 3, 130
+# What a shell says of a tool that ends by SIGPIPE.
+NOBODY_READS = 141
 
 # Click's base class of bad usage. Newer versions of typer carry Click with them, so it has no name of its own.
 _BadUsage = typer.BadParameter.__mro__[2]
@@ -42,33 +45,49 @@ def run(arguments: Optional[Sequence[str]] = None) -> int:
         sys.stdout.flush()
         return int(code or 0)
     except SystemExit as ended:
-        # So do typer's own options for completion.
-        return int(ended.code or 0)
-    except BrokenPipeError:
-        return _reader_is_gone()
-    except (KeyboardInterrupt, typer.Abort):
-        return _stop("interrupted", INTERRUPTED)
-    except Interrupted as stopped:
-        return _stop(str(stopped), INTERRUPTED)
-    except Exception as error:
-        if "--debug" in words:
-            traceback.print_exc()
+        # So do typer's own options for completion; and Click makes 1 of a pipe that nobody reads.
+        return NOBODY_READS if isinstance(ended.__context__, BrokenPipeError) else int(ended.code or 0)
+    except (Exception, KeyboardInterrupt) as error:
+        return _ended_by(error, "--debug" in words)
+    finally:
+        _settle()
+
+
+def _ended_by(error: BaseException, debug: bool) -> int:
+    """Say why the command ends early, and return the exit code."""
+    if isinstance(error, BrokenPipeError) and any(map(_is_left, (sys.stdout, sys.stderr))):
+        return NOBODY_READS
+    try:
+        if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+            return _stop("interrupted", INTERRUPTED)
+        if isinstance(error, Interrupted):
+            return _stop(str(error), INTERRUPTED)
+        if debug:
+            traceback.print_exception(type(error), error, error.__traceback__)
         return _failed(error)
+    except BrokenPipeError:
+        return NOBODY_READS
 
 
-def _failed(error: Exception) -> int:
+def _failed(error: BaseException) -> int:
     if isinstance(error, MXQuantError):
         return _stop(f"error: {_sentence(error)}", BAD_INPUT)
     if isinstance(error, _BadUsage):
         # Help that stands for an error, as of no arguments at all, has been printed.
         text = error.format_message()  # type: ignore[attr-defined]
         return _stop(f"error: {' '.join(text.split()).rstrip('.')}", BAD_INPUT) if text else BAD_INPUT
+    if isinstance(error, OSError) and error.strerror:
+        # The machine's, or the user's: a full disk, a folder that may not be written to.
+        where = f"'{error.filename}'" if error.filename else "standard output"
+        return _stop(f"error: {where}: {error.strerror}", BAD_INPUT)
+    if isinstance(error, MemoryError):
+        return _stop("error: the memory of this machine is not enough; a smaller --batch-size takes less", BAD_INPUT)
     about = _sentence(error)
     what = f"unexpected {type(error).__name__}{': ' if about else ''}{about}"
     return _stop(f"error: {what}; run with --debug", UNEXPECTED)
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines) if isinstance(error, MXQuantError) else (lines or [""])[0]
 
@@ -78,12 +97,43 @@ def _stop(sentence: str, code: int) -> int:
     return code
 
 
-def _reader_is_gone() -> int:
-    """Return the exit code for a pipe that nobody reads any more, as of ``mxquant ... | head``; say nothing."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return INTERRUPTED
+def _is_left(stream: Any) -> bool:
+    """Whether nobody reads any more what is written to a stream, as behind ``mxquant ... | head``."""
+    try:
+        poll = select.poll()
+        poll.register(stream, 0)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    except (OSError, ValueError, AttributeError):  # it is no file
+        return False
+
+
+def _settle() -> None:
+    """Drop what cannot be written any more, else Python would try it at its end, and tell."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _open_streams() -> None:
+    """Put something in the place of streams that the shell has closed: the next file would get their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        handle = os.open(os.devnull, os.O_RDWR)
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(handle, number)
+        setattr(sys, name, open(os.devnull, "w" if number else "r", encoding="utf-8"))  # noqa: SIM115, to the end
 
 
 def main() -> NoReturn:
     """Run the command and exit."""
+    _open_streams()
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files may have what the terminal cannot show.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run())

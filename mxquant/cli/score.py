@@ -7,12 +7,16 @@ null, ``per_second``, of one worker where there are several), ``sqnr`` (dB, of a
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 from mxquant.cli.cluster import ClusterOptions, dataset_of
 from mxquant.cli.command import Result, command
 from mxquant.cli.data import DataOptions
+from mxquant.cli.examples import NO_LABELS
+from mxquant.cli.files import int8_checkpoint
+from mxquant.cli.images import kept_of
 from mxquant.cli.int8 import int8_of
 from mxquant.cli.network import NetworkOptions
 from mxquant.cli.options import Common, option
@@ -30,8 +34,9 @@ __all__ = ["EXAMPLES", "ScoreOptions", "score"]
 
 EXAMPLES = (
     "mxquant score -m net -d val.rec --preset imagenet",
-    "mxquant score -m net --int8 net-int8 -d images --preset imagenet --max-drop 50%",
+    "mxquant score -m net --int8 net-int8 -d images --classes names.txt --max-drop 50%",
 )
+_log = logging.getLogger(__name__)
 _MEASURES = ("sqnr", "agreement", "top1", "top5")
 
 
@@ -42,7 +47,10 @@ class ScoreOptions:
     int8: Optional[str] = field(
         default=None,
         metadata=option(
-            "--int8", metavar="PREFIX[:EPOCH]", help="What 'mxquant quantize' has written; the two take turns."
+            "--int8",
+            metavar="PREFIX[:EPOCH]",
+            help="What 'mxquant quantize' has written; the two take turns.",
+            reads=int8_checkpoint,
         ),
     )
     skip: int = field(
@@ -82,17 +90,20 @@ def score(
     """Score the fp32 network, and an int8 network beside it: top-1, top-5, agreement, SQNR, speed."""
     required, drop = own.check()
     net = network.load()
-    everything = data.open(net, network)
+    int8 = None if own.int8 is None else int8_of(net, own.int8)
+    kept = None if int8 is None else kept_of(int8.plan, str(own.int8))
+    everything = data.open(net, network, kept, labels=True)
     if data.num_examples is None:
         examples = everything.after(own.skip, 1 << 62)
     else:
         examples = everything.first(own.skip + data.num_examples).after(own.skip, data.num_examples)
-    int8 = None if own.int8 is None else int8_of(net, own.int8)
+    if everything.unlabelled != NO_LABELS:
+        _log.warning("%s", everything.unlabelled)
     with cluster.client() as client:
         found = _here(net, int8, examples) if client is None else _there(client, net, int8, examples, common)
     if not found.examples:
         raise InputError(f"--skip is {own.skip}, and '{everything.title}' holds no example after them")
-    return _result(found, data.batch_size, required, drop)
+    return _result(found, data.batch_size, required, drop, everything.unlabelled)
 
 
 def _here(net: Net, int8: Optional[QuantizedModel], data: Data) -> Scores:
@@ -126,7 +137,9 @@ def _there(client: Any, net: Net, int8: Optional[QuantizedModel], data: Data, co
     )
 
 
-def _result(found: Scores, batch_size: int, required: List[Requirement], drop: Optional[float]) -> Result:
+def _result(
+    found: Scores, batch_size: int, required: List[Requirement], drop: Optional[float], unlabelled: str
+) -> Result:
     examples, faithful = found.examples, found.faithful
     scores: Dict[str, Dict[str, Optional[float]]] = {
         name: {"top1": tally.top1, "top5": tally.top5, "per_second": found.per_second(name)}
@@ -162,5 +175,5 @@ def _result(found: Scores, batch_size: int, required: List[Requirement], drop: O
         same = "" if faithful.agreement is None else f", same class {faithful.agreement:.2%}"
         text += f"\n\nint8 against fp32: SQNR {faithful.sqnr:.1f} dB{same}"
     if scores["fp32"]["top1"] is None:
-        text += "\n\nno accuracy: the data have no labels"
+        text += f"\n\nno accuracy: {unlabelled}"
     return Result(document, text, tuple(document["unmet"]))

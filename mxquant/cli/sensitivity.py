@@ -13,6 +13,7 @@ from typing import Optional
 
 from mxquant.cli.command import Result, command
 from mxquant.cli.data import DataOptions
+from mxquant.cli.files import the_file
 from mxquant.cli.network import NetworkOptions
 from mxquant.cli.options import Common, option
 from mxquant.cli.outputs import check_output
@@ -35,7 +36,8 @@ class SensitivityOptions:
     """Where the table goes besides."""
 
     out: Optional[Path] = field(
-        default=None, metadata=option("--out", "-o", metavar="FILE", help="Write the table as CSV too.")
+        default=None,
+        metadata=option("--out", "-o", metavar="FILE", help="Write the table as CSV too.", writes=the_file),
     )
 
 

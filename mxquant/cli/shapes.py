@@ -1,4 +1,4 @@
-"""Shapes of inputs on a command line: ``1,3,224,224``, or ``NAME=1,3,224,224`` for each input."""
+"""Shapes on a command line: ``1,3,224,224``, ``NAME=1,3,224,224`` for each input, and ``N`` or ``HxW`` of images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Dict, Optional, Sequence, Tuple
 
 from mxquant.errors import InputError
 
-__all__ = ["input_shapes"]
+__all__ = ["input_shapes", "size_of"]
 
 Shape = Tuple[int, ...]
 _FORM = re.compile(r"(?:(?P<name>[^=]+)=)?(?P<shape>\d+([,x]\d+)*)")
@@ -50,3 +50,11 @@ def input_shapes(texts: Optional[Sequence[str]], inputs: Sequence[str]) -> Dict[
 
 def _example(name: str, inputs: Sequence[str]) -> str:
     return "1,3,224,224" if len(inputs) == 1 else f"--input-shape {name}=1,3,224,224"
+
+
+def size_of(text: str, option: str = "--image-size") -> Tuple[int, int]:
+    """Return the height and width of ``N`` or ``HxW``; raise InputError for anything else."""
+    match = re.fullmatch(r"\s*([1-9]\d{0,5})(?:x([1-9]\d{0,5}))?\s*", text)
+    if match is None:
+        raise InputError(f"{option} is {text!r}, expected a side such as 224, or a height and width such as 32x128")
+    return int(match[1]), int(match[2] or match[1])

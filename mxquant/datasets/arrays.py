@@ -179,10 +179,9 @@ class ArrayFile(Dataset):
             If it cannot be read, or does not have what the network takes.
         """
         path = os.fspath(path)
-        with _columns(path, None) as columns:
-            names, label = _chosen(path, {each.name: (each.dtype, each.shape) for each in columns}, inputs)
-            rows = next(each.shape[0] for each in columns if each.name == names[0])
-        return cls(path, tuple(names), label, rows, batch_size)
+        heads = _heads(path)
+        names, label = _chosen(path, heads, inputs)
+        return cls(path, tuple(names), label, heads[names[0]][1][0], batch_size)
 
     @property
     def title(self) -> str:
@@ -237,21 +236,53 @@ class _Column(NamedTuple):
 
 
 @contextmanager
-def _columns(path: str, names: Optional[Sequence[str]]) -> Iterator[List[_Column]]:
-    """Open the arrays of a file for reading, all or those of some names."""
+def _columns(path: str, names: Sequence[str]) -> Iterator[List[_Column]]:
+    """Open the arrays of a file for reading.
+
+    Each has a file and a ZipFile of its own: CPython 3.12.1 and 3.13.0 seek in an uncompressed member from wherever the
+    last reader of any other member has left their common file (gh-127847), and return what lies there.
+    """
     with ExitStack() as stack:
-        file = stack.enter_context(opened(path))
         try:
-            if path.endswith(".npz"):
-                archive = stack.enter_context(zipfile.ZipFile(file))
-                there = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
-                chosen = there if names is None else names
-                columns = [_column(name, stack.enter_context(archive.open(f"{name}.npy"))) for name in chosen]
-            else:
-                columns = [_column("", file)]
+            columns = [_column(name, stack.enter_context(_member(path, name))) for name in names]
+        except InputError:
+            raise
         except Exception as error:  # of zipfile, zlib, NumPy and the operating system
             raise _unreadable(path, error) from error
         yield columns
+
+
+@contextmanager
+def _member(path: str, name: str) -> Iterator[IO[bytes]]:
+    """Open one array of a file."""
+    with opened(path) as file:
+        if not path.endswith(".npz"):
+            yield file
+            return
+        with zipfile.ZipFile(file) as archive, archive.open(f"{name}.npy") as member:
+            yield member
+
+
+def _heads(path: str) -> Dict[str, Tuple[Any, Tuple[int, ...]]]:
+    """Return the dtypes and shapes of the arrays of a file by their names, of which only the heads are read."""
+    with opened(path) as file:
+        try:
+            if not path.endswith(".npz"):
+                return {"": _head("", file)}
+            with zipfile.ZipFile(file) as archive:
+                found = {}
+                for name in archive.namelist():
+                    if name.endswith(".npy"):
+                        with archive.open(name) as member:
+                            found[name[:-4]] = _head(name, member)
+                return found
+        except Exception as error:  # of zipfile, zlib, NumPy and the operating system
+            raise _unreadable(path, error) from error
+
+
+def _head(name: str, file: IO[bytes]) -> Tuple[Any, Tuple[int, ...]]:
+    column = _column(name, file)
+    return column.dtype, column.shape
 
 
 def _column(name: str, file: IO[bytes]) -> _Column:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
+from mxquant.datasets.classes import labels_of
 from mxquant.datasets.dataset import Dataset, check_batch_size
 from mxquant.datasets.opening import entries, is_url, opened, reason_of
 from mxquant.datasets.preprocessing import Encoded, Preprocessing, batches_of
@@ -17,7 +18,7 @@ from mxquant.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["SUFFIXES", "ImageFiles", "files_of", "read_files"]
+__all__ = ["SUFFIXES", "ImageFiles", "class_folders", "files_of", "read_files"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _log = logging.getLogger(__name__)
@@ -62,7 +63,13 @@ class ImageFiles(Dataset):
         object.__setattr__(self, "files", tuple(files))
 
     @classmethod
-    def of(cls, folder: str, preprocessing: Preprocessing, batch_size: int = 32) -> ImageFiles:
+    def of(
+        cls,
+        folder: str,
+        preprocessing: Preprocessing,
+        batch_size: int = 32,
+        classes: Optional[Mapping[str, int]] = None,
+    ) -> ImageFiles:
         """Return the images of a folder, with labels if they lie in class folders; see :func:`files_of`.
 
         Parameters
@@ -73,6 +80,9 @@ class ImageFiles(Dataset):
             How they become input.
         batch_size : int
             Images in a batch.
+        classes : mapping of str to int, optional
+            The class of each class folder, by its name. Default: the number that it is, where all are whole numbers,
+            else its place in alphabetical order.
 
         Returns
         -------
@@ -82,12 +92,12 @@ class ImageFiles(Dataset):
         Raises
         ------
         InputError
-            If there are none, or the folder cannot be read.
+            If there are none, the folder cannot be read, or a class folder has no class.
         """
         folder = os.fspath(folder)
         if not is_url(folder) and not os.path.isdir(folder):
             raise InputError(f"there is no folder '{folder}'")
-        return cls(files_of(folder), preprocessing, batch_size, folder)
+        return cls(files_of(folder, classes), preprocessing, batch_size, folder)
 
     @property
     def title(self) -> str:
@@ -128,19 +138,34 @@ def read_files(files: Iterable[Tuple[object, Optional[float]]]) -> Iterator[Enco
         yield Encoded(content, f"'{path}'", label)
 
 
-def files_of(folder: str) -> List[File]:
+def class_folders(folder: str) -> List[str]:
+    """Return the names of the folders in a folder, in alphabetical order."""
+    return [os.path.basename(each) for each in entries(folder)[1]]
+
+
+def files_of(folder: str, classes: Optional[Mapping[str, int]] = None) -> List[File]:
     """Return the image files of a folder, with their classes if they lie in class folders.
 
     Files of class folders are mixed, always in the same way, so that the first ones are of many classes.
 
+    Parameters
+    ----------
+    folder : str
+        Path or URL.
+    classes : mapping of str to int, optional
+        As for :meth:`ImageFiles.of`.
+
     Raises
     ------
     InputError
-        If there are none, or images both in class folders and beside them.
+        If there are none, images both in class folders and beside them, or a class folder has no class.
     """
-    files, classes = entries(folder)
+    files, folders = entries(folder)
     here = _images_among(files)
-    labelled = [(path, float(label)) for label, each in enumerate(classes) for path in _images_among(entries(each)[0])]
+    inside = [(os.path.basename(each), path) for each in folders for path in _images_among(entries(each)[0])]
+    # A folder without images counts too: a test set may have none of a class.
+    labels = labels_of([os.path.basename(each) for each in folders], classes) if inside else {}
+    labelled = [(path, float(labels[name])) for name, path in inside]
     if here and labelled:
         raise InputError(
             f"'{folder}' has images in class folders, such as '{labelled[0][0]}', and beside them, such as "

@@ -6,7 +6,11 @@ A record is one part, or several where its content has the magic number at a mul
     length   4 bytes: 29 bits for the bytes of this part, above them 0 whole, 1 first, 2 middle, 3 last part
     content  filled up to a multiple of 4 bytes
 
-An .idx file beside it has a line for each record: a key, and the byte at which the record begins.
+An .idx file beside it has a line for each record: a key, and the byte at which the record begins. A record's content is
+a flag, a label, two numbers, as many further labels as the flag says, and an image.
+
+Records without an image, as InsightFace's files have at the beginning and at the end, are passed over there. A label of
+several numbers, as those of detection, is no class: such a record counts as one without a label.
 """
 
 from __future__ import annotations
@@ -27,10 +31,14 @@ from mxquant.runtime.mxnet import mx
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["RecordFile", "read_record", "record_size"]
+__all__ = ["RecordFile", "first_record", "read_record", "record_size"]
 
 _MAGIC = struct.pack("<I", 0xCED7230A)
 _HEAD = 8
+# Flag, label and two numbers, in front of further labels.
+_LABEL = 24
+# Longer records are not looked at before they are read: no list of labels is as long, or it is next to an image.
+_MOST_WITHOUT_IMAGE = 1024
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 
 
@@ -45,11 +53,13 @@ class RecordFile(Dataset):
     preprocessing : Preprocessing
         How images become input.
     offsets : numpy.ndarray of int64, shape (n + 1,)
-        Where each record begins, and where the last one ends.
+        Where each record with an image begins, and where the last one ends.
     batch_size : int
         Images in a batch.
     first : int
-        Number of the first record, if this is a part of a file.
+        Number of the first of them, if this is a part of a file.
+    before : int
+        How many records without an image stand before all others.
     """
 
     path: str
@@ -57,6 +67,7 @@ class RecordFile(Dataset):
     offsets: NDArray[np.int64]
     batch_size: int = 32
     first: int = 0
+    before: int = 0
 
     def __post_init__(self) -> None:
         check_batch_size(self.batch_size)
@@ -87,18 +98,12 @@ class RecordFile(Dataset):
         path = os.fspath(path)
         with opened(path) as file:
             try:
-                size = file.seek(0, os.SEEK_END)
-                begins = _indexed(path)
-                begins = sorted(_begins(file, path, size)) if begins is None else sorted(begins)
+                begins, before = _images_in(file, path, _indexed(path))
             except InputError:
                 raise
             except Exception as error:  # of the operating system, or of what serves a URL
                 raise InputError(f"cannot read '{path}': {reason_of(error)}") from error
-        if not begins:
-            raise InputError(f"'{path}' has no records")
-        if not 0 <= begins[0] <= begins[-1] < size:
-            raise InputError(f"the .idx file of '{path}' has a record at byte {begins[-1]} of {size}; make it anew")
-        return cls(path, preprocessing, np.array([*begins, size], np.int64), batch_size)
+        return cls(path, preprocessing, np.array(begins, np.int64), batch_size, before=before)
 
     @property
     def title(self) -> str:
@@ -125,14 +130,14 @@ class RecordFile(Dataset):
         ends = self.offsets.tolist()[1:]
         with opened(self.path) as file:
             file.seek(int(self.offsets[0]))
-            for number, end in enumerate(ends, self.first):
+            for number, end in enumerate(ends, self.first + self.before):
                 content = _record(file, self.path, number)
                 if content is None or file.tell() != end:
                     raise InputError(
                         f"record {number} of '{self.path}' does not end at byte {end}, as its .idx file has it; make "
                         "that anew, or remove it"
                     )
-                yield _unpacked(content, f"record {number} of '{self.path}'")
+                yield _with_image(*_unpacked(content, f"record {number} of '{self.path}'"))
 
 
 def _indexed(path: str) -> Optional[List[int]]:
@@ -200,26 +205,88 @@ def _record(file: IO[bytes], path: str, number: int) -> Optional[bytes]:
             return _MAGIC.join(parts)
 
 
+def _images_in(file: IO[bytes], path: str, begins: Optional[List[int]]) -> Tuple[List[int], int]:
+    """Return where records with images begin and the last one ends, and how many without stand before them."""
+    size = file.seek(0, os.SEEK_END)
+    places = sorted(_begins(file, path, size) if begins is None else begins)
+    if not places:
+        raise InputError(f"'{path}' has no records")
+    if not 0 <= places[0] <= places[-1] < size:
+        raise InputError(f"the .idx file of '{path}' has a record at byte {places[-1]} of {size}; make it anew")
+    places.append(size)
+    before, end = 0, len(places) - 1
+    while before < end and _has_no_image(file, places[before], places[before + 1]):
+        before += 1
+    while before < end and _has_no_image(file, places[end - 1], places[end]):
+        end -= 1
+    if before == end:
+        raise InputError(f"'{path}' has {len(places) - 1} records, but none with an image")
+    return places[before : end + 1], before
+
+
+def _has_no_image(file: IO[bytes], begin: int, end: int) -> bool:
+    """Whether a record has labels alone, by the number of labels that its flag tells and its length."""
+    if end - begin > _MOST_WITHOUT_IMAGE:
+        return False
+    file.seek(begin)
+    head = file.read(_HEAD + 4)
+    if len(head) < _HEAD + 4 or head[:4] != _MAGIC:
+        return False  # who reads it will tell
+    word, flag = struct.unpack("<II", head[4:])
+    return bool(word >> 29 == _WHOLE and word & (1 << 29) - 1 == _LABEL + 4 * flag)
+
+
 def record_size(path: str) -> Optional[int]:
     """Return how many images a .rec file has, where an .idx file beside it tells."""
     begins = _indexed(path)
-    return None if begins is None else len(begins)
+    if begins is None:
+        return None
+    with opened(path) as file:
+        return len(_images_in(file, path, begins)[0]) - 1
+
+
+def first_record(path: str) -> Tuple[Encoded, int]:
+    """Return the first image of a .rec file, and how many numbers its label has."""
+    with opened(path) as file:
+        for number in range(1 << 62):
+            content = _record(file, path, number)
+            if content is None:
+                raise InputError(f"'{path}' has {number or 'no'} records{', but none with an image' if number else ''}")
+            image, labels = _unpacked(content, f"record {number} of '{path}'")
+            if image.content:
+                return image, labels
+    raise AssertionError
 
 
 def read_record(path: str) -> Iterator[Encoded]:
     """Yield the images of a .rec file; raise InputError where it is damaged."""
     with opened(path) as file:
+        images, without = 0, None
         for number in range(1 << 62):
             content = _record(file, path, number)
             if content is None:
                 return
-            yield _unpacked(content, f"record {number} of '{path}'")
+            image, labels = _unpacked(content, f"record {number} of '{path}'")
+            if not image.content:
+                without = (image, labels)
+                continue
+            if images and without is not None:
+                _with_image(*without)
+            images, without = images + 1, None
+            yield image
 
 
-def _unpacked(content: bytes, name: str) -> Encoded:
+def _unpacked(content: bytes, name: str) -> Tuple[Encoded, int]:
+    """Return the image of a record, with its label if that is one number, and how many numbers the label has."""
     try:
         header, image = mx.recordio.unpack(content)
     except Exception as error:  # of struct, or of NumPy: whatever the bytes suggest
         raise InputError(f"{name} holds no label and image") from error
     labels = np.asarray(header.label, np.float64).reshape(-1)
-    return Encoded(image, name, float(labels[0]) if labels.size else None)
+    return Encoded(image, name, float(labels[0]) if labels.size == 1 else None), labels.size
+
+
+def _with_image(image: Encoded, _: int) -> Encoded:
+    if not image.content:
+        raise InputError(f"{image.name} has no image, and stands between others that have; make the file without it")
+    return image

@@ -21,7 +21,7 @@ from mxquant.progress import Progress, progress_bar, reporting
 from mxquant.runtime.data import batches
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.runner import Runner
-from mxquant.runtime.wanted_types import WantedTypes
+from mxquant.runtime.sizes import outline
 from mxquant.stats import HistogramCollector, Statistics
 from mxquant.targets import target_named
 
@@ -205,12 +205,13 @@ class _Counter(Loaded):
     def __init__(self, model: models.Model, task: CountTask) -> None:
         canonical = model.canonical.network
         self.task, self.digest, self.inputs = task, model.digest, model.inputs
-        self.axes, self.wanted = channel_axes(canonical), WantedTypes(canonical.graph, canonical.params)
+        self.axes, self.outline = channel_axes(canonical), outline(canonical)
         self.runner = Runner(canonical, mx.cpu(), observed_tensors(canonical, task.target), take_params=True)
 
     def run(self, shard: Shard, batches_of_shard: Iterable[Any]) -> Statistics:
         collector = HistogramCollector(self.task.nonfinite, self.axes)
-        stream = self.wanted.of(batches(batches_of_shard, self.inputs))
+        axes = dict.fromkeys(self.inputs, 0)
+        stream = batches(batches_of_shard, self.inputs, network=self.outline, batch_axes=axes)
         return statistics_of(collector, self.digest, *self.runner.run(stream, collector, first=shard.batch))
 
     def close(self) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Sequence, Tuple, Union
-
-import numpy as np
 
 from mxquant import model as models
 from mxquant.accuracy.bias_correction import correct_biases
@@ -14,12 +13,13 @@ from mxquant.accuracy.step import Candidate
 from mxquant.analysis.compare import compare_networks
 from mxquant.analysis.int8_weights import weights_of
 from mxquant.analysis.macs import layer_macs
+from mxquant.analysis.scores import Tally
 from mxquant.analysis.sensitivity import measure
 from mxquant.analysis.turns import bound, milliseconds
 from mxquant.calibration import collect
 from mxquant.doctor.changes import Trials, best_changes, candidates
 from mxquant.doctor.diagnosis import Diagnosis
-from mxquant.doctor.examples import Examples, read_examples
+from mxquant.doctor.examples import Labelled, read_examples
 from mxquant.doctor.layers import Measured, layer_findings
 from mxquant.doctor.timing import fp32_milliseconds, int8_milliseconds
 from mxquant.doctor.verdict import verdict_of
@@ -38,13 +38,14 @@ from mxquant.runtime.checks import whole_number
 from mxquant.runtime.data import peek
 from mxquant.runtime.forward import outputs, takes_any_batch
 from mxquant.runtime.mxnet_bridge import numpy_params
-from mxquant.runtime.wanted_types import WantedTypes
 from mxquant.stats import Statistics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["diagnose"]
+
+_log = logging.getLogger(__name__)
 
 # The sensitivity of each layer is a forward pass of its own: examples that all of them may see together, and each.
 _PASSES, _FEW = 1000, 8
@@ -64,6 +65,7 @@ def diagnose(
     int8: Optional[QuantizedModel] = None,
     num_examples: int = 32,
     progress: Progress = False,
+    batch_axes: Optional[Mapping[str, Optional[int]]] = None,
     **options: Any,
 ) -> Diagnosis:
     """Examine what int8 does to a network, layer by layer, and try what would help.
@@ -74,7 +76,7 @@ def diagnose(
         The fp32 network.
     data : DataIter, DataLoader, array, or iterable
         Examples. With labels (the last array of a tuple, or the label of a DataBatch) accuracy is measured too.
-    arg_params, aux_params, data_names, label_names, nonfinite_params
+    arg_params, aux_params, data_names, label_names, nonfinite_params, batch_axes
         As for :func:`mxquant.calibrate`.
     int8 : QuantizedModel, optional
         What was made of it; default: it is quantized with the first half of the examples, and judged by the second.
@@ -103,9 +105,7 @@ def diagnose(
     example, data = peek(data)
     source = models.read(net, arg_params, aux_params, data_names, label_names, example or None, nonfinite_params)
     loaded = source.model()
-    examples = read_examples(data, loaded.inputs, num_examples)
-    canonical = loaded.canonical.network
-    examples = replace(examples, arrays=WantedTypes(canonical.graph, canonical.params).cast(examples.arrays))
+    examples = read_examples(data, loaded.inputs, num_examples, loaded.canonical.network, batch_axes)
     fitted, judged = examples, examples
     if int8 is None and examples.count >= _ENOUGH and takes_any_batch(loaded.canonical.network, examples.arrays):
         half = examples.count // 2
@@ -143,8 +143,8 @@ def _examined(
     model: Optional[QuantizedModel],
     plan: QuantPlan,
     statistics: Statistics,
-    fitted: Examples,
-    examples: Examples,
+    fitted: Labelled,
+    examples: Labelled,
 ) -> Diagnosis:
     network = loaded.canonical.network
     lowered = None if model is None else unlabelled(model)
@@ -177,7 +177,7 @@ def _examined(
         plan,
         statistics,
         lambda options: plan_loaded(loaded, statistics, plan.target, dict(options)),
-        lambda: improve([Candidate(network, plan, statistics)], dict(by)).network,
+        lambda: improve([Candidate(network, plan, statistics)], by).network,
         judge,
         "mxquant quantize",
     )
@@ -201,7 +201,7 @@ def _examined(
         accuracy[1],
         whole[0] if whole else None,
         whole[1] if whole else None,
-        batch=max(map(len, few.values())),
+        batch=few.count,
         fp32_bytes=_bytes(network.params),
         int8_bytes=_bytes(network.params if lowered is None else lowered.params),
         int8_macs=comparison.int8_macs,
@@ -228,7 +228,7 @@ def _bytes(params: Mapping[str, NDArray[Any]]) -> int:
     return sum(value.nbytes for value in params.values())
 
 
-def _accuracy(network: Network, int8: Network, examples: Examples) -> Tuple[Optional[float], Optional[float]]:
+def _accuracy(network: Network, int8: Network, examples: Labelled) -> Tuple[Optional[float], Optional[float]]:
     """Return the top-1 accuracy of both networks; None without labels, or without classes."""
     if examples.labels is None:
         return None, None
@@ -237,5 +237,11 @@ def _accuracy(network: Network, int8: Network, examples: Examples) -> Tuple[Opti
         scores = outputs(each, examples.arrays)[0]
         if scores.ndim != 2 or len(scores) != len(examples.labels):
             return None, None
-        found.append(float((scores.argmax(axis=1) == examples.labels.astype(np.int64)).mean()))
+        tally = Tally()
+        try:
+            tally.add(scores, examples.labels)
+        except InputError as error:
+            _log.warning("no accuracy: %s", error)
+            return None, None
+        found.append(float(tally.top1 or 0))
     return found[0], found[1]

@@ -3,46 +3,57 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Callable, Iterator, List, Mapping, Optional, Sequence
 
 import numpy as np
 
-from mxquant.runtime.data import Batch, Sample, batches, part
+from mxquant.graph import Network
+from mxquant.runtime.batch import Batch, Examples
+from mxquant.runtime.data import Sample, batches
+from mxquant.runtime.forward import kept_examples
 from mxquant.runtime.mxnet import mx
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Examples", "read_examples"]
+__all__ = ["Labelled", "read_examples"]
 
 
 @dataclass(frozen=True)
-class Examples:
+class Labelled:
     """Inputs and labels.
 
     Parameters
     ----------
-    arrays : dict of str to numpy.ndarray
-        By name of the input, examples along axis 0.
+    arrays : Examples
+        By name of the input.
     labels : numpy.ndarray or None
         Class numbers, shape (n,).
     """
 
-    arrays: Dict[str, NDArray[Any]]
+    arrays: Examples
     labels: Optional[NDArray[Any]]
 
     @property
     def count(self) -> int:
         """How many there are."""
-        return max((len(value) for value in self.arrays.values()), default=0)
+        return self.arrays.count
 
-    def part(self, begin: int, end: int) -> Examples:
-        """Return those from `begin` to `end` - 1."""
-        arrays = part(self.arrays, self.count, begin, end)
-        return Examples(arrays, None if self.labels is None else self.labels[begin:end])
+    def part(self, begin: int, end: int) -> Labelled:
+        """Return those from `begin` to `end` - 1; all of them where the network takes no fewer."""
+        if self.arrays.whole:
+            return self
+        return Labelled(self.arrays.part(begin, end), None if self.labels is None else self.labels[begin:end])
 
 
-def read_examples(data: Any, inputs: Sequence[str], count: int) -> Examples:
+def read_examples(
+    data: Any,
+    inputs: Sequence[str],
+    count: int,
+    network: Network,
+    batch_axes: Optional[Mapping[str, Optional[int]]] = None,
+) -> Labelled:
     """Read the first examples of data.
 
     Parameters
@@ -53,6 +64,10 @@ def read_examples(data: Any, inputs: Sequence[str], count: int) -> Examples:
         Names of the network's inputs, in order.
     count : int
         How many at most; fewer where they are large.
+    network : Network
+        What reads them.
+    batch_axes : mapping of str to int or None, optional
+        As for :func:`mxquant.calibrate`.
 
     Raises
     ------
@@ -61,23 +76,23 @@ def read_examples(data: Any, inputs: Sequence[str], count: int) -> Examples:
     """
     labels: List[NDArray[Any]] = []
     sample = Sample(count)
-    sample.fill(_noting(data, list(inputs), labels))
+    sample.fill(_noting(data, labels, partial(batches, inputs=list(inputs), network=network, batch_axes=batch_axes)))
     found = np.concatenate(labels)[: sample.kept] if labels else None
     whole = found is not None and found.ndim == 1 and len(found) == sample.kept
-    return Examples(sample.arrays, found if whole else None)
+    return Labelled(kept_examples(network, sample), found if whole else None)
 
 
-def _noting(data: Any, inputs: List[str], labels: List[NDArray[Any]]) -> Iterator[Batch]:
+def _noting(data: Any, labels: List[NDArray[Any]], read: Callable[..., Iterator[Batch]]) -> Iterator[Batch]:
     """Yield batches, noting the labels of each."""
     is_array = isinstance(data, (np.ndarray, mx.nd.NDArray))
     if is_array or isinstance(data, (str, bytes, dict)) or not hasattr(data, "__iter__"):
-        yield from batches(data, inputs)
+        yield from read(data)
         return
     if isinstance(data, mx.io.DataIter):
         data.reset()
     for item in data:
-        for batch in batches([item], inputs):
-            label = _label(item, len(inputs))
+        for batch in read([item]):
+            label = _label(item, len(batch.arrays))
             if label is not None:
                 labels.append(label.reshape(-1)[: batch.size] if label.size >= batch.size else label)
             yield batch

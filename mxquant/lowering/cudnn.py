@@ -1,7 +1,6 @@
 """The GPU target: MXNet's int8 operators for NVIDIA GPUs, by cuDNN and cuBLAS.
 
-They exist for convolution, FullyConnected, max pooling and flatten, on int8 alone, with one scale per weight tensor.
-A convolution or FullyConnected becomes::
+What they can do is in :mod:`mxquant.lowering.cudnn_capabilities`. A convolution or FullyConnected becomes::
 
     _contrib_quantized_conv           int32 sums of products, with their range
     broadcast_add                     the bias, as int32 in the unit of the sums
@@ -28,6 +27,8 @@ from mxquant.errors import PlanError
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_bool, read_float, read_int, read_tuple
 from mxquant.lowering.activation_groups import activation_of, group_activations
+from mxquant.lowering.capability import Capability, by_operator
+from mxquant.lowering.cudnn_capabilities import CUDNN
 from mxquant.lowering.cudnn_cost import not_worthwhile
 from mxquant.lowering.int8_graph import Codes, Int8Graph
 from mxquant.lowering.pairs import PairExcess
@@ -45,8 +46,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CuDNN", "bias_on_gpu", "weight_on_gpu"]
 
+_ROWS = by_operator(CUDNN)
 _LINEAR = ("Convolution", "FullyConnected")
-_INT8: FrozenSet[str] = frozenset({"int8"})
 # Far enough from the end of int32 that sums of products can be added.
 _LARGEST_BIAS = 3 * 2**29
 # Below this, products of scales may leave the range of float32.
@@ -60,6 +61,7 @@ class CuDNN(Target):
     """Int8 on NVIDIA GPUs through MXNet's cuDNN operators."""
 
     name: ClassVar[str] = "cudnn"
+    capabilities: ClassVar[Tuple[Capability, ...]] = CUDNN
     on_cpu: ClassVar[bool] = False
     has_uint8: ClassVar[bool] = False
     zero_point: ClassVar[int] = -127
@@ -319,17 +321,12 @@ def _fully_connected(network: Network, node: Node) -> Answer:
 def _linear(node: Node, padded: bool) -> Int8Operator:
     last = node.subgraphs[0].outputs[0].node if node.subgraphs else node
     kind = activation_of(last)
-    convolution = node.op == "Convolution"
-    return Int8Operator(
-        op="_contrib_quantized_conv" if convolution else "_contrib_quantized_fully_connected",
-        must=True,
-        data=(0,),
-        accepts=_INT8,
-        float_output=True,
+    row = _ROWS[node.op]
+    return row.operator(
+        node,
         bound=read_float(last, "a_max", 0.0) if kind == "clip" else None,
         reads_zero_point=not padded,
-        returns_zero_point=convolution and kind is not None and not read_bool(node, "no_bias", False),
-        int32_bias=True,
+        returns_zero_point=row.int8.returns_zero_point and kind is not None and not read_bool(node, "no_bias", False),
     )
 
 
@@ -345,15 +342,11 @@ def _pooling(network: Network, node: Node) -> Answer:
     layout = node.attrs.get("layout", "None")
     if layout not in ("None", "NCHW"):
         return f"MXNet's int8 pooling for GPUs is NCHW, this one has layout {layout}"
-    return _passing_on("_contrib_quantized_pooling")
+    return _ROWS[node.op].operator(node)
 
 
 def _flatten(network: Network, node: Node) -> Answer:
-    return _passing_on("_contrib_quantized_flatten")
-
-
-def _passing_on(op: str) -> Int8Operator:
-    return Int8Operator(op=op, must=False, data=(0,), accepts=_INT8, output="inherited", result="like-input")
+    return _ROWS[node.op].operator(node)
 
 
 def _size_refusal(what: str, inputs: int, outputs: int) -> Optional[str]:

@@ -17,7 +17,9 @@ import numpy as np
 from mxquant.errors import PlanError
 from mxquant.graph import Graph, Network, Node, Tensor
 from mxquant.graph.attributes import read_int
+from mxquant.lowering.capability import Capability
 from mxquant.lowering.int8_graph import Codes, Int8Graph
+from mxquant.lowering.onednn_capabilities import ONEDNN
 from mxquant.lowering.onednn_fusion import fuse
 from mxquant.lowering.onednn_limits import pair_excess, safe_data_codes, weight_codes
 from mxquant.lowering.onednn_operators import describe
@@ -50,6 +52,7 @@ class OneDNN(Target):
     """Int8 on the CPU through MXNet's fused oneDNN operators."""
 
     name: ClassVar[str] = "onednn"
+    capabilities: ClassVar[Tuple[Capability, ...]] = ONEDNN
     pairs: ClassVar[bool] = True
 
     def prepare(self, network: Network, calibrated: bool, apart: FrozenSet[str]) -> Network:

@@ -2,25 +2,27 @@
 
 One function per operator of the fused fp32 graph returns an :class:`~mxquant.lowering.target.Int8Operator`, or the
 reason for the user why the node stays float32. Every refusal is a case that MXNet 1.9.1 cannot compute, or
-computes wrongly.
+computes wrongly. What all nodes of an operator share is in :mod:`mxquant.lowering.onednn_capabilities`.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Callable, Dict, Optional, Union
 
 from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_bool, read_int, read_tuple
 from mxquant.graph.packed_recurrent import input_size
+from mxquant.lowering.capability import by_operator
 from mxquant.lowering.moves import MOVES, SLOW_MOVES
+from mxquant.lowering.onednn_capabilities import ONEDNN
 from mxquant.lowering.refusals import parameter_refusal
-from mxquant.lowering.target import RECURRENT, Int8Operator
+from mxquant.lowering.target import Int8Operator
 
 __all__ = ["OPERATORS", "describe"]
 
 Answer = Union[Int8Operator, str]
 
+_ROWS = by_operator(ONEDNN)
 # What returns values in an order of oneDNN's own.
 _BLOCKED = ("_sg_mkldnn_conv", "Pooling", "BatchNorm")
 # What an LSTM may have that the int8 operator has not.
@@ -54,7 +56,7 @@ def describe(network: Network, node: Node, calibrated: bool) -> Answer:
         The int8 form, or the reason for there being none.
     """
     if node.op in MOVES:
-        return replace(_rows(node, node.op), moves=True)
+        return _rows(node)
     if node.op in SLOW_MOVES:
         return f"MXNet's {node.op} takes longer for int8 than for float32, conversions included"
     function = OPERATORS.get(node.op)
@@ -85,11 +87,11 @@ def _convolution(network: Network, node: Node, calibrated: bool) -> Answer:
     )
     act = _activation(node)
     bound = float(node.subgraphs[0].outputs[0].node.attrs["a_max"]) if act == "clip" else None
-    return Int8Operator(
-        op="_sg_mkldnn_conv",
-        must=True,
+    row = _ROWS[node.op]
+    return row.operator(
+        node,
         data=(0,) if sum_input is None else (0, sum_input),
-        result="uint8" if act in ("relu", "sigmoid", "softrelu", "clip") else "int8",
+        result=row.result(act),
         sum_input=sum_input,
         channel_wise=per_channel,
         fuses_requantize=per_channel,
@@ -115,13 +117,10 @@ def _fully_connected(network: Network, node: Node, calibrated: bool) -> Answer:
             "without calibration MXNet spoils the weights of an int8 FullyConnected with a bias for good "
             "when a batch is all zeros"
         )
-    act = _activation(node)
-    unsigned = act in ("relu", "sigmoid", "softrelu", "clip", "square", "sqrt", "exp", "abs")
-    return Int8Operator(
-        op="_sg_mkldnn_fully_connected",
-        must=True,
-        data=(0,),
-        result="uint8" if unsigned else "int8",
+    row = _ROWS[node.op]
+    return row.operator(
+        node,
+        result=row.result(_activation(node)),
         weights=parameters,
         channel_wise=calibrated,
         float_output=calibrated,
@@ -164,9 +163,7 @@ def _pooling(network: Network, node: Node, calibrated: bool) -> Answer:
     cut = node.attrs.get("pooling_convention", "valid") == "full" and not read_bool(node, "global_pool", False)
     if cut and (kind == "avg" or _may_leave_the_data(node)):
         return f"MXNet's int8 {kind} pooling with pooling_convention='full' is another one where windows are cut off"
-    return _layout_refusal(node) or Int8Operator(
-        op="_contrib_quantized_pooling", must=False, data=(0,), output="inherited", result="like-input"
-    )
+    return _layout_refusal(node) or _ROWS[node.op].operator(node)
 
 
 def _may_leave_the_data(node: Node) -> bool:
@@ -177,27 +174,20 @@ def _may_leave_the_data(node: Node) -> bool:
 
 
 def _flatten(network: Network, node: Node, calibrated: bool) -> Answer:
-    return _rows(node, "_contrib_quantized_flatten")
+    return _rows(node)
 
 
-def _rows(node: Node, op: str) -> Int8Operator:
+def _rows(node: Node) -> Int8Operator:
     """Return what gives values of a tensor another shape. It has images brought in order by MXNet, but not volumes."""
     settled = 3 if _convolved_axes(node.inputs[0].node) == 3 else 0
-    return Int8Operator(op, must=False, data=(0,), output="inherited", result="like-input", settled=settled)
+    return _ROWS[node.op].operator(node, settled=settled)
 
 
 def _activation_layer(network: Network, node: Node, calibrated: bool) -> Answer:
     kind = node.attrs.get("act_type", "")
     if kind != "relu":
         return f"MXNet's int8 activation is relu, this one is {kind}"
-    return Int8Operator(
-        op="_contrib_quantized_act",
-        must=False,
-        data=(0,),
-        accepts=frozenset({"int8"}),
-        output="inherited",
-        result="like-input",
-    )
+    return _ROWS[node.op].operator(node)
 
 
 def _batch_norm(network: Network, node: Node, calibrated: bool) -> Answer:
@@ -208,43 +198,24 @@ def _batch_norm(network: Network, node: Node, calibrated: bool) -> Answer:
     missing = [t.name for t in node.inputs[1:] if t.node.name not in network.params]
     if missing:
         return f"its parameter '{missing[0]}' has no fixed value"
-    return Int8Operator(op="_contrib_quantized_batch_norm", must=False, data=(0,))
+    return _ROWS[node.op].operator(node)
 
 
 def _concat(network: Network, node: Node, calibrated: bool) -> Answer:
     axis = read_int(node, "dim", 1)
     if axis <= 0:
         return f"MXNet's int8 Concat needs a positive axis, this one has dim={axis}"
-    return Int8Operator(
-        op="_contrib_quantized_concat",
-        must=False,
-        data=tuple(range(len(node.inputs))),
-        output="joined",
-        result="like-input",
-    )
+    return _ROWS[node.op].operator(node, data=tuple(range(len(node.inputs))))
 
 
 def _add(network: Network, node: Node, calibrated: bool) -> Answer:
     if not calibrated:
         return "without calibration MXNet's int8 addition may change the sign of all sums, where two extremes meet"
-    return Int8Operator(
-        op="_contrib_quantized_elemwise_add",
-        must=False,
-        data=(0, 1),
-        accepts=frozenset({"int8", "uint8"}),
-        result="like-input",
-    )
+    return _ROWS[node.op].operator(node)
 
 
 def _multiply(network: Network, node: Node, calibrated: bool) -> Answer:
-    return Int8Operator(
-        op="_contrib_quantized_elemwise_mul",
-        must=False,
-        data=(0, 1),
-        accepts=frozenset({"int8"}),
-        float_output=calibrated,
-        fuses_requantize=False,
-    )
+    return _ROWS[node.op].operator(node, float_output=calibrated)
 
 
 def _embedding(network: Network, node: Node, calibrated: bool) -> Answer:
@@ -253,7 +224,7 @@ def _embedding(network: Network, node: Node, calibrated: bool) -> Answer:
         return refusal
     if node.attrs.get("dtype", "float32") != "float32":
         return f"MXNet's int8 Embedding returns float32 rows, this one {node.attrs['dtype']}"
-    return Int8Operator(op="_contrib_quantized_embedding", must=False, data=(), output="weights", weights=(1,))
+    return _ROWS[node.op].operator(node)
 
 
 def _recurrent(network: Network, node: Node, calibrated: bool) -> Answer:
@@ -270,14 +241,7 @@ def _recurrent(network: Network, node: Node, calibrated: bool) -> Answer:
             return f"MXNet's int8 LSTM has no {what}"
     if input_size(node, network.params[node.inputs[1].node.name].size) is None or read_int(node, "num_layers", 1) > 1:
         return "its layers could not be computed apart, and MXNet's int8 LSTM gives all the scales of the first"
-    return Int8Operator(
-        op=RECURRENT,
-        must=True,
-        data=(),
-        output="float32",
-        channel_wise=True,
-        note="its data and state have 128 codes, with which it cannot saturate",
-    )
+    return _ROWS[node.op].operator(node)
 
 
 def _attention(network: Network, node: Node, calibrated: bool) -> Answer:

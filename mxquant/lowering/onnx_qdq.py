@@ -14,12 +14,14 @@ Codes, scales and rounded weights are those of :mod:`mxquant.lowering.simulate`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, ClassVar, Dict, FrozenSet, Mapping, Optional, Set, Union
+from typing import Callable, ClassVar, Dict, FrozenSet, Mapping, Optional, Set, Tuple, Union
 
 from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_bool, read_float, read_int
 from mxquant.lowering import onnx_limits
 from mxquant.lowering.activation_groups import activation_of, group_activations
+from mxquant.lowering.capability import Capability, by_operator
+from mxquant.lowering.onnx_capabilities import ONNX_QDQ
 from mxquant.lowering.pairs import PairExcess
 from mxquant.lowering.planned import planned
 from mxquant.lowering.planned_weights import planned_weights
@@ -29,7 +31,8 @@ from mxquant.plan import QuantPlan
 
 __all__ = ["OnnxQDQ"]
 
-_GROUPED = ("Convolution", "FullyConnected", "elemwise_add")
+_ROWS = by_operator(ONNX_QDQ)
+_GROUPED = tuple(operator for operator, row in _ROWS.items() if row.fuses)
 
 Answer = Union[Int8Operator, str]
 
@@ -39,6 +42,7 @@ class OnnxQDQ(Target):
     """Int8 in whatever runs ONNX: ONNX Runtime, OpenVINO, TensorRT."""
 
     name: ClassVar[str] = "onnx_qdq"
+    capabilities: ClassVar[Tuple[Capability, ...]] = ONNX_QDQ
 
     def prepare(self, network: Network, calibrated: bool, apart: FrozenSet[str]) -> Network:
         """Return `network` with activations joined to what they read; see :mod:`mxquant.lowering.activation_groups`."""
@@ -115,36 +119,30 @@ def _linear(node: Node) -> Int8Operator:
     last = node.subgraphs[0].outputs[0].node if node.subgraphs else node
     kind = activation_of(last)
     with_bias = not read_bool(node, "no_bias", False)
-    convolution = node.op == "Convolution"
-    return Int8Operator(
-        op=node.op,
-        must=True,
-        data=(0,),
-        result="any",
-        channel_wise=True,
-        float_output=not convolution,
+    row = _ROWS[node.op]
+    return row.operator(
+        node,
         # A wider range would leave the clip between the layer and its QuantizeLinear, where nothing is fused.
         bound=read_float(last, "a_max", 0.0) if kind == "clip" else None,
-        reads_zero_point=convolution,
-        returns_zero_point=convolution and with_bias and kind is not None,
+        returns_zero_point=row.int8.returns_zero_point and with_bias and kind is not None,
     )
 
 
 def _addition(network: Network, node: Node) -> Answer:
     if all(tensor.node.name in network.params for tensor in node.inputs):
         return "both operands are parameters"
-    return Int8Operator(op=node.op, must=False, data=(0, 1), result="any")
+    return _ROWS[node.op].operator(node)
 
 
 def _pooling(network: Network, node: Node) -> Answer:
     kind = node.attrs.get("pool_type", "max")
     if kind not in ("max", "avg"):
         return f"int8 pooling is max or avg, this one is {kind}"
-    return Int8Operator(op=node.op, must=False, data=(0,), output="inherited", result="like-input")
+    return _ROWS[node.op].operator(node)
 
 
 def _handed_on(network: Network, node: Node) -> Answer:
-    return Int8Operator(op=node.op, must=False, data=(0,), output="inherited", result="like-input")
+    return _ROWS[node.op].operator(node)
 
 
 def _activation(network: Network, node: Node) -> Answer:
@@ -156,8 +154,7 @@ def _activation(network: Network, node: Node) -> Answer:
 def _concat(network: Network, node: Node) -> Answer:
     if read_int(node, "dim", 1) <= 0:
         return f"int8 Concat needs a positive axis, this one has dim={node.attrs['dim']}"
-    slots = tuple(range(len(node.inputs)))
-    return Int8Operator(op=node.op, must=False, data=slots, output="joined", result="like-input")
+    return _ROWS[node.op].operator(node, data=tuple(range(len(node.inputs))))
 
 
 _OPERATORS: Dict[str, Callable[[Network, Node], Answer]] = {

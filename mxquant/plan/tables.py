@@ -9,7 +9,8 @@ that is typed by hand.
 table         form
 ============  ====================================================================================================
 TensorRT      a line ``TRT-VERSION-CALIBRATOR``, then ``NAME: HEX`` for each tensor: the bits of the float32 scale,
-              which is the largest value over 127
+              which is the largest value over 127; TensorRT writes no zeros in front, and ``NAME: 0`` for a tensor
+              that was all zeros in calibration, which has no range
 ONNX Runtime  ``calibration.json`` of ``onnxruntime.quantization.write_calibration_table``: a TensorsData with
               "lowest" and "highest" for each tensor
 ============  ====================================================================================================
@@ -47,7 +48,7 @@ PathLike = Union[str, Path]
 
 # The version is TensorRT's own; it recalibrates if it is not the one that runs.
 _HEADER = "TRT-8601-EntropyCalibration2"
-_LINE = re.compile(r"(?P<name>.+): (?P<bits>[0-9a-fA-F]{8})")
+_LINE = re.compile(r"(?P<name>.+): (?P<bits>[0-9a-fA-F]{1,8})")
 
 
 def largest_values(plan: QuantPlan) -> Dict[str, float]:
@@ -100,7 +101,8 @@ def read_tensorrt_cache(path: PathLike) -> Dict[str, float]:
     Returns
     -------
     dict of str to float
-        For ``make_plan(..., largest_values=...)``.
+        For ``make_plan(..., largest_values=...)``. Tensors with the scale 0, which were all zeros in calibration, are
+        left out.
 
     Raises
     ------
@@ -116,9 +118,12 @@ def read_tensorrt_cache(path: PathLike) -> Dict[str, float]:
             continue
         match = _LINE.fullmatch(line.strip())
         if match is None:
-            raise InputError(f"'{path}', line {number}: found {line!r}, expected 'NAME: ' and eight hexadecimal digits")
-        scale = struct.unpack(">f", bytes.fromhex(match["bits"]))[0]
-        found[match["name"]] = _checked(path, match["name"], scale * 127)
+            raise InputError(
+                f"'{path}', line {number}: found {line!r}, expected 'NAME: ' and up to eight hexadecimal digits"
+            )
+        (scale,) = struct.unpack(">f", struct.pack(">I", int(match["bits"], 16)))
+        if scale:
+            found[match["name"]] = _checked(path, match["name"], scale * 127)
     return found
 
 

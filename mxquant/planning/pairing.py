@@ -10,6 +10,10 @@ Channels are taken by what they would cost beside each other one, the largest fi
 that is left. Then two pairs exchange partners as long as that saves anything; so they do from the given order, and the
 cheaper of both is taken. A large weight so finds a small one, or one of the other sign: mostly nothing is left to bring
 down.
+
+Behind a Concat channels change places with those of the same layer only, and cost what they do at their place in the
+layer that reads them. Where one of them stands beside one of another layer, which takes a layer with an odd number of
+channels, they keep their order.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
 import numpy as np
 
 from mxquant.graph import Network, Node
-from mxquant.lowering.free_channels import Channels, free_channels
+from mxquant.lowering.free_channels import Channels, free_channels, whole_orders
 from mxquant.lowering.pairs import LEAST_LIMIT
 from mxquant.lowering.saturation import weight_scales
 from mxquant.runtime.threads import in_parallel
@@ -43,21 +47,25 @@ def paired_channels(network: Network, pairs: Callable[[Node], bool]) -> Dict[str
     Returns
     -------
     dict of str to tuple of int
-        By the names of tensors: which channel lies at each place. Tensors without a name here stay as they are.
+        By the names of tensors: which of its channels lies at each place. Tensors without a name here stay as they are.
     """
     free = free_channels(network)
     orders = in_parallel(lambda channels: _order(network, channels, pairs), free)
-    return {name: order for channels, order in zip(free, orders) if order is not None for name in channels.tensors}
+    return whole_orders((channels, order) for channels, order in zip(free, orders) if order is not None)
 
 
 def _order(network: Network, channels: Channels, pairs: Callable[[Node], bool]) -> Optional[Tuple[int, ...]]:
     from mxquant.lowering._kernels import exchange_partners
 
     cost = np.zeros((channels.size, channels.size))
-    for node in channels.readers:
+    for node, first, of in channels.readers:
         weight = network.params[node.inputs[1].node.name]
-        if weight.shape[1] == channels.size and pairs(node):
-            _add_cost(cost, weight)
+        if weight.shape[1] != of or not pairs(node):
+            continue
+        beside_others = first % 2 or (channels.size % 2 and first + channels.size < of)
+        if beside_others:
+            return None
+        _add_cost(cost, weight, slice(first, first + channels.size))
     cost += cost.T
     given = np.arange(channels.size)
     if not _total(cost, given):
@@ -73,14 +81,15 @@ def _total(cost: NDArray[np.float64], order: NDArray[np.int64]) -> float:
     return float(cost[order[0:pairs:2], order[1:pairs:2]].sum())
 
 
-def _add_cost(cost: NDArray[np.float64], weight: NDArray[Any]) -> None:
-    """Add that of one layer, relative to the noise of its rounding."""
+def _add_cost(cost: NDArray[np.float64], weight: NDArray[Any], columns: slice) -> None:
+    """Add that of some columns of one layer, relative to the noise of its rounding."""
     from mxquant.lowering._kernels import excess_of_partners
 
     scales = weight_scales(weight)
     steps = np.where(scales > 0, 1 / scales.astype(np.float64), 0)
     noise = weight[0].size * float(np.square(steps).sum()) / 12
-    rows = np.ascontiguousarray(weight.reshape(len(weight), weight.shape[1], -1).transpose(0, 2, 1), np.float32)
+    parts = weight.reshape(len(weight), weight.shape[1], -1)[:, columns]
+    rows = np.ascontiguousarray(parts.transpose(0, 2, 1), np.float32)
     excess_of_partners(rows, scales, np.square(steps) / noise, LEAST_LIMIT, cost)
 
 

@@ -21,7 +21,9 @@ from mxquant.thresholds import choose_threshold
 
 __all__ = ["SaturationChoices", "channel_orders"]
 
-# The part of all products below which a layer costs little time in float32.
+# The part of all products below which a layer costs little time in float32. Depthwise convolutions are no exception:
+# on one thread small networks and blocks of MobileNetV3 and EfficientNet took 1.2 to 1.9 times as long with theirs in
+# float32, between float32 operators, on 'avx2' and on 'vnni'.
 _SMALL_PART = 0.08
 
 

@@ -14,40 +14,33 @@ iterable of ``DataBatch``      like a DataIter; a gluon ``DataLoader`` is one of
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import logging
+from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
 from mxquant.errors import InputError
+from mxquant.graph import Network
+from mxquant.runtime.batch import Batch, Examples, cut, joined
+from mxquant.runtime.batching import Batching, batch_of_array
 from mxquant.runtime.checks import whole_number
+from mxquant.runtime.lengths import check_lengths
 from mxquant.runtime.mxnet import mx
+from mxquant.runtime.wanted_types import WantedTypes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Batch", "Sample", "batches", "cut", "part", "peek"]
+__all__ = ["Sample", "batches", "peek"]
 
 _BATCH_OF_ARRAY = 32
 _BYTES_KEPT = 80e6
 _KEPT = ("float32", "int32", "int64")
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Inputs of one forward pass.
-
-    Parameters
-    ----------
-    arrays : mapping of str to numpy.ndarray
-        float32, int32 or int64, by the name of the input.
-    size : int
-        Number of examples.
-    """
-
-    arrays: Mapping[str, NDArray[Any]]
-    size: int
+# That of a DataDesc for which nobody has said another.
+_USUAL_LAYOUT = "NCHW"
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -57,13 +50,18 @@ class Sample:
     Parameters
     ----------
     size : int
-        How many to keep at most; fewer where they are large, so that activations stay small enough too.
+        How many to keep at most; fewer where they are large, so that activations stay small enough too. Of batches that
+        cannot be cut, the first one is kept.
     """
 
     size: int
-    parts: List[Mapping[str, NDArray[Any]]] = field(default_factory=list)
-    kept: int = 0
+    parts: List[Batch] = field(default_factory=list)
     full: bool = False
+
+    @property
+    def kept(self) -> int:
+        """How many examples are kept."""
+        return sum(batch.size for batch in self.parts)
 
     def of(self, stream: Iterable[Batch]) -> Iterator[Batch]:
         """Yield every batch, keeping examples of the first ones that have one shape."""
@@ -71,10 +69,9 @@ class Sample:
             each = sum(value.nbytes for value in batch.arrays.values()) / max(batch.size, 1)
             missing = min(self.size, max(1, int(_BYTES_KEPT // max(each, 1)))) - self.kept if self.size else 0
             if missing > 0 and (not self.parts or self._can_be_joined(batch)):
-                kept = part(batch.arrays, batch.size, 0, missing)
-                self.parts.append({name: value.copy() for name, value in kept.items()})
-                self.kept += min(batch.size, missing)
-            self.full = missing <= batch.size
+                kept = cut(batch, 0, missing)
+                self.parts.append(replace(kept, arrays={name: value.copy() for name, value in kept.arrays.items()}))
+            self.full = missing <= batch.size or batch.whole
             yield batch
 
     def fill(self, stream: Iterable[Batch]) -> None:
@@ -86,21 +83,37 @@ class Sample:
             raise InputError("the data hold no examples; pass at least one")
 
     def _can_be_joined(self, batch: Batch) -> bool:
-        """Whether a batch has the shape of the first, and examples along the first axis of all its arrays."""
-        whole = all(value.ndim and len(value) == batch.size for value in batch.arrays.values())
-        return whole and _shapes(self.parts[0]) == _shapes(batch.arrays)
+        """Whether a batch has the shapes of the first but for its size, and what is no example is the same."""
+        first = self.parts[0]
+        if batch.whole or dict(batch.axes) != dict(first.axes):
+            return False
+
+        def fits(name: str) -> bool:
+            one, other = first.arrays[name], batch.arrays[name]
+            axis = batch.axes.get(name) if batch.axes else 0
+            if axis is None:
+                return np.array_equal(one, other)
+            return other.ndim > axis and other.shape[axis] == batch.size and _shape(one, axis) == _shape(other, axis)
+
+        return all(map(fits, batch.arrays))
 
     @property
-    def arrays(self) -> Dict[str, NDArray[Any]]:
-        """The examples by name of the input."""
-        return {name: np.concatenate([each[name] for each in self.parts]) for name in (self.parts or [{}])[0]}
+    def examples(self) -> Examples:
+        """All that is kept."""
+        return Examples(joined(self.parts) if self.parts else Batch({}, 0))
 
 
-def _shapes(arrays: Mapping[str, NDArray[Any]]) -> Dict[str, Tuple[int, ...]]:
-    return {name: value.shape[1:] for name, value in arrays.items()}
+def _shape(array: NDArray[Any], axis: int) -> Tuple[int, ...]:
+    return array.shape[:axis] + array.shape[axis + 1 :]
 
 
-def batches(data: Any, inputs: Sequence[str], num_examples: Optional[int] = None) -> Iterator[Batch]:
+def batches(
+    data: Any,
+    inputs: Sequence[str],
+    num_examples: Optional[int] = None,
+    network: Optional[Network] = None,
+    batch_axes: Optional[Mapping[str, Optional[int]]] = None,
+) -> Iterator[Batch]:
     """Yield `data` as batches.
 
     Parameters
@@ -110,7 +123,13 @@ def batches(data: Any, inputs: Sequence[str], num_examples: Optional[int] = None
     inputs : sequence of str
         Names of the network's inputs (without labels), in order.
     num_examples : int, optional
-        How many examples to take; the last batch is cut to make the number exact. Default: all.
+        How many examples to take; the last batch is cut to make the number exact, where the network takes others.
+        Default: all.
+    network : Network, optional
+        What reads them: it tells along which axes examples lie, and whether it takes batches of other sizes. Default:
+        along the first axis, and it does.
+    batch_axes : mapping of str to int or None, optional
+        Axes that are known, by the name of the input.
 
     Yields
     ------
@@ -127,9 +146,12 @@ def batches(data: Any, inputs: Sequence[str], num_examples: Optional[int] = None
     if not inputs:
         raise InputError("calibration data: the network reads none; each of its variables has a value, or is a label")
     seen = 0
-    for batch in _read(data, list(inputs)):
-        left = None if num_examples is None else int(num_examples) - seen
-        batch = batch if left is None else cut(batch, 0, left)
+    stream = _read(data, list(inputs), network)
+    if network is not None:
+        stream = WantedTypes(network.graph, network.params).of(stream)
+    for batch in _fitting(stream, network, batch_axes or {}):
+        left = batch.size if num_examples is None else int(num_examples) - seen
+        batch = cut(batch, 0, left)
         seen += batch.size
         if batch.size:
             yield batch
@@ -137,6 +159,28 @@ def batches(data: Any, inputs: Sequence[str], num_examples: Optional[int] = None
             return
     if num_examples is not None and seen < num_examples:
         raise InputError(f"num_calib_examples is {num_examples}, but the calibration data hold {seen} examples")
+
+
+def _fitting(
+    stream: Iterable[Batch], network: Optional[Network], given: Mapping[str, Optional[int]]
+) -> Iterator[Batch]:
+    """Yield batches as a network takes them, without what only fills the last one up."""
+    batching: Optional[Batching] = None
+    first = True
+    for batch in stream:
+        if network is not None and batch.size:
+            shapes = {name: value.shape for name, value in batch.arrays.items()}
+            if batching is None:
+                batching = Batching.of(network, shapes, {**batch.axes, **given})
+            check_lengths(network, batch.arrays)
+            size = batching.size(shapes)
+            batch = replace(batch, size=size, axes=batching.axes, whole=batching.only is not None)
+            if batching.only is not None and (size < batching.only or (batch.padding and not first)):
+                text = "a batch of %d examples is left out: the network takes %d at a time, no more and no fewer"
+                _log.warning(text, size - batch.padding, batching.only)
+                continue
+            first = False
+        yield cut(batch, 0, batch.size - batch.padding)
 
 
 def peek(data: Any) -> Tuple[List[NDArray[Any]], Any]:
@@ -174,19 +218,21 @@ def peek(data: Any) -> Tuple[List[NDArray[Any]], Any]:
     return [_array(value, "data") for value in values if _is_array(value)], data
 
 
-def _read(data: Any, inputs: List[str]) -> Iterator[Batch]:
+def _read(data: Any, inputs: List[str], network: Optional[Network] = None) -> Iterator[Batch]:
     if isinstance(data, mx.io.DataIter):
         data.reset()
-        names = [entry[0] for entry in data.provide_data]
         for item in data:
-            yield _from_data_batch(item, inputs, names)
+            yield _from_data_batch(item, inputs, data.provide_data)
         return
     if _is_array(data):
         array = _array(data, "data")
         if array.ndim == 0:
             raise InputError("calibration data: expected an array of examples, found a single number")
-        for start in range(0, len(array), _BATCH_OF_ARRAY):
-            yield _named(inputs, [array[start : start + _BATCH_OF_ARRAY]])
+        size = _BATCH_OF_ARRAY
+        if network is not None and len(inputs) == 1:
+            size = batch_of_array(network, inputs[0], array.shape[1:])
+        for start in range(0, len(array), size):
+            yield _named(inputs, [array[start : start + size]])
         return
     if isinstance(data, (str, bytes, Mapping)) or not hasattr(data, "__iter__"):
         raise InputError(
@@ -201,8 +247,9 @@ def _from_item(item: Any, inputs: List[str]) -> Batch:
     if _is_array(item):
         return _named(inputs, [_array(item, "data")])
     if isinstance(item, mx.io.DataBatch):
-        names = [entry[0] for entry in item.provide_data] if item.provide_data else inputs
-        return _from_data_batch(item, inputs, names)
+        return _from_data_batch(item, inputs, item.provide_data)
+    if isinstance(item, Examples):
+        return item.batch
     if isinstance(item, Mapping):
         missing = [name for name in inputs if name not in item]
         if missing:
@@ -218,20 +265,30 @@ def _from_item(item: Any, inputs: List[str]) -> Batch:
     raise InputError(f"calibration data: a batch is {type(item).__name__}, expected an array, tuple or dictionary")
 
 
-def _from_data_batch(item: Any, inputs: List[str], names: Sequence[str]) -> Batch:
+def _from_data_batch(item: Any, inputs: List[str], described: Optional[Sequence[Any]]) -> Batch:
+    names = [entry[0] for entry in described] if described else inputs
     values = item.data if isinstance(item.data, (list, tuple)) else [item.data]
     by_name = dict(zip(names, values))
     if all(name in by_name for name in inputs):
         chosen = [by_name[name] for name in inputs]
     elif len(values) == len(inputs):
-        chosen = list(values)
+        chosen, by_name = list(values), {}
     else:
         raise InputError(
             f"calibration data: batches hold {', '.join(names)}, but the network's inputs are {', '.join(inputs)}; "
             "give data_names"
         )
     batch = _named(inputs, [_array(value, name) for name, value in zip(inputs, chosen)])
-    return cut(batch, 0, batch.size - (item.pad or 0))
+    axes = {name: axis for name, axis in map(_batch_axis, described or ()) if axis is not None and name in inputs}
+    return replace(batch, axes=axes, padding=item.pad or 0)
+
+
+def _batch_axis(described: Any) -> Tuple[str, Optional[int]]:
+    """Return the name and the axis of examples of a DataDesc; None where its layout is the one that all have."""
+    layout = getattr(described, "layout", None)
+    if not isinstance(layout, str) or layout == _USUAL_LAYOUT or "N" not in layout:
+        return described[0], None
+    return described[0], layout.index("N")
 
 
 def _named(inputs: List[str], values: List[NDArray[Any]]) -> Batch:
@@ -246,21 +303,6 @@ def _named(inputs: List[str], values: List[NDArray[Any]]) -> Batch:
         shapes = {name: value.shape for name, value in zip(inputs, values)}
         raise InputError(f"calibration data: '{hollow}' holds no value in a batch of {size} examples; shapes: {shapes}")
     return Batch(dict(zip(inputs, values)), size)
-
-
-def cut(batch: Batch, begin: int, end: int) -> Batch:
-    """Return the examples from `begin` to `end` - 1 of a batch."""
-    if begin <= 0 and end >= batch.size:
-        return batch
-    return Batch(part(batch.arrays, batch.size, begin, end), min(end, batch.size) - begin)
-
-
-def part(arrays: Mapping[str, NDArray[Any]], size: int, begin: int, end: Optional[int] = None) -> Dict[str, Any]:
-    """Return the examples from `begin` to `end` - 1 of arrays that hold `size` of them, and others as they are.
-
-    Others are constants, and the states that a recurrent layer begins with, whose first axis are layers.
-    """
-    return {name: value[begin:end] if value.ndim and len(value) == size else value for name, value in arrays.items()}
 
 
 def _is_array(value: Any) -> bool:

@@ -11,10 +11,12 @@ from mxquant.graph import Network
 from mxquant.graph.barriers import runnable
 from mxquant.graph.heads import Heads
 from mxquant.graph.labels import cut_labels
-from mxquant.runtime.data import Sample, part
+from mxquant.runtime.batch import Examples, examples_of
+from mxquant.runtime.data import Sample
 from mxquant.runtime.labels import labels_of
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import environment, first_line, semantics, split_params, symbol_of
+from mxquant.runtime.sizes import check_sizes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,10 +44,11 @@ def outputs(network: Network, inputs: Mapping[str, NDArray[Any]]) -> List[NDArra
     InputError
         If it cannot take these data.
     """
+    shapes = {name: value.shape for name, value in inputs.items()}
+    check_sizes(network, shapes)
     try:
         return _computed(network, inputs)
     except mx.MXNetError as error:
-        shapes = {name: value.shape for name, value in inputs.items()}
         raise InputError(f"the network cannot take these inputs {shapes}: {first_line(error)}") from error
 
 
@@ -99,15 +102,17 @@ def at_heads(
 
 def takes_any_batch(network: Network, inputs: Mapping[str, NDArray[Any]]) -> bool:
     """Whether a network can be run on one example as well as on a batch."""
+    examples = examples_of(inputs)
+    if examples.whole:
+        return False
     try:
-        outputs(network, part(inputs, len(next(iter(inputs.values()))), 0, 1))
+        outputs(network, examples.part(0, 1))
     except InputError:
         return False
     return True
 
 
-def kept_examples(network: Network, sample: Sample) -> Mapping[str, NDArray[Any]]:
+def kept_examples(network: Network, sample: Sample) -> Examples:
     """Return the kept examples, or the first batch of them where the network takes no other batch."""
-    if len(sample.parts) < 2 or takes_any_batch(network, sample.parts[0]):
-        return sample.arrays
-    return sample.parts[0]
+    first = Examples(sample.parts[0])
+    return sample.examples if len(sample.parts) < 2 or takes_any_batch(network, first) else first

@@ -22,7 +22,7 @@ import numpy as np
 from mxquant.errors import CalibrationError, GraphError, InputError, NonFiniteError
 from mxquant.graph import Graph, Network, Tensor
 from mxquant.graph.barriers import put_barriers, runnable, unfusable
-from mxquant.runtime.data import Batch
+from mxquant.runtime.batch import Batch
 from mxquant.runtime.labels import labels_of
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import (
@@ -35,6 +35,7 @@ from mxquant.runtime.mxnet_bridge import (
     split_params,
     symbol_of,
 )
+from mxquant.runtime.sizes import check_sizes, outline
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -228,6 +229,7 @@ class _Session:
 
     def __post_init__(self) -> None:
         graph = self.network.graph
+        self.outline = outline(self.network)
         self.symbol = symbol_of(_complete(runnable(graph)))
         self.inputs = [node.name for node in self.network.inputs]
         args, aux = split_params(self.network, self.symbol, self.take_params)
@@ -308,6 +310,7 @@ class _Session:
             for name, value in inputs.items():
                 value.copyto(executor.arg_dict[name])
             return executor
+        check_sizes(self.outline, dict(shapes))
         missing = [name for name in self.symbol.list_arguments() if name not in self.args and name not in inputs]
         labels = labels_of(self.symbol, missing, dict(shapes), self.args)
         args = {**self.args, **inputs, **{name: mx.nd.zeros(shape, ctx=self.ctx) for name, shape in labels.items()}}

@@ -13,6 +13,7 @@ from mxquant.graph import Graph, Network, Node, Tensor
 from mxquant.graph.barriers import runnable
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import semantics, symbol_of, tensor_shapes
+from mxquant.runtime.sizes import check_sizes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +38,7 @@ class Walk:
     """
 
     def __init__(self, network: Network, inputs: Mapping[str, NDArray[Any]]) -> None:
+        check_sizes(network, {name: value.shape for name, value in inputs.items()})
         self.params: Dict[str, NDArray[Any]] = dict(network.params)
         self.inputs = inputs
         self.pending: List[Node] = network.graph.operators[::-1]

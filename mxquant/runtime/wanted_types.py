@@ -22,7 +22,7 @@ import numpy as np
 from mxquant.graph import Graph, Node, Tensor
 from mxquant.graph.attributes import read_float
 from mxquant.graph.labels import cut_labels
-from mxquant.runtime.data import Batch
+from mxquant.runtime.batch import Batch
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import semantics, symbol_of
 

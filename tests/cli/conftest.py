@@ -70,6 +70,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "calib.npy", data)
     for number in range(10):
         write_image(folder / "images" / "ab"[number % 2] / f"{number:02d}.bmp", number)
+    (folder / "names.txt").write_text("a\nb\nc\nd\ne\n", encoding="utf-8")
     record = mx.recordio.MXIndexedRecordIO(str(folder / "val.idx"), str(folder / "val.rec"), "w")
     for number, path in enumerate(sorted((folder / "images").glob("*/*.bmp"))):
         header = mx.recordio.IRHeader(0, float("ab".index(path.parent.name)), number, 0)

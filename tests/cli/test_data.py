@@ -13,9 +13,9 @@ from mxquant.cli.examples import Data
 from mxquant.cli.network import NetworkOptions
 from mxquant.errors import InputError
 from mxquant.runtime.mxnet import mx
-from tests.cli.conftest import write_image
+from tests.cli.conftest import tiny_network, write_image
 
-SIZE = NetworkOptions(model="net", image_size=32)
+SIZE = NetworkOptions(model="net", image_size="32")
 
 
 def opened(data: str, network: NetworkOptions = SIZE, **options: Any) -> Data:
@@ -32,6 +32,8 @@ def labels(data: Data) -> List[float]:
 
 
 def test_labels_of_class_folders_are_their_places_in_alphabetical_order(folder: Path) -> None:
+    for name in "cde":
+        Path(f"images/{name}").mkdir()
     data = opened("images")
     assert data.known == 10 and sorted(labels(data)) == [0] * 5 + [1] * 5
     # The first ones are of both classes, and it is the same each time.
@@ -88,14 +90,21 @@ def test_an_image_is_normalised_by_mean_std_and_scale(folder: Path) -> None:
 
 
 def test_networks_of_the_zoo_get_the_normalisation_that_they_are_trained_with(folder: Path) -> None:
-    zoo = NetworkOptions(gluon="mobilenetv2_0.25", image_size=32)
+    zoo = NetworkOptions(gluon="mobilenetv2_0.25", image_size="32")
     assert np.array_equal(arrays(opened("images/a", zoo)), arrays(opened("images/a", preset=Preset.IMAGENET)))
     assert arrays(opened("images/a", zoo, mean="0")).max() > 100
 
 
 def test_the_layout_may_have_channels_last(folder: Path) -> None:
-    found = arrays(opened("images/a", layout=Layout.NHWC))
-    assert np.array_equal(found.transpose(0, 3, 1, 2), arrays(opened("images/a")))
+    symbol, args, aux = tiny_network()
+    last = symbol(data=mx.sym.transpose(mx.sym.var("data"), (0, 3, 1, 2)))
+    mx.model.save_checkpoint("last", 0, last, args, aux)
+    network = NetworkOptions(model="last", image_size="32")
+    for options in ({}, {"layout": Layout.NHWC}):
+        found = arrays(opened("images/a", network, **options))
+        assert np.array_equal(found.transpose(0, 3, 1, 2), arrays(opened("images/a")))
+    with pytest.raises(InputError, match=r"does not take images of 32 x 32 with 3 channels \(NCHW\): it takes .*NHWC"):
+        opened("images/a", network, layout=Layout.NCHW)
 
 
 @pytest.mark.parametrize("size", [1, 3, 32])

@@ -53,7 +53,7 @@ def test_weights_of_a_zoo_network_come_from_either_kind_of_gluon_file(folder: Pa
         net.save_parameters(path)
     from mxquant.cli.network import NetworkOptions
 
-    loaded = NetworkOptions(gluon="mobilenetv2_0.25", params=Path(path), image_size=64).load()
+    loaded = NetworkOptions(gluon="mobilenetv2_0.25", params=Path(path), image_size="64").load()
     expected = next(iter(net.collect_params().values())).data().asnumpy()
     found = next(value for name, value in loaded.arg_params.items() if name.endswith("conv0_weight"))
     assert (found.asnumpy() == expected).all()

@@ -102,7 +102,7 @@ def test_labels_that_are_no_classes_and_shapes_that_do_not_fit_are_told(folder: 
     assert done.code == 2 and "a label is 7, but the network has 5 classes" in done.err
     np.save("grey.npy", images(4, 1, 32, 32))
     done = call("score", "-m", "net", "-d", "grey.npy", "-q")
-    assert done.code == 2 and "does not take data of shape (4, 1, 32, 32) for 'data'" in done.err
+    assert done.code == 2 and "does not take batches of 'grey.npy' with shape (4, 1, 32, 32) for 'data'" in done.err
     assert done.err.count("\n") == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from mxquant.errors import InputError, PlanError
 from mxquant.lowering.isa import detect
 from mxquant.lowering.saturation import safe_code_of_weights
 from mxquant.runtime.mxnet import mx
+from mxquant.runtime.mxnet_bridge import network_of
 from mxquant.stats import Histogram
 from mxquant.thresholds import METHODS, choose_threshold
 from tests.doctor.conftest import DATA, network
@@ -186,11 +188,13 @@ def test_onnx_and_networks_for_gpus_are_examined_in_the_simulation() -> None:
 
 def test_labels_are_read_from_tuples_and_iterators() -> None:
     labels = np.arange(16, dtype=np.float32)
-    found = read_examples(mx.io.NDArrayIter(DATA, labels, batch_size=6), ["data"], 14)
+    symbol, params = network()
+    read = partial(read_examples, network=network_of(symbol, *params.values()))
+    found = read(mx.io.NDArrayIter(DATA, labels, batch_size=6), ["data"], 14)
     assert found.count == 14 and list(found.labels) == list(range(14))
-    assert read_examples([(DATA[:4], labels[:4])], ["data"], 9).labels.tolist() == [0, 1, 2, 3]
-    assert read_examples(DATA, ["data"], 4).labels is None
-    assert read_examples([(DATA[:4], np.zeros((4, 7)))], ["data"], 9).labels is None
+    assert read([(DATA[:4], labels[:4])], ["data"], 9).labels.tolist() == [0, 1, 2, 3]
+    assert read(DATA, ["data"], 4).labels is None
+    assert read([(DATA[:4], np.zeros((4, 7)))], ["data"], 9).labels is None
 
 
 def test_what_cannot_be_examined_is_refused(model: Any) -> None:

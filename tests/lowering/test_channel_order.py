@@ -16,7 +16,7 @@ from mxquant.errors import PlanError
 from mxquant.graph import Network
 from mxquant.graph.passes import canonicalize
 from mxquant.lowering.channel_order import arranged, orders_of, restored
-from mxquant.lowering.free_channels import free_channels
+from mxquant.lowering.free_channels import free_channels, whole_orders
 from mxquant.lowering.memory_order import in_order
 from mxquant.plan import QuantPlan
 from mxquant.runtime.mxnet import mx
@@ -55,7 +55,27 @@ def flattened(data: Any) -> Any:
     return dense(relu(dense(F.Flatten(relu(conv(data, "c1", 7))), "f1", 9)), "f2", 5)
 
 
-NETWORKS: Dict[str, Callable[[Any], Any]] = {f.__name__: f for f in (residual, mobile, slopes, gated, flattened)}
+def block(data: Any) -> Any:
+    """Return layers that read what all before have made, normalized by each of them."""
+    x = conv(data, "c0", 6)
+    for index in range(3):
+        normal = relu(F.BatchNorm(x, fix_gamma=False, name=f"bn{index}"))
+        x = F.Concat(x, conv(normal, f"d{index}", 3 + index), dim=1, name=f"joined{index}")
+    return dense(F.Flatten(F.Pooling(x, kernel=(2, 2), stride=(2, 2), pool_type="avg")), "last", 5)
+
+
+def mask(data: Any) -> Any:
+    """Return a U: what was made larger again is joined to what it came from."""
+    fine = relu(conv(data, "c1"))
+    coarse = relu(conv(F.Pooling(fine, kernel=(2, 2), stride=(2, 2), pool_type="max"), "c2", 6))
+    grown = conv(F.UpSampling(coarse, scale=2, sample_type="nearest"), "c3", 5)
+    joined = F.Concat(F.slice_like(grown, fine, axes=(2, 3)), fine, dim=1, name="joined")
+    return conv(F.clip(conv(joined, "dw", 13, num_group=13), a_min=0, a_max=1), "c4", 4)
+
+
+NETWORKS: Dict[str, Callable[[Any], Any]] = {
+    f.__name__: f for f in (residual, mobile, slopes, gated, flattened, block, mask)
+}
 
 
 def canonical(build: Callable[[Any], Any]) -> Network:
@@ -72,10 +92,13 @@ def run(network: Network) -> np.ndarray:
 
 
 def random_orders(network: Network, seed: int) -> Dict[str, Sequence[int]]:
-    """Return an order for each group of channels, by the name of one of its tensors."""
+    """Return orders in which all channels that are free have another place, by the names of some tensors."""
     rng = np.random.RandomState(seed)
     free = free_channels(network)
-    return {rng.choice(sorted(each.tensors)): rng.permutation(each.size).tolist() for each in free}
+    orders = whole_orders([(each, rng.permutation(each.size).tolist()) for each in free])
+    # Any tensor that has the channels will do.
+    wanted = {rng.choice(sorted(each.tensors)) for each in free}
+    return {name: order for name, order in orders.items() if name in wanted}
 
 
 @settings(max_examples=60)
@@ -167,6 +190,64 @@ def test_two_orders_of_the_same_channels_are_refused(planned: Any) -> None:
 def test_two_layers_may_name_the_same_order(planned: Any) -> None:
     plan = with_orders(planned[1], c2=ORDER, c4=ORDER)
     assert orders_of(planned[0], plan) == orders_of(planned[0], with_orders(plan, c2=ORDER))
+
+
+# ---- of channels that a Concat has joined
+
+
+@pytest.fixture(scope="module")
+def joined() -> Tuple[Network, QuantPlan]:
+    """Return a network whose layer 'both' reads channels of 'a', of a group, which are not free, and of 'b'."""
+
+    def build(data: Any) -> Any:
+        a, b = conv(data, "a", 3), conv(data, "b", 4)
+        x = F.Concat(a, conv(data, "g", 2, num_group=2), b, dim=1, name="joined")
+        return F.Group([conv(x, "both"), conv(b, "one")])
+
+    symbol = build(F.var("data"))
+    args, aux = random_params(symbol, data=SHAPE)
+    params: Dict[str, Any] = {"arg_params": args, "aux_params": aux}
+    statistics = mxquant.calibrate(symbol, images(*SHAPE), **params)
+    return canonical(build), mxquant.make_plan(symbol, statistics, isa="vnni", **params)
+
+
+def test_an_order_of_joined_channels_names_that_of_each_part(joined: Any) -> None:
+    network, plan = joined
+    found = orders_of(network, with_orders(plan, both=(2, 0, 1, 3, 4, 8, 7, 6, 5)))
+    assert found["a_output"] == (2, 0, 1) and found["b_output"] == (3, 2, 1, 0)
+    assert found["joined_output"] == (2, 0, 1, 3, 4, 8, 7, 6, 5)
+    assert orders_of(network, with_orders(plan, one=(3, 2, 1, 0)))["joined_output"] == (0, 1, 2, 3, 4, 8, 7, 6, 5)
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        ((5, 1, 2, 3, 4, 0, 6, 7, 8), "has 5 at one of the places 0 to 2, expected the channels 0 to 2 there"),
+        ((0, 1, 2, 4, 3, 5, 6, 7, 8), "has 4 at place 3, expected 3, which is not free to move"),
+        ((2, 1, 0), "has 3 numbers, expected the 9 of its channels"),
+    ],
+)
+def test_an_order_that_takes_channels_elsewhere_is_refused(joined: Any, order: Tuple[int, ...], message: str) -> None:
+    with pytest.raises(PlanError, match=rf"layers\['both'\]\.channel_order {message}"):
+        orders_of(joined[0], with_orders(joined[1], both=order))
+
+
+def test_two_orders_of_a_part_are_refused(joined: Any) -> None:
+    with pytest.raises(PlanError, match=r"channel_order is another one"):
+        orders_of(joined[0], with_orders(joined[1], one=(3, 2, 1, 0), both=tuple(range(9))))
+
+
+def test_both_layers_may_name_the_order_of_a_part(joined: Any) -> None:
+    plan = with_orders(joined[1], one=(3, 2, 1, 0), both=(0, 1, 2, 3, 4, 8, 7, 6, 5))
+    found = arranged(joined[0], orders_of(joined[0], plan))
+    for name in ("both_weight", "one_weight"):
+        expected = joined[0].params[name].copy()
+        expected[:, -4:] = expected[:, :-5:-1]
+        np.testing.assert_array_equal(found.params[name], expected)
+    assert sqnr(run(joined[0]), run(found)) > FLOAT32_DB
+
+
+# ---- in files
 
 
 @settings(max_examples=30)

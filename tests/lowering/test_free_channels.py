@@ -8,7 +8,7 @@ import pytest
 
 from mxquant.graph import Network
 from mxquant.graph.passes import canonicalize
-from mxquant.lowering.free_channels import Channels, free_channels
+from mxquant.lowering.free_channels import Channels, free_channels, whole_orders
 from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, network_of, random_params, relu
 
@@ -26,7 +26,7 @@ def found(build: Build, shape: Tuple[int, ...] = SHAPE) -> List[Channels]:
 
 
 def readers(build: Build, shape: Tuple[int, ...] = SHAPE) -> Set[str]:
-    return {node.name for channels in found(build, shape) for node in channels.readers}
+    return {reader.node.name for channels in found(build, shape) for reader in channels.readers}
 
 
 def first(data: Any) -> Any:
@@ -53,6 +53,14 @@ def gated(data: Any) -> Any:
     return conv(F.broadcast_mul(x, F.sigmoid(conv(small, "s2", 8, 1))), "c2")
 
 
+def means(x: Any) -> Any:
+    return F.Flatten(F.Pooling(x, global_pool=True, kernel=(1, 1), pool_type="avg"))
+
+
+def larger(x: Any) -> Any:
+    return F.UpSampling(x, scale=2, sample_type="nearest")
+
+
 def residual(data: Any) -> Any:
     x = first(data)
     return conv(relu(F.elemwise_add(conv(x, "c2"), x)), "c3")
@@ -62,9 +70,9 @@ def test_what_one_convolution_makes_and_another_reads_is_free() -> None:
     (channels,) = found(between(relu))
     assert channels.size == 8
     assert len(channels.tensors) == 2 and "c1_output" in channels.tensors
-    assert channels.rows == (("c1_weight", 0.0), ("c1_bias", 0.0))
+    assert channels.rows == (("c1_weight", 0.0, 0), ("c1_bias", 0.0, 0))
     assert [node.name for node in channels.layers] == ["c1"]
-    assert [node.name for node in channels.readers] == ["c2"]
+    assert [reader.node.name for reader in channels.readers] == ["c2"]
 
 
 FREE: Dict[str, Tuple[Build, Set[str]]] = {
@@ -80,6 +88,28 @@ FREE: Dict[str, Tuple[Build, Set[str]]] = {
     "dense": (lambda data: dense(relu(dense(data, "f1")), "f2"), {"f2"}),
     "flattened": (lambda data: dense(F.Flatten(first(data)), "fc"), {"fc"}),
     "flattened by the layer": (lambda data: dense(first(data), "fc"), {"fc"}),
+    "joined": (lambda data: conv(F.Concat(first(data), conv(data, "a", 6), dim=1), "c2"), {"c2"}),
+    "joined, the axis counted from the end": (
+        lambda data: conv(F.Concat(first(data), conv(data, "a", 6), dim=-3), "c2"),
+        {"c2"},
+    ),
+    "joined in rows": (lambda data: conv(F.Concat(first(data), conv(data, "a"), dim=2), "c2"), {"c2"}),
+    "joined beside a group's": (
+        lambda data: conv(F.Concat(conv(data, "g", num_group=2), first(data), dim=1), "c2"),
+        {"c2"},
+    ),
+    "joined means": (lambda data: dense(F.Concat(*map(means, (first(data), conv(data, "a", 6)))), "fc"), {"fc"}),
+    "joined layers of rows": (
+        lambda data: dense(F.Concat(relu(dense(data, "f1", 8)), dense(data, "f2", 4)), "f3"),
+        {"f3"},
+    ),
+    "larger": (between(larger), {"c2"}),
+    "larger by repeating": (between(lambda x: F.repeat(F.repeat(x, 2, axis=-1), 2, axis=2)), {"c2"}),
+    "as large as another": (
+        lambda data: conv(F.contrib.BilinearResize2D(first(data), conv(data, "a"), mode="like"), "c2"),
+        {"c2"},
+    ),
+    "a part of the image": (between(lambda x: F.slice_axis(x, axis=-1, begin=0, end=4)), {"c2"}),
 }
 
 
@@ -98,10 +128,27 @@ def twice(x: Any, **parameter: Any) -> Any:
     return conv(conv(x, "c2", **parameter), "c3", **parameter)
 
 
+def sum_of_both_orders(data: Any) -> Any:
+    """Return a sum that makes all its channels the same: (x, y) + (y, x)."""
+    x, y = first(data), conv(data, "a")
+    return F.Concat(x, y) + F.Concat(y, x)
+
+
 NOT_FREE: Dict[str, Build] = {
     "an output of the network": after_first(lambda x: F.Group([x, conv(x, "c2")])),
     "reshaped": between(lambda x: F.reshape(x, shape=(0, 8, -1, 4))),
-    "joined": lambda data: conv(F.Concat(first(data), data), "c2"),
+    "joined with what is fed": lambda data: conv(F.Concat(first(data), data), "c2"),
+    "joined with itself": after_first(lambda x: conv(F.Concat(x, relu(x)), "c2")),
+    "summed in both orders": lambda data: conv(sum_of_both_orders(data), "c2"),
+    "joined rows of images": lambda data: dense(F.Concat(F.Flatten(first(data)), F.Flatten(pool(data))), "fc"),
+    "joined, seen by a softmax": lambda data: conv(F.softmax(F.Concat(first(data), conv(data, "a")), axis=1), "c2"),
+    "sums of unlike parts": lambda data: conv(F.Concat(first(data), conv(data, "a", 4)) + conv(data, "b", 12), "c2"),
+    "some channels": between(lambda x: F.slice_axis(x, axis=1, begin=0, end=4)),
+    "repeated channels": between(lambda x: F.repeat(x, 2, axis=1)),
+    "repeated values": between(lambda x: F.reshape(F.repeat(x, 2), shape=(-1, 8, 8, 8))),
+    "a filter for each channel": between(
+        lambda x: F.UpSampling(x, F.var("w"), scale=2, sample_type="bilinear", num_filter=8, num_args=2)
+    ),
     "split": between(lambda x: F.SliceChannel(x, num_outputs=2)[0]),
     "transposed": between(lambda x: F.transpose(x, axes=(0, 1, 3, 2))),
     "softmax": between(lambda x: F.softmax(x, axis=1)),
@@ -157,9 +204,9 @@ def test_a_slope_for_each_channel_is_a_row_and_one_for_all_is_none() -> None:
 
 def test_a_depthwise_convolution_has_the_channels_that_it_reads() -> None:
     (channels,) = found(lambda data: conv(relu(conv(first(data), "dw", num_group=8)), "c2", 4))
-    assert {"c1_output", "dw_output"} < channels.tensors
+    assert {"c1_output", "dw_output"} < set(channels.tensors)
     assert [node.name for node in channels.layers] == ["c1", "dw"]
-    assert [node.name for node in channels.readers] == ["c2"]
+    assert [reader.node.name for reader in channels.readers] == ["c2"]
     assert {"dw_weight", "dw_bias"} < {row.name for row in channels.rows}
 
 
@@ -176,7 +223,7 @@ def test_a_sum_has_the_channels_of_both_operands_however_many_there_are() -> Non
 
     (channels,) = found(build)
     assert [node.name for node in channels.layers] == ["c1", "b0", "b1", "b2"]
-    assert [node.name for node in channels.readers] == ["b0", "b1", "b2", "last"]
+    assert [reader.node.name for reader in channels.readers] == ["b0", "b1", "b2", "last"]
 
 
 def test_one_operand_that_is_seen_from_outside_fixes_the_other() -> None:
@@ -231,3 +278,83 @@ def test_a_mean_that_a_batch_norm_returns_is_seen_from_outside() -> None:
         return F.Group([conv(norm[0], "c2"), norm[1]])
 
     assert not readers(build)
+
+
+# ---- joined by a Concat
+
+
+def block(data: Any) -> Any:
+    """Return what a DenseNet has: each layer reads what all before have made, normalized by itself."""
+    x = conv(data, "c0", 6)
+    for index in range(2):
+        x = F.Concat(
+            x,
+            conv(relu(F.BatchNorm(x, fix_gamma=False, name=f"bn{index}")), f"d{index}", 4),
+            dim=1,
+            name=f"joined{index}",
+        )
+    return conv(x, "last")
+
+
+def places_of(channels: Channels) -> Dict[str, Tuple[int, int]]:
+    return {reader.node.name: (reader.first, reader.of) for reader in channels.readers}
+
+
+def test_channels_lie_at_one_place_of_each_layer_that_reads_them() -> None:
+    one, two, three = found(block)
+    assert [each.size for each in (one, two, three)] == [6, 4, 4]
+    assert places_of(one) == {"d0": (0, 6), "d1": (0, 10), "last": (0, 14)}
+    assert places_of(two) == {"d1": (6, 10), "last": (6, 14)}
+    assert places_of(three) == {"last": (10, 14)}
+    assert [[node.name for node in each.layers] for each in (one, two, three)] == [["c0"], ["d0"], ["d1"]]
+
+
+def test_parameters_of_a_batch_norm_behind_a_concat_belong_to_several_layers() -> None:
+    one, two, _ = found(block)
+    assert {(row.name, row.first) for row in one.rows} >= {("bn0_gamma", 0), ("bn1_gamma", 0), ("c0_weight", 0)}
+    assert {(row.name, row.first) for row in two.rows} >= {("bn1_gamma", 6), ("bn1_moving_var", 6), ("d0_bias", 0)}
+    assert two.tensors["bn1_output"] == (6, 10) and two.tensors["d0_output"] == (0, 4)
+    assert "bn0_output" not in two.tensors
+
+
+def test_a_depthwise_convolution_behind_a_concat_makes_channels_of_several_layers() -> None:
+    def build(data: Any) -> Any:
+        return conv(conv(F.Concat(first(data), conv(data, "a", 4)), "dw", 12, num_group=12), "c2")
+
+    one, two = found(build)
+    assert [node.name for node in one.layers] == ["c1", "dw"] and [node.name for node in two.layers] == ["a", "dw"]
+    assert {row.first for row in two.rows if row.name.startswith("dw")} == {8}
+
+
+def test_channels_that_are_joined_to_others_may_be_read_by_themselves() -> None:
+    def build(data: Any) -> Any:
+        x, y = first(data), conv(data, "a", 4)
+        return F.Group([conv(F.Concat(y, x), "both"), conv(x, "one"), y])
+
+    (channels,) = found(build)
+    assert places_of(channels) == {"both": (4, 12), "one": (0, 8)}
+
+
+def test_a_sum_makes_the_channels_of_two_concats_the_same_pair_by_pair() -> None:
+    def build(data: Any) -> Any:
+        parts = [F.Concat(conv(data, f"{name}0"), conv(data, f"{name}1", 4)) for name in "ab"]
+        return conv(F.elemwise_add(*parts), "c2")
+
+    assert [{node.name for node in each.layers} for each in found(build)] == [{"a0", "b0"}, {"a1", "b1"}]
+
+
+def test_a_weight_that_does_not_fit_fixes_what_it_reads() -> None:
+    data = F.var("data")
+    network = canonical(conv(F.Concat(first(data), conv(data, "a", 4)), "c2"))
+    assert len(free_channels(network)) == 2
+    weight = network.params["c2_weight"]
+    assert not free_channels(Network(network.graph, {**network.params, "c2_weight": weight[:, :8]}))
+
+
+def test_orders_of_parts_are_one_of_the_whole() -> None:
+    _, two, three = found(block)
+    orders = whole_orders([(two, (3, 2, 1, 0)), (three, (1, 0, 3, 2))])
+    assert orders["d0_output"] == (3, 2, 1, 0)
+    assert orders["bn1_output"] == (0, 1, 2, 3, 4, 5, 9, 8, 7, 6)
+    assert orders["joined1_output"][6:] == (9, 8, 7, 6, 11, 10, 13, 12)
+    assert "c0_output" not in orders and "bn0_output" not in orders

@@ -21,7 +21,7 @@ from mxquant.lowering.stored_weights import EVEN, NEARLY_EVEN, int8_weight
 from mxquant.plan import QuantPlan
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import graph_of, split_params, symbol_of
-from tests.networks import conv, dense, forward, images, network_of, random_params, sqnr
+from tests.networks import conv, dense, forward, images, network_of, random_params, relu, sqnr
 
 F = mx.sym
 SHAPE = (4, 3, 8, 8)
@@ -60,6 +60,57 @@ def run(network: Network, data: np.ndarray) -> Any:
 
 def even(plan: QuantPlan) -> Dict[str, Any]:
     return {name: layer for name, layer in plan.layers.items() if layer.weight_codes == EVEN}
+
+
+def block(data: Any) -> Any:
+    """Return layers that read what all before have made: as it is, depthwise, normalized, as rows."""
+    x = conv(data, "c0", 5)
+    for index in range(3):
+        y = F.LeakyReLU(F.BatchNorm(x, fix_gamma=False, name=f"bn{index}"), act_type="leaky", slope=0.1)
+        x = F.Concat(conv(y, f"d{index}", 4), x, dim=1)
+    grown = F.UpSampling(F.Pooling(x, kernel=(2, 2), stride=(2, 2), pool_type="max"), scale=2, sample_type="nearest")
+    x = F.Concat(conv(F.tanh(conv(grown, "dw", 17, num_group=17)), "e0", 3), x, F.sigmoid(conv(x, "e1", 2)), dim=1)
+    return F.Group([conv(x, "last", 6), conv(relu(x), "positive"), dense(x, "fc", 5)])
+
+
+@pytest.fixture(scope="module")
+def joined() -> Any:
+    symbol, params, data, plan = planned(block)
+    assert {"c0", "d0", "d1", "d2", "e0", "e1", "last"} <= set(even(plan))
+    return symbol, params, data, plan, canonical(symbol, params)
+
+
+def test_a_network_with_concats_computes_what_it_does_with_even_weights(joined: Any) -> None:
+    *_, data, plan, network = joined
+    wanted = dict(network.params)
+    for name, layer in even(plan).items():
+        wanted[f"{name}_weight"] = int8_weight("Convolution", wanted[f"{name}_weight"], layer).astype(np.float32)
+    found = rested(network, plan)
+    assert set(fed(network, plan)) == {"c0"}
+    padded = np.concatenate([data, np.zeros_like(data[:, :1])], axis=1)
+    for expected, value in zip(run(Network(network.graph, wanted), data), run(found, padded)):
+        assert sqnr(expected, value) > 120
+    restored = unrested(network, plan, found.params)
+    assert restored.keys() == network.params.keys()
+    for name, value in wanted.items():
+        np.testing.assert_array_equal(restored[name], value)
+    for name in even(plan):
+        whole, halved = (
+            codes(found.params[f"{name}_weight"]).astype(int) for codes in (weight_codes, halved_weight_codes)
+        )
+        np.testing.assert_array_equal(whole, 2 * halved)
+
+
+def test_the_simulation_of_a_network_with_concats_is_the_int8_network(joined: Any) -> None:
+    symbol, params, data, plan, _ = joined
+    results = []
+    for target in ("onednn", "simulate"):
+        model = mxquant.lower(symbol, plan, target=target, **params)
+        results.append(forward(model.symbol, dict(model.arg_params), dict(model.aux_params), data=data))
+    for exact, int8, simulated in zip(forward(symbol, *params.values(), data=data), *results):
+        assert 25 < sqnr(exact, int8) < 60 and sqnr(int8, simulated) > 50
+    found = mxquant.compare(symbol, mxquant.lower(symbol, plan, **params), data, **params)
+    assert not found.warnings and all(output.int8_simulated > 50 for output in found.outputs)
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +201,7 @@ def test_whole_codes_are_twice_the_halved_ones(seed: int, shape: Any, magnitudes
 # ---- which layers
 
 
+PAD = (0, 0, 0, 0, 1, 1, 1, 1)
 MAY: Dict[str, Tuple[Build, bool]] = {
     **{f"{kind} is {value}": (lambda x, kind=kind: F.Activation(x, act_type=kind), value) for kind, value in (
         ("relu", True), ("tanh", True), ("softsign", True), ("sigmoid", False), ("softrelu", False))},
@@ -171,7 +223,18 @@ MAY: Dict[str, Tuple[Build, bool]] = {
     "normalized ones": (lambda x: F.BatchNorm(F.sigmoid(x), fix_gamma=False, name="bn"), False),
     "depthwise": (lambda x: conv(F.sigmoid(x), "dw", 6, num_group=6), True),
     "parameters": (lambda x: F.broadcast_add(x, F.var("q", shape=(1, 6, 1, 1))), False),
-    "joined": (lambda x: F.Concat(x, x), False),
+    "joined to itself": (lambda x: F.Concat(x, x), False),
+    "joined": (lambda x: F.Concat(F.sigmoid(x), conv(x, "other", 4)), True),
+    "joined, none of it 0": (lambda x: F.Concat(F.sigmoid(x), F.sigmoid(conv(F.sigmoid(x), "other", 4))), False),
+    "joined in rows": (lambda x: F.Concat(x, conv(F.sigmoid(x), "other", 6), dim=2), True),
+    "joined in rows to ones": (lambda x: F.Concat(x, F.exp(conv(F.sigmoid(x), "other", 6)), dim=2), False),
+    "joined in rows to what is not known": (lambda x: F.Concat(x, F.exp(x + 1000), dim=2), False),
+    "larger": (lambda x: F.UpSampling(x, scale=2, sample_type="nearest"), True),
+    "larger ones": (lambda x: F.UpSampling(F.sigmoid(x), scale=2, sample_type="nearest"), False),
+    "resized": (lambda x: F.contrib.BilinearResize2D(x, height=5, width=5), True),
+    "resized like ones": (lambda x: F.contrib.BilinearResize2D(x, F.sigmoid(x), mode="like"), True),
+    "padded": (lambda x: F.tanh(F.Pad(x, mode="constant", pad_width=PAD)), True),
+    "padded with ones": (lambda x: F.tanh(F.Pad(x, mode="constant", constant_value=1, pad_width=PAD)), False),
 }  # fmt: skip
 
 
@@ -182,7 +245,7 @@ def test_only_what_keeps_zeros_may_lie_before(name: str) -> None:
     args, aux = random_params(symbol, data=SHAPE)
     found = may_rest(canonical(symbol, {"arg_params": args, "aux_params": aux}))
     # The first reads the input.
-    assert found == ({"c1", "c2"} if expected else {"c1"})
+    assert found - {"other"} == ({"c1", "c2"} if expected else {"c1"})
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,20 @@ def test_the_cache_of_tensorrt_has_the_bits_of_the_scale(tmp_path: Path) -> None
     assert scale == pytest.approx(plan.tensors["data"].scale, rel=1e-6)
 
 
+def test_a_cache_as_tensorrt_writes_it_has_short_numbers_and_zeros(tmp_path: Path) -> None:
+    # Without zeros in front: 0x00e00000 is 1.75 * 2**-126.
+    lines = [
+        "input: 3caa54fc",
+        "(Unnamed Layer* 64) [Shuffle]_output: 0",
+        "366: 00000000",
+        "zero: 80000000",
+        "b: e00000",
+    ]
+    (tmp_path / "cache").write_text("\n".join(["TRT-8401-EntropyCalibration2", *lines, "395: 3CBE52AF", ""]))
+    values = {"input": 2.640645, "b": 127 * 1.75 * 2**-126, "395": 2.950564}
+    assert tables.read_tensorrt_cache(tmp_path / "cache") == pytest.approx(values, rel=1e-6, abs=0)
+
+
 ORT = """
 import sys
 import numpy as np, onnx
@@ -115,7 +129,9 @@ def test_what_is_written_has_the_form_of_onnx_runtimes_own_tool(tmp_path: Path) 
     [
         ("", "does not begin with 'TRT-'"),
         ("data: 3c010a14\n", "does not begin with 'TRT-'"),
-        ("TRT-8601-EntropyCalibration2\ndata: 3c010a1\n", "line 2: found 'data: 3c010a1'"),
+        ("TRT-8601-EntropyCalibration2\ndata: 3c010a140\n", "line 2: found 'data: 3c010a140', .* up to eight"),
+        ("TRT-8601-EntropyCalibration2\n\ndata: \n", "line 3: found 'data: ', expected"),
+        ("TRT-8601-EntropyCalibration2\ndata: 0x3c01\n", "line 2: found 'data: 0x3c01'"),
         ("TRT-8601-EntropyCalibration2\ndata: 7fc00000\n", "largest value of tensor 'data' is nan"),
         ("TRT-8601-EntropyCalibration2\ndata: bc010a14\n", "expected a positive number"),
     ],

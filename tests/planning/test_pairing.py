@@ -167,6 +167,70 @@ def test_a_network_in_which_nothing_saturates_keeps_its_order() -> None:
     assert paired_channels(read_by(random_weight(0, (4, 8, 3, 3))), lambda _: False) == {}
 
 
+# ---- behind a Concat
+
+
+def joined_and_read_by(sizes: Sequence[int], *weights: np.ndarray) -> Network:
+    """Return layers of these sizes, a Concat and ReLU, and layers with these weights that read the result."""
+    data = F.var("data")
+    x = relu(F.Concat(*(conv(data, f"c{index}", size, 1) for index, size in enumerate(sizes)), dim=1))
+    symbol = F.Group([conv(x, f"l{index}", len(weight), weight.shape[2]) for index, weight in enumerate(weights)])
+    args, aux = random_params(symbol, data=(1, 3, 4, 4))
+    args.update({f"l{index}_weight": mx.nd.array(weight) for index, weight in enumerate(weights)})
+    return canonicalize(network_of(symbol, args, aux)).network
+
+
+def orders_behind(sizes: Sequence[int], *weights: np.ndarray) -> Dict[str, Tuple[int, ...]]:
+    return paired_channels(joined_and_read_by(sizes, *weights), lambda node: node.name.startswith("l"))
+
+
+@given(st.integers(0, 99999), st.sampled_from([(4, 6), (2, 2, 8), (6, 5)]))
+def test_channels_change_places_within_their_layer_and_cost_no_more(seed: int, sizes: Tuple[int, ...]) -> None:
+    weight = random_weight(seed, (3, sum(sizes), 1, 1))
+    costs, before = cost_of_pairs(weight), cost_of(cost_of_pairs(weight), neighbours_of(range(sum(sizes))))
+    orders, whole = orders_behind(sizes, weight), list(range(sum(sizes)))
+    first = 0
+    for index, size in enumerate(sizes):
+        order = orders.get(f"c{index}_output", tuple(range(size)))
+        assert sorted(order) == list(range(size))
+        whole[first : first + size] = [first + each for each in order]
+        first += size
+    assert bool(orders) == (before > 0)
+    assert cost_of(costs, neighbours_of(whole)) <= before * (1 + 1e-9)
+    if orders:
+        (order,) = {order for order in orders.values() if len(order) == sum(sizes)}
+        assert list(order) == whole
+
+
+def test_large_weights_are_separated_at_the_place_of_their_layer() -> None:
+    weight = np.full((2, 10, 1, 1), 0.001, np.float32)
+    weight[:, [4, 5, 8, 9]] = 1
+    order = orders_behind((4, 6), weight)["c1_output"]
+    assert largest_safe_code(weight_codes(weight)) < 140
+    # Four of the six are large, so that one pair at least has two.
+    assert sum(set(pair) <= {0, 1, 4, 5} for pair in neighbours_of(order)) == 1
+    weight[:, 8] = 0.001
+    order = orders_behind((4, 6), weight)["c1_output"]
+    whole = [*range(4), *(4 + each for each in order)]
+    assert largest_safe_code(weight_codes(in_order(weight, whole))) == 255
+
+
+@pytest.mark.parametrize(("sizes", "ordered"), [((3, 6), False), ((4, 6), True)])
+def test_channels_that_stand_beside_those_of_another_layer_keep_their_order(sizes: Any, ordered: bool) -> None:
+    weight = np.full((2, sum(sizes), 1, 1), 0.001, np.float32)
+    weight[:, [sizes[0], sizes[0] + 1, sizes[0] + 2]] = 1
+    weight[:, :2] = 1
+    orders = orders_behind(sizes, weight)
+    assert [f"c{index}_output" in orders for index in range(2)] == [ordered, ordered]
+
+
+def test_an_odd_number_of_channels_may_change_places_where_no_others_follow() -> None:
+    weight = np.full((2, 9, 1, 1), 0.001, np.float32)
+    weight[:, 4:6] = 1
+    assert sorted(orders_behind((4, 5), weight)["c1_output"]) == list(range(5))
+    assert "c1_output" not in orders_behind((4, 5, 2), np.concatenate([weight, weight[:, :2]], axis=1))
+
+
 # ---- in a plan
 
 

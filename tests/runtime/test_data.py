@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mxquant import InputError
-from mxquant.runtime.data import Batch, Sample, batches, part, peek
+from mxquant.runtime.batch import Batch, part
+from mxquant.runtime.data import Sample, batches, peek
 from mxquant.runtime.mxnet import mx
 
 EXAMPLES = np.arange(10 * 3, dtype=np.float32).reshape(10, 3)
@@ -149,9 +150,9 @@ def test_a_sample_keeps_the_first_examples_of_one_shape_while_batches_pass_by() 
     stream = [Batch({"data": np.full((2, 3), i, np.float32)}, 2) for i in range(4)]
     stream.insert(1, Batch({"data": np.zeros((2, 4), np.float32)}, 2))
     assert list(sample.of(iter(stream))) == stream
-    assert sample.arrays["data"][:, 0].tolist() == [0, 0, 1, 1, 2]
+    assert sample.examples["data"][:, 0].tolist() == [0, 0, 1, 1, 2]
     stream[0].arrays["data"][:] = 9
-    assert sample.arrays["data"][0, 0] == 0
+    assert sample.examples["data"][0, 0] == 0
 
 
 def test_what_is_no_example_stays_whole_and_with_its_batch() -> None:
@@ -161,9 +162,9 @@ def test_what_is_no_example_stays_whole_and_with_its_batch() -> None:
     assert [batch.arrays["state"].shape for batch in cut] == [(2, 4, 5)] * 2
     sample = Sample(6)
     assert len(list(sample.of(batches(pairs, ("data", "state"))))) == 2
-    np.testing.assert_array_equal(sample.arrays["data"], EXAMPLES[:4])
-    np.testing.assert_array_equal(sample.arrays["state"], state)
-    halves = part(sample.arrays, 4, 0, 2), part(sample.arrays, 4, 2)
+    np.testing.assert_array_equal(sample.examples["data"], EXAMPLES[:4])
+    np.testing.assert_array_equal(sample.examples["state"], state)
+    halves = part(sample.examples, 4, 0, 2), part(sample.examples, 4, 2)
     assert [(len(half["data"]), len(half["state"])) for half in halves] == [(2, 2), (2, 2)]
 
 
@@ -174,4 +175,4 @@ def test_a_sample_of_large_examples_is_small() -> None:
     assert sample.kept == 2
     nothing = Sample(0)
     list(nothing.of([batch]))
-    assert nothing.arrays == {}
+    assert dict(nothing.examples) == {}
