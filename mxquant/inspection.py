@@ -23,7 +23,6 @@ from mxquant.progress import Progress, progress_bar, reporting
 from mxquant.runtime.checks import whole_number
 from mxquant.runtime.data import Sample, batches, peek
 from mxquant.runtime.forward import kept_examples
-from mxquant.runtime.wanted_types import WantedTypes
 
 __all__ = ["compare", "sensitivity", "smoothed_model"]
 
@@ -130,9 +129,7 @@ def compare(
     if isinstance(model, QuantizedModel) and model.simulated:
         raise InputError("model is a simulation, which compare makes itself; pass its plan, or the int8 model")
     sample = Sample(whole_number(num_examples, "num_examples", 1))
-    canonical = loaded.canonical.network
-    read = batches(data, loaded.inputs, None, canonical, batch_axes)
-    sample.fill(WantedTypes(canonical.graph, canonical.params).of(read))
+    sample.fill(batches(data, loaded.inputs, None, loaded.canonical.network, batch_axes))
     int8: Optional[Network] = None
     told: Tuple[str, ...] = ()
     if isinstance(model, QuantizedModel):

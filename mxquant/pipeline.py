@@ -39,7 +39,6 @@ from mxquant.planning.planner import make_plan as plan_network
 from mxquant.progress import Progress, progress_bar, reporting
 from mxquant.runtime.data import Sample, batches, peek
 from mxquant.runtime.forward import kept_examples
-from mxquant.runtime.wanted_types import WantedTypes
 from mxquant.stats import Statistics
 from mxquant.targets import target_named, target_of
 from mxquant.thresholds import METHODS
@@ -369,9 +368,7 @@ def quantize(
             )
         else:
             check_statistics(model, statistics)
-            canonical = model.canonical.network
-            read = batches(data, model.inputs, num_calib_examples, canonical, batch_axes)
-            sample.fill(WantedTypes(canonical.graph, canonical.params).of(read))
+            sample.fill(batches(data, model.inputs, num_calib_examples, model.canonical.network, batch_axes))
         inputs = kept_examples(model.canonical.network, sample)
         shapes = {name: value.shape for name, value in sample.parts[0].arrays.items()}
         if never_slower:

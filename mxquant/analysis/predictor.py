@@ -90,7 +90,7 @@ class Predictor:
                 if name in self._executor.arg_dict:  # a block may have inputs that nothing reads
                     self._executor.arg_dict[name][:] = value
             return
-        check_sizes(Network(self._graph, {**self.arg_params, **self.aux_params}), shapes)
+        check_sizes(Network(cut_labels(self._graph), {**self.arg_params, **self.aux_params}), shapes)
         data = {name: mx.nd.array(value, dtype=value.dtype) for name, value in arrays.items()}
         self._cut_behind_labels(arrays)
         try:

@@ -17,7 +17,6 @@ from mxquant.runtime.data import Sample, batches, peek
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.runner import run
 from mxquant.runtime.sizes import outline
-from mxquant.runtime.wanted_types import WantedTypes
 from mxquant.stats import HistogramCollector, Statistics
 from mxquant.targets import TARGETS, target_named
 from mxquant.version import __version__
@@ -80,8 +79,7 @@ def collect(
     canonical = model.canonical.network
     collector = HistogramCollector(nonfinite, channel_axes(canonical))
     # The run takes parameters away.
-    read = batches(data, model.inputs, num_examples, outline(canonical), batch_axes)
-    stream = WantedTypes(canonical.graph, canonical.params).of(read)
+    stream = batches(data, model.inputs, num_examples, outline(canonical), batch_axes)
     stream = stream if sample is None else sample.of(stream)
     observed = observed_tensors(canonical, target)
     forward = partial(run, canonical, collector=collector, ctx=ctx, tensors=observed, take_params=take_params)

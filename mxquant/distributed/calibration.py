@@ -22,7 +22,6 @@ from mxquant.runtime.data import batches
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.runner import Runner
 from mxquant.runtime.sizes import outline
-from mxquant.runtime.wanted_types import WantedTypes
 from mxquant.stats import HistogramCollector, Statistics
 from mxquant.targets import target_named
 
@@ -207,14 +206,12 @@ class _Counter(Loaded):
         canonical = model.canonical.network
         self.task, self.digest, self.inputs = task, model.digest, model.inputs
         self.axes, self.outline = channel_axes(canonical), outline(canonical)
-        self.wanted = WantedTypes(canonical.graph, canonical.params)
         self.runner = Runner(canonical, mx.cpu(), observed_tensors(canonical, task.target), take_params=True)
 
     def run(self, shard: Shard, batches_of_shard: Iterable[Any]) -> Statistics:
         collector = HistogramCollector(self.task.nonfinite, self.axes)
         axes = dict.fromkeys(self.inputs, 0)
-        read = batches(batches_of_shard, self.inputs, network=self.outline, batch_axes=axes)
-        stream = self.wanted.of(read)
+        stream = batches(batches_of_shard, self.inputs, network=self.outline, batch_axes=axes)
         return statistics_of(collector, self.digest, *self.runner.run(stream, collector, first=shard.batch))
 
     def close(self) -> None:

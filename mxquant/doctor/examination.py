@@ -105,8 +105,7 @@ def diagnose(
     example, data = peek(data)
     source = models.read(net, arg_params, aux_params, data_names, label_names, example or None, nonfinite_params)
     loaded = source.model()
-    canonical = loaded.canonical.network
-    examples = read_examples(data, loaded.inputs, num_examples, canonical, batch_axes)
+    examples = read_examples(data, loaded.inputs, num_examples, loaded.canonical.network, batch_axes)
     fitted, judged = examples, examples
     if int8 is None and examples.count >= _ENOUGH and takes_any_batch(loaded.canonical.network, examples.arrays):
         half = examples.count // 2

@@ -13,7 +13,6 @@ from mxquant.runtime.batch import Batch, Examples
 from mxquant.runtime.data import Sample, batches
 from mxquant.runtime.forward import kept_examples
 from mxquant.runtime.mxnet import mx
-from mxquant.runtime.wanted_types import WantedTypes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,7 +77,7 @@ def read_examples(
     labels: List[NDArray[Any]] = []
     sample = Sample(count)
     read = partial(batches, inputs=list(inputs), network=network, batch_axes=batch_axes)
-    sample.fill(WantedTypes(network.graph, network.params).of(_noting(data, labels, read)))
+    sample.fill(_noting(data, labels, read))
     found = np.concatenate(labels)[: sample.kept] if labels else None
     whole = found is not None and found.ndim == 1 and len(found) == sample.kept
     return Labelled(kept_examples(network, sample), found if whole else None)

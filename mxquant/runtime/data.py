@@ -28,6 +28,7 @@ from mxquant.runtime.batching import Batching, batch_of_array
 from mxquant.runtime.checks import whole_number
 from mxquant.runtime.lengths import check_lengths
 from mxquant.runtime.mxnet import mx
+from mxquant.runtime.wanted_types import WantedTypes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -145,7 +146,10 @@ def batches(
     if not inputs:
         raise InputError("calibration data: the network reads none; each of its variables has a value, or is a label")
     seen = 0
-    for batch in _fitting(_read(data, list(inputs), network), network, batch_axes or {}):
+    stream = _read(data, list(inputs), network)
+    if network is not None:
+        stream = WantedTypes(network.graph, network.params).of(stream)
+    for batch in _fitting(stream, network, batch_axes or {}):
         left = batch.size if num_examples is None else int(num_examples) - seen
         batch = cut(batch, 0, left)
         seen += batch.size
