@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
 
-from mxquant.errors import InputError
+import numpy as np
+
+from mxquant.errors import GraphError, InputError
 from mxquant.onnx_import.state import Length
 from mxquant.onnx_import.windows import settle_pooling
 
@@ -50,7 +52,9 @@ def said_of(onnx: Any, model: Any) -> Said:
     Said
         Shapes and types.
     """
-    found, stated = _inferred(onnx, _bare(onnx, model), False), _read(model.graph)
+    bare = _bare(onnx, model)
+    _refuse_far_places(onnx, bare)
+    found, stated = _inferred(onnx, bare, False), _read(model.graph)
     for each in model.graph.initializer:
         found.kinds[each.name] = each.data_type
     for name, shape in stated.shapes.items():
@@ -107,6 +111,28 @@ def _inferred(onnx: Any, bare: Any, strict: bool) -> Said:
         found = _read(onnx.shape_inference.infer_shapes(bare, strict_mode=strict, data_prop=True).graph)
         if not settle_pooling(onnx, bare.graph, found.shapes):
             return found
+
+
+def _refuse_far_places(onnx: Any, bare: Any) -> None:
+    """Refuse constant places that are not there, at which ONNX's inference of shapes may end the process."""
+    places = {each.name: onnx.numpy_helper.to_array(each) for each in bare.graph.initializer}
+    for node in bare.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Constant" and attribute.name == "value":
+                places[node.output[0]] = onnx.numpy_helper.to_array(attribute.t)
+            elif node.op_type == "Constant" and attribute.name in ("value_int", "value_ints"):
+                places[node.output[0]] = np.asarray(onnx.helper.get_attribute_value(attribute))
+    taken = [node for node in bare.graph.node if node.op_type == "Gather" and node.input[1] in places]
+    shapes = _read(onnx.shape_inference.infer_shapes(bare).graph).shapes if taken else {}
+    for node in taken:
+        axis = next((each.i for each in node.attribute if each.name == "axis"), 0)
+        found, shape = places[node.input[1]], shapes.get(node.input[0], ())
+        length = shape[axis] if -len(shape) <= axis < len(shape) else None
+        if isinstance(length, int) and found.size and not -length <= found.min() <= found.max() < length:
+            raise GraphError(
+                f"ONNX node '{node.name}' (Gather): it takes places {found.min()} to {found.max()} of an axis that has "
+                f"{length}"
+            )
 
 
 def _numbers(shapes: Mapping[str, Tuple[Length, ...]], first: int, other: int) -> Dict[str, Tuple[int, ...]]:

@@ -48,6 +48,12 @@ _OLDEST, _NEWEST = 7, 28
 # ONNX's types of numbers, and MXNet's names for those of inputs that are no numbers with a point.
 _NUMBERS = (1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 16)
 _GIVEN = {2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool"}
+_FLAGS = frozenset(
+    (
+        *("keepdims", "noop_with_empty_axes", "largest", "select_last_index", "ceil_mode", "count_include_pad", "fmod"),
+        *("transA", "transB", "allowzero", "linear_before_reset", "training_mode", "antialias", "layout", "spatial"),
+    )
+)
 Shapes = Union[Tuple[int, ...], Mapping[str, Tuple[int, ...]]]
 # What comes of attributes, shapes and names that do not go together.
 _MALFORMED = (
@@ -135,6 +141,7 @@ def _read(onnx: Any, model: Any, path: Union[str, Path], input_shapes: Optional[
             f"'{path}' has ONNX operators of version {opset} ({_operators(model.graph)}), expected {_OLDEST} or newer"
         )
     _refuse_newer(onnx, model.graph, opset)
+    _refuse_splits(model.graph)
     fold_channels(onnx, model.graph)
     if input_shapes is not None:
         fix_shapes(model.graph, input_shapes)
@@ -168,6 +175,17 @@ def _input(name: str, kind: int, names: Set[str]) -> Any:
     if kind not in _GIVEN:
         return mx.sym.var(name)
     return mx.sym.Cast(mx.sym.var(name, dtype=_GIVEN[kind]), dtype="float32", name=_unused(f"{name}_real", names))
+
+
+def _refuse_splits(graph: Any) -> None:
+    """Refuse parts that are not as many as outputs, at which ONNX's inference may end the process."""
+    for node in graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Split" and attribute.name == "num_outputs" and attribute.i != len(node.output):
+                raise GraphError(
+                    f"ONNX node '{node.name}' (Split): num_outputs is {attribute.i}, expected {len(node.output)}, "
+                    "as many as it has outputs"
+                )
 
 
 def _with_output_shapes(model: Any) -> Any:
@@ -218,6 +236,8 @@ def _translate(onnx: Any, node: Any, state: State, names: Set[str], proof: Proof
         _shape_of(step)
         return
     _refuse_kinds(onnx, step)
+    for key in _FLAGS.intersection(attrs):
+        step.flag(key)
     if all(each in state.constants for each in node.input if each) and node.op_type in FOLDED:
         state.constants[node.output[0]] = folded(step)
         return

@@ -23,6 +23,8 @@ def _reduce(step: Step) -> None:
         return
     rank = step.rank()
     axes = sorted(step.axis(axis) for axis in axes or range(rank))
+    if len(set(axes)) < len(axes):
+        raise step.refuse(f"its axes are {axes}, expected each once")
     keep = bool(step.attrs.get("keepdims", 1))
     if step.op == "ReduceMean" and keep and (rank, axes) == (4, [2, 3]) and not step.whole():
         # As global pooling it can run in int8.

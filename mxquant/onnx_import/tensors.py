@@ -174,14 +174,19 @@ def _slice(step: Step) -> None:
         raise step.refuse(f"it slices {rank} dimensions with steps or free lengths, of which MXNet takes at most 5")
     limits: List[Tuple[Optional[int], Optional[int], Optional[int]]] = [(None, None, None)] * rank
     for (axis, place), length in zip(places, lengths):
-        limits[axis] = _limits(place) if length is None else _limits_within(place, length)
+        limits[axis] = _limits(step, place) if length is None else _limits_within(place, length)
     begin_, end_, stride_ = zip(*limits)
     step.returns(sym.slice(step.symbol(0), begin=begin_, end=end_, step=stride_, name=step.name))
 
 
-def _limits(place: slice) -> Tuple[Optional[int], Optional[int], Optional[int]]:
+def _limits(step: Step, place: slice) -> Tuple[Optional[int], Optional[int], Optional[int]]:
     """Return the limits of a part of an axis whose length is free; numbers beyond any length are none."""
-    first, last = (None if abs(number) >= 2**31 - 1 else number for number in (place.start, place.stop))
+    far = 2**31 - 1
+    # Beyond the end that it comes from, or does not come to, there is nothing.
+    outward = place.start >= far or place.stop <= -far if place.step > 0 else place.start <= -far or place.stop >= far
+    if outward:
+        raise step.refuse(f"its part of a free length from {place.start} to {place.stop} has no values")
+    first, last = (None if abs(number) >= far else number for number in (place.start, place.stop))
     return first, last, place.step
 
 

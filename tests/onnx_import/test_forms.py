@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import mxquant
 from mxquant import GraphError
-from mxquant.onnx_import import layers
+from mxquant.onnx_import import inference, layers, reader
 from mxquant.onnx_import.windows import last_window
 from mxquant.runtime.mxnet import mx
 from tests.networks import forward, images
@@ -247,6 +248,10 @@ REFUSED: Dict[str, Case] = {
     r"its pads \[-1, -1\] are negative": case(node("MaxPool", "x", kernel_shape=[2], pads=[-1, -1])),
     "expected smaller numbers than its kernel has": case(node("MaxPool", "x", kernel_shape=[2], pads=[2, 2])),
     "size is 2, expected an odd number": case(node("LRN", "x", size=2), shape=IMAGE),
+    r"\(Softmax\): its axis is 9, expected one from -3 to 2": case(node("Softmax", "x", axis=9), opset=11),
+    r"its axes are \[1, 1\], expected each once": case(node("ReduceMax", "x", axes=[1, -2])),
+    "keepdims is 2, expected 0 or 1": case(node("ReduceMax", "x", keepdims=2)),
+    "expected numbers below 65536": case(node("MaxPool", "x", kernel_shape=[2], strides=[1 << 20])),
     "blocksize is 0": case(node("DepthToSpace", "x", blocksize=0), shape=IMAGE),
     r"MXNet cannot compute it of inputs of \[2, 4, 6\], \[5\].*: .* has the shape \(5,\), expected \(4,\)": case(
         node("BatchNormalization", "x", *"gbmv"), **{name: np.ones(5, np.float32) for name in "gbmv"}
@@ -266,6 +271,34 @@ def test_what_would_be_otherwise_is_refused(message: str, tmp_path: Path) -> Non
         read(model_of(nodes, shape, opset, **constants), tmp_path)
 
 
+def test_parts_have_to_be_as_many_as_outputs() -> None:
+    """ONNX's inference may end the process for others, so that the check comes before it, and is tested by itself."""
+    for count, message in ((2, None), (3, r"num_outputs is 3, expected 2, as many as it has outputs")):
+        graph = model_of([node("Split", "x", outputs=("y", "z"), num_outputs=count)]).graph
+        if message is None:
+            reader._refuse_splits(graph)
+            continue
+        with pytest.raises(GraphError, match=message):
+            reader._refuse_splits(graph)
+
+
+def test_places_of_a_shape_are_checked_before_onnx_infers_them() -> None:
+    """ONNX's inference of shapes may end the process for others: the check is tested by itself."""
+    for place, message in (
+        (2, None),
+        (-3, None),
+        (3, "it takes places 3 to 3 of an axis that has 3"),
+        (-4, "places -4 to"),
+    ):
+        nodes = [node("Shape", "x", outputs=("s",)), node("Gather", "s", "i")]
+        model = model_of(nodes, (2, 4, 6), i=np.int64(place))
+        if message is None:
+            inference._refuse_far_places(onnx, model)
+            continue
+        with pytest.raises(GraphError, match=message):
+            inference._refuse_far_places(onnx, model)
+
+
 def test_whole_numbers_of_few_bits_are_not_calculated_with(tmp_path: Path) -> None:
     model = model_of([node("Sub", "x", "x", outputs=("d",)), node("Cast", "d", to=REAL)])
     model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
@@ -274,8 +307,6 @@ def test_whole_numbers_of_few_bits_are_not_calculated_with(tmp_path: Path) -> No
 
 
 def test_a_shape_that_mxnet_makes_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mxquant.onnx_import import reader
-
     def wrong(step: Any) -> None:
         step.returns(mx.sym.Flatten(step.symbol(0)))
 
