@@ -15,11 +15,11 @@ from mxquant.onnx_import.choices import CHOICES
 from mxquant.onnx_import.external import load_external
 from mxquant.onnx_import.fold_channels import fold_channels
 from mxquant.onnx_import.folding import FOLDED, folded
-from mxquant.onnx_import.inference import NO_TENSOR, fix_shapes, said_of, tried
+from mxquant.onnx_import.inference import NO_TENSOR, Said, fix_shapes, said_of, tried
 from mxquant.onnx_import.layers import LAYERS
 from mxquant.onnx_import.pooling import POOLING
 from mxquant.onnx_import.products import PRODUCTS
-from mxquant.onnx_import.proof import Proof
+from mxquant.onnx_import.proof import Proof, Unlike
 from mxquant.onnx_import.recurrent import RECURRENT
 from mxquant.onnx_import.reductions import REDUCTIONS
 from mxquant.onnx_import.sampling import SAMPLING
@@ -146,24 +146,34 @@ def _read(onnx: Any, model: Any, path: Union[str, Path], input_shapes: Optional[
     if input_shapes is not None:
         fix_shapes(model.graph, input_shapes)
     said = said_of(onnx, model)
+    try:
+        return _translated(onnx, model, opset, said, 2)
+    except Unlike:
+        if all(isinstance(length, int) for each in model.graph.input for length in said.shapes.get(each.name, ())):
+            raise
+    # The file may leave a batch free, and take one example only.
+    return _translated(onnx, model, opset, said, 1)
+
+
+def _translated(onnx: Any, model: Any, opset: int, said: Said, batch: int) -> OnnxNetwork:
+    """Return the network; `batch` is tried where the first length of inputs is free."""
     constants = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
-    state = State(opset, constants, shapes=said.shapes, kinds=said.kinds)
+    state = State(opset, constants, shapes=dict(said.shapes), kinds=said.kinds)
     state.makers.update((name, node.op_type) for node in model.graph.node for name in node.output)
     names: Set[str] = set()
     for each in model.graph.input:
         if each.name not in state.constants:
             names.add(each.name)
             state.symbols[each.name] = _input(each.name, said.kinds.get(each.name, 1), names)
-    shapes, tried_ = tried(onnx, model, said)
+    shapes, lengths = tried(model.graph, said, batch)
+    free = [axis for name in shapes for axis, length in enumerate(said.shapes[name]) if not isinstance(length, int)]
     # MXNet has no numbers without axes.
     found = {name: shape or (1,) for name, shape in shapes.items() if 0 not in shape}
-    later = [length for name in shapes for length in said.shapes[name][1:]]
-    sure = all(isinstance(length, int) for length in later)
-    proof = Proof(dict(tried_.shapes), found, tried_ is said, sure)
+    proof = Proof(dict(said.shapes), found, not free, not any(free), lengths)
     for node in model.graph.node:
         try:
             _translate(onnx, node, state, names, proof)
-        except InputError:
+        except (InputError, Unlike):
             raise
         except (*_MALFORMED, mx.MXNetError) as error:
             raise GraphError(f"ONNX node '{node.name}' ({node.op_type}) is malformed: {first_line(error)}") from error

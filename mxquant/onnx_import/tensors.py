@@ -7,6 +7,7 @@ from typing import Callable, Dict, List, Optional, Tuple
 import numpy as np
 
 from mxquant.onnx_import.arithmetic import deeper
+from mxquant.onnx_import.folding import limits
 from mxquant.onnx_import.state import Length, Step, sym
 
 __all__ = ["TENSORS"]
@@ -165,17 +166,17 @@ def _slice(step: Step) -> None:
         # Not by one slice, which oneDNN cannot do of blocks of channels.
         symbol = step.symbol(0)
         for number, ((axis, place), length) in enumerate(zip(places, lengths), start=1):
-            begin, end, _ = place.indices(length or 0)
+            begin, end = limits(place.start, place.stop, 1, length or 0)
             name = step.name if number == len(places) else f"{step.name}_{number}"
             symbol = sym.slice_axis(symbol, axis=axis, begin=begin, end=end, name=name)
         step.returns(symbol)
         return
     if rank > 5:
         raise step.refuse(f"it slices {rank} dimensions with steps or free lengths, of which MXNet takes at most 5")
-    limits: List[Tuple[Optional[int], Optional[int], Optional[int]]] = [(None, None, None)] * rank
+    bounds: List[Tuple[Optional[int], Optional[int], Optional[int]]] = [(None, None, None)] * rank
     for (axis, place), length in zip(places, lengths):
-        limits[axis] = _limits(step, place) if length is None else _limits_within(place, length)
-    begin_, end_, stride_ = zip(*limits)
+        bounds[axis] = _limits(step, place) if length is None else _limits_within(place, length)
+    begin_, end_, stride_ = zip(*bounds)
     step.returns(sym.slice(step.symbol(0), begin=begin_, end=end_, step=stride_, name=step.name))
 
 
@@ -192,8 +193,8 @@ def _limits(step: Step, place: slice) -> Tuple[Optional[int], Optional[int], Opt
 
 def _limits_within(place: slice, length: int) -> Tuple[Optional[int], Optional[int], Optional[int]]:
     """Return limits within an axis, as MXNet needs them: the end of what is read backwards to the first is none."""
-    begin, end, stride = place.indices(length)
-    return begin, None if end < 0 else end, stride
+    begin, end = limits(place.start, place.stop, place.step, length)
+    return begin, None if end < 0 else end, place.step
 
 
 def _split(step: Step) -> None:

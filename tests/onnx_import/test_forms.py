@@ -116,6 +116,14 @@ FORMS: Dict[str, Case] = {
     "backwards": case(
         node("Slice", "x", "b", "e", "a", "s"), b=whole(-1, 9), e=whole(-(2**31), -7), a=whole(1, 2), s=whole(-1, -2)
     ),
+    "backwards from before the first": case(
+        node("Slice", "x", "b", "e", "a", "s"), b=whole(-9), e=whole(-(2**31)), a=whole(2), s=whole(-1)
+    ),
+    "constants backwards": case(
+        *(node("Slice", "c", "b", "e", "a", "s", outputs=("d",)), node("Mul", "x", "d")),
+        **{"c": numbers(8), "b": whole(-2), "e": whole(-99), "a": whole(0), "s": whole(-1)},
+        shape=(2, 4, 7),
+    ),
     "repeated along all axes": case(node("Tile", "x", "r"), r=whole(2, 3, 1, 2), shape=(2, 1, 3, 4)),
     "columns before rows": case(node("DepthToSpace", "x", blocksize=2, mode="CRD"), shape=(2, 8, 3, 5)),
     "pads of some axes": case(
@@ -318,13 +326,20 @@ def test_a_shape_that_mxnet_makes_otherwise_is_refused(tmp_path: Path, monkeypat
     with pytest.raises(GraphError, match=message):
         read(model_of([node("Neg", "x")], (2, 4, 6)), tmp_path)
     # Where lengths are free, numbers are tried.
-    with pytest.raises(GraphError, match=r"MXNet makes the shape \[2, 4096\] of inputs of \[2, 64, 64\]"):
+    with pytest.raises(
+        GraphError, match=r"MXNet makes the shape \[1, 4096\] of inputs of \[1, 64, 64\], expected \[N, T, C\]"
+    ):
         read(model_of([node("Neg", "x")], ("N", "T", "C")), tmp_path)
 
 
 def test_what_mxnet_refuses_at_lengths_that_were_tried_passes(tmp_path: Path) -> None:
     nodes = [node("MatMul", "x", "w", outputs=("m",)), node("Relu", "m")]
     check(model_of(nodes, ("N", "T", "C"), w=numbers(6, 3)), tmp_path, images(2, 4, 6))
+
+
+def test_a_free_batch_of_which_the_network_takes_one_example_is_read(tmp_path: Path) -> None:
+    nodes = [node("Reshape", "x", "s", outputs=("r",)), node("MatMul", "r", "w", outputs=("m",)), node("Relu", "m")]
+    check(model_of(nodes, ("N", 4, 6), s=whole(1, -1), w=numbers(24, 3)), tmp_path, images(1, 4, 6))
 
 
 def test_lengths_that_the_file_writes_out_are_not_taken_for_wrong(tmp_path: Path) -> None:
