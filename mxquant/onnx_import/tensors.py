@@ -24,6 +24,11 @@ def _expand(step: Step) -> None:
     lengths = [*[1] * (rank - len(lengths)), *lengths]
     # What stays as it is, is 0: the batch is free, though a file may have its number.
     wanted = [0 if length in (1, before) else length for length, before in zip(lengths, known)]
+    longer = [axis for axis, length in enumerate(wanted) if length]
+    # MXNet fails at three axes at once with others between them.
+    for axis in longer[:-2]:
+        symbol = sym.broadcast_axis(symbol, axis=axis, size=wanted[axis])
+    wanted = [length if axis in longer[-2:] else 0 for axis, length in enumerate(wanted)]
     step.returns(sym.broadcast_to(symbol, shape=tuple(wanted), name=step.name))
 
 

@@ -124,6 +124,7 @@ FORMS: Dict[str, Case] = {
         **{"c": numbers(8), "b": whole(-2), "e": whole(-99), "a": whole(0), "s": whole(-1)},
         shape=(2, 4, 7),
     ),
+    "longer axes between others": case(node("Expand", "x", "s"), s=whole(3, 2, 2, 3, 4, 2), shape=(1, 2, 1, 3, 1, 2)),
     "repeated along all axes": case(node("Tile", "x", "r"), r=whole(2, 3, 1, 2), shape=(2, 1, 3, 4)),
     "columns before rows": case(node("DepthToSpace", "x", blocksize=2, mode="CRD"), shape=(2, 8, 3, 5)),
     "pads of some axes": case(
@@ -258,6 +259,12 @@ REFUSED: Dict[str, Case] = {
     "size is 2, expected an odd number": case(node("LRN", "x", size=2), shape=IMAGE),
     r"\(Softmax\): its axis is 9, expected one from -3 to 2": case(node("Softmax", "x", axis=9), opset=11),
     r"its axes are \[1, 1\], expected each once": case(node("ReduceMax", "x", axes=[1, -2])),
+    r"\(ReduceMax\): it has 6 groups of axes that are treated alike, of which MXNet takes 5": case(
+        node("ReduceMax", "x", axes=[0, 2, 4]), shape=(2, 3, 2, 3, 2, 3)
+    ),
+    r"\(Add\): it has 6 groups of axes": case(
+        node("Add", "x", "c"), shape=(2, 1, 2, 1, 2, 1), c=numbers(1, 3, 1, 2, 1, 2)
+    ),
     "keepdims is 2, expected 0 or 1": case(node("ReduceMax", "x", keepdims=2)),
     "expected numbers below 65536": case(node("MaxPool", "x", kernel_shape=[2], strides=[1 << 20])),
     "blocksize is 0": case(node("DepthToSpace", "x", blocksize=0), shape=IMAGE),
