@@ -11,7 +11,9 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 from mxquant.onnx_import.state import Length, Step, sym
 
-__all__ = ["ARITHMETIC", "aligned"]
+__all__ = ["ARITHMETIC", "aligned", "check_groups", "deeper"]
+
+_MOST_GROUPS = 5
 
 # Of two tensors of one shape, of two others, of a tensor and a number, of a number and a tensor.
 _ARITHMETIC = {
@@ -119,7 +121,10 @@ def aligned(step: Step, slots: Sequence[int] = (0, 1)) -> List[Any]:
         With axes of length 1 in front.
     """
     ranks = [step.rank(slot) for slot in slots]
-    _check_lengths(step, [step.shape(slot) or () for slot in slots])
+    shapes = [step.shape(slot) or () for slot in slots]
+    _check_lengths(step, shapes)
+    full = [(*[1] * (max(ranks) - len(shape)), *shape) for shape in shapes]
+    check_groups(step, [tuple(length == 1 for length in column) for column in zip(*full)])
     found = []
     for slot, rank in zip(slots, ranks):
         missing = max(ranks) - rank
@@ -129,6 +134,21 @@ def aligned(step: Step, slots: Sequence[int] = (0, 1)) -> List[Any]:
         else:
             found.append(deeper(step.symbol(slot), missing))
     return found
+
+
+def check_groups(step: Step, kinds: Sequence[object]) -> None:
+    """Refuse more groups of neighbouring axes of a kind than MXNet takes when it broadcasts or reduces.
+
+    Parameters
+    ----------
+    step : Step
+        The node.
+    kinds : sequence
+        Of each axis, how it is treated.
+    """
+    count = sum(1 for axis, kind in enumerate(kinds) if axis == 0 or kind != kinds[axis - 1])
+    if count > _MOST_GROUPS:
+        raise step.refuse(f"it has {count} groups of axes that are treated alike, of which MXNet takes {_MOST_GROUPS}")
 
 
 def deeper(symbol: Any, missing: int) -> Any:

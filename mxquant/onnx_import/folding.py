@@ -13,7 +13,25 @@ from mxquant.onnx_import.state import Step
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FOLDED", "folded"]
+__all__ = ["FOLDED", "folded", "limits"]
+
+
+def limits(start: int, end: int, stride: int, length: int) -> Tuple[int, int]:
+    """Return where a part of an axis begins and ends, -1 before the first.
+
+    As Python's, but that what is read backwards from before the first begins with the first.
+
+    Parameters
+    ----------
+    start, end, stride : int
+        ONNX's, negative ones from the end.
+    length : int
+        Of the axis.
+    """
+    begin, last = (number + length if number < 0 else number for number in (start, end))
+    if stride > 0:
+        return min(max(begin, 0), length), min(max(last, 0), length)
+    return min(max(begin, 0), length - 1), min(max(last, -1), length - 1)
 
 
 def _folded_slice(step: Step) -> NDArray[Any]:
@@ -22,7 +40,8 @@ def _folded_slice(step: Step) -> NDArray[Any]:
     steps = step.numbers("steps", 4) or [1] * len(starts)
     places: List[slice] = [slice(None)] * step.constant(0).ndim
     for axis, start, end, stride in zip(axes, starts, ends, steps):
-        places[axis] = slice(start, end, stride)
+        begin, last = limits(start, end, stride, step.constant(0).shape[axis])
+        places[axis] = slice(begin, None if last < 0 else last, stride)
     value: NDArray[Any] = step.constant(0)[tuple(places)]
     return value
 

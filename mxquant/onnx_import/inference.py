@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Mapping, Sequence, Tuple, Union
 
-from mxquant.errors import InputError
+import numpy as np
+
+from mxquant.errors import GraphError, InputError
 from mxquant.onnx_import.state import Length
 from mxquant.onnx_import.windows import settle_pooling
 
@@ -15,8 +17,8 @@ __all__ = ["NO_TENSOR", "Said", "fix_shapes", "said_of", "tried"]
 NO_TENSOR = -1
 # Inference computes with the values of shapes, which are short; longer constants only cost time there.
 _LONGEST_SHAPE = 1024
-# Lengths to try for the first axis and for the others; the first pair that ONNX has nothing against is taken.
-_LENGTHS = ((2, 64), (1, 64), (1, 224), (2, 16), (1, 7), (1, 512))
+# To try where another axis than the first is free.
+_LENGTH = 64
 
 
 @dataclass
@@ -50,7 +52,9 @@ def said_of(onnx: Any, model: Any) -> Said:
     Said
         Shapes and types.
     """
-    found, stated = _inferred(onnx, _bare(onnx, model), False), _read(model.graph)
+    bare = _bare(onnx, model)
+    _refuse_far_places(onnx, bare)
+    found, stated = _inferred(onnx, bare), _read(model.graph)
     for each in model.graph.initializer:
         found.kinds[each.name] = each.data_type
     for name, shape in stated.shapes.items():
@@ -61,67 +65,69 @@ def said_of(onnx: Any, model: Any) -> Said:
     return Said(found.shapes, {**stated.kinds, **found.kinds})
 
 
-def tried(onnx: Any, model: Any, said: Said) -> Tuple[Dict[str, Tuple[int, ...]], Said]:
-    """Return shapes of a graph's inputs, with numbers where lengths are free, and what ONNX infers of these.
+def tried(graph: Any, said: Said, batch: int) -> Tuple[Dict[str, Tuple[int, ...]], Dict[str, int]]:
+    """Return shapes of a graph's inputs, with numbers where lengths are free, and these numbers by their names.
+
+    ONNX is not asked about them: its inference may end the process where windows are longer than data.
 
     Parameters
     ----------
-    onnx : module
-        The package.
-    model : onnx.ModelProto
+    graph : onnx.GraphProto
         The network.
     said : Said
-        What ONNX says of it as it is.
+        What ONNX says of it.
+    batch : int
+        For the first axis where that is free.
 
     Returns
     -------
     dict of str to tuple of int
-        Shapes of the inputs.
-    Said
-        `said` itself where no length is free.
+        Shapes of the inputs that have one.
+    dict of str to int
+        The numbers that stand for names.
     """
-    names = _inputs(model.graph)
-    given = {name: said.shapes[name] for name in names if name in said.shapes}
-    if all(isinstance(length, int) for shape in given.values() for length in shape):
-        return _numbers(given, *_LENGTHS[0]), said
-    for pair in _LENGTHS:
-        shapes = _numbers(given, *pair)
-        try:
-            found = _inferred(onnx, _bare(onnx, model, shapes), True)
-            if _have_values(model.graph, found):
-                return shapes, found
-        except Exception:  # ONNX has an error of its own for what does not go together
-            continue
-    return {}, Said()
+    chosen: Dict[str, int] = {}
+    found = {}
+    for name in _inputs(graph):
+        lengths = []
+        for axis, length in enumerate(said.shapes.get(name, ())):
+            number = _LENGTH if axis else batch
+            lengths.append(
+                length if isinstance(length, int) else chosen.setdefault(length, number) if length else number
+            )
+        if name in said.shapes:
+            found[name] = tuple(lengths)
+    return found, chosen
 
 
-def _have_values(graph: Any, found: Said) -> bool:
-    """Whether no tensor that is computed is empty: ONNX infers no windows, or less, where data are too short."""
-    shapes = (found.shapes.get(name, ()) for node in graph.node if node.input for name in node.output)
-    return all(not isinstance(length, int) or length > 0 for shape in shapes for length in shape)
-
-
-def _inferred(onnx: Any, bare: Any, strict: bool) -> Said:
+def _inferred(onnx: Any, bare: Any) -> Said:
     """Return what ONNX infers, with the windows that pooling has."""
     while True:
-        found = _read(onnx.shape_inference.infer_shapes(bare, strict_mode=strict, data_prop=True).graph)
+        found = _read(onnx.shape_inference.infer_shapes(bare, data_prop=True).graph)
         if not settle_pooling(onnx, bare.graph, found.shapes):
             return found
 
 
-def _numbers(shapes: Mapping[str, Tuple[Length, ...]], first: int, other: int) -> Dict[str, Tuple[int, ...]]:
-    """Return shapes with numbers for free lengths, the same for the same name."""
-    chosen: Dict[str, int] = {}
-    found = {}
-    for name, shape in shapes.items():
-        lengths = []
-        for axis, length in enumerate(shape):
-            number = first if axis == 0 else other
-            lengths.append(
-                length if isinstance(length, int) else chosen.setdefault(length, number) if length else number
+def _refuse_far_places(onnx: Any, bare: Any) -> None:
+    """Refuse constant places that are not there, at which ONNX's inference of shapes may end the process."""
+    places = {each.name: onnx.numpy_helper.to_array(each) for each in bare.graph.initializer}
+    for node in bare.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Constant" and attribute.name == "value":
+                places[node.output[0]] = onnx.numpy_helper.to_array(attribute.t)
+            elif node.op_type == "Constant" and attribute.name in ("value_int", "value_ints"):
+                places[node.output[0]] = np.asarray(onnx.helper.get_attribute_value(attribute))
+    taken = [node for node in bare.graph.node if node.op_type == "Gather" and node.input[1] in places]
+    shapes = _read(onnx.shape_inference.infer_shapes(bare).graph).shapes if taken else {}
+    for node in taken:
+        axis = next((each.i for each in node.attribute if each.name == "axis"), 0)
+        found, shape = places[node.input[1]], shapes.get(node.input[0], ())
+        length = shape[axis] if -len(shape) <= axis < len(shape) else None
+        if isinstance(length, int) and found.size and not -length <= found.min() <= found.max() < length:
+            raise GraphError(
+                f"ONNX node '{node.name}' (Gather): it takes places {found.min()} to {found.max()} of an axis that has "
+                f"{length}"
             )
-        found[name] = tuple(lengths)
-    return found
 
 
 def _inputs(graph: Any) -> Dict[str, Any]:
@@ -129,7 +135,7 @@ def _inputs(graph: Any) -> Dict[str, Any]:
     return {each.name: each for each in graph.input if each.name not in constants}
 
 
-def _bare(onnx: Any, model: Any, shapes: Optional[Mapping[str, Tuple[int, ...]]] = None) -> Any:
+def _bare(onnx: Any, model: Any) -> Any:
     """Return a copy without the shapes that the file states within, and without long constants but for their shapes."""
     copy = type(model)()
     copy.ir_version = max(model.ir_version, 4)
@@ -141,14 +147,11 @@ def _bare(onnx: Any, model: Any, shapes: Optional[Mapping[str, Tuple[int, ...]]]
     for each in graph.output:
         if each.type.HasField("tensor_type"):
             each.type.tensor_type.ClearField("shape")
-    for name, each in _inputs(model.graph).items():
+    for each in _inputs(model.graph).values():
         graph.input.append(each)
-        if each.type.HasField("tensor_type") and each.type.tensor_type.HasField("shape"):
-            for axis, length in enumerate(graph.input[-1].type.tensor_type.shape.dim):
-                if shapes is not None and name in shapes:
-                    length.dim_value = shapes[name][axis]
-                elif length.HasField("dim_value") and length.dim_value < 0:
-                    length.ClearField("dim_value")
+        for length in graph.input[-1].type.tensor_type.shape.dim if each.type.HasField("tensor_type") else ():
+            if length.HasField("dim_value") and length.dim_value < 0:
+                length.ClearField("dim_value")
     for each in model.graph.initializer:
         if _count(each.dims) <= _LONGEST_SHAPE:
             graph.initializer.append(each)

@@ -11,6 +11,8 @@ from mxquant.onnx_import.state import Step, sym
 
 __all__ = ["LAYERS", "padded", "window"]
 
+# oneDNN takes no larger windows.
+_MOST = 1 << 16
 # Alpha and gamma of Selu (Klambauer et al. 2017).
 _SELU = (1.6732632423543772, 1.0507009873554805)
 
@@ -23,6 +25,8 @@ def window(step: Step, kernel: Tuple[int, ...]) -> Tuple[Tuple[int, ...], List[i
     dilations = list(step.attrs.get("dilations", [1] * rank))
     if min((*kernel, *strides, *dilations, step.attrs.get("group", 1)), default=1) < 1:
         raise step.refuse(f"kernel {kernel}, strides {strides}, dilations {dilations}, expected numbers above 0")
+    if max((*kernel, *strides, *dilations, *pads), default=0) >= _MOST:
+        raise step.refuse(f"kernel {kernel}, strides {strides}, pads {pads}, expected numbers below {_MOST}")
     if (len(strides), len(dilations), len(pads)) != (rank, rank, 2 * rank):
         raise step.refuse(f"its strides, dilations or pads are not of {rank} dimensions, as its kernel {kernel}")
     if min(pads, default=0) < 0:

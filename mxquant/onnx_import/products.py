@@ -100,7 +100,12 @@ def _same_batches(step: Step, sides: List[Any], shapes: List[Tuple[Length, ...]]
     batches = [(*[1] * (rank - len(shape)), *shape)[:-2] for shape in shapes]
     sides = [deeper(side, rank - len(shape)) for side, shape in zip(sides, shapes)]
     for axis, pair in enumerate(zip(*batches)):
-        free = any(not isinstance(length, int) for length in pair)
+        free = [length for length in pair if not isinstance(length, int)]
+        if len(free) == 1 and 1 not in pair:
+            raise step.refuse(
+                f"it is a product of the shapes {list(shapes[0])} and {list(shapes[1])}, where a free length may be 1; "
+                "give input_shapes"
+            )
         if pair[0] == pair[1] or (free and 1 not in pair):
             # Free lengths of two names may still be the same.
             continue

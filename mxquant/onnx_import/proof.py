@@ -2,8 +2,8 @@
 
 MXNet says what shape an operator makes without computing anything. What it would refuse when the network is bound is
 refused here, with the name of the node; and what it would compute in another shape than ONNX expects is, too. Where a
-file leaves lengths free, numbers are tried instead that ONNX has nothing against. Others may still be meant: where more
-is free than the batch, or a shape is written out, what MXNet refuses of these passes.
+file leaves lengths free, numbers are tried instead. Others may still be meant: where more is free than the batch, or a
+shape is written out, what MXNet refuses of these passes.
 """
 
 from __future__ import annotations
@@ -11,12 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
+from mxquant.errors import GraphError
 from mxquant.onnx_import.state import Length, State, Step, Unfit, made, sym
 
-__all__ = ["Proof"]
+__all__ = ["Proof", "Unlike"]
 
 # Operators that may fix a length which is free in the file.
 _FIXING = ("Reshape", "Expand")
+
+
+class Unlike(GraphError):
+    """An operator that MXNet refuses, or makes another shape of than ONNX."""
 
 
 @dataclass
@@ -33,12 +38,15 @@ class Proof:
         Whether these are the shapes of the network, and not lengths to try.
     sure : bool
         Whether what MXNet refuses of them is wrong with others too: only the batch is free.
+    lengths : dict of str to int
+        The lengths that are tried, by their names.
     """
 
     expected: Dict[str, Tuple[Length, ...]]
     found: Dict[str, Tuple[int, ...]] = field(default_factory=dict)
     fixed: bool = True
     sure: bool = True
+    lengths: Dict[str, int] = field(default_factory=dict)
 
     def try_(self, step: Step, translate: Callable[[Step], None]) -> None:
         """Translate a node by itself; raise GraphError if MXNet cannot compute what ONNX expects of it."""
@@ -54,7 +62,7 @@ class Proof:
             shapes = made([apart.state.symbols[name] for name in names], apart.state.params)
         except Unfit as error:
             if self.fixed or (self.sure and step.op not in _FIXING):
-                raise step.refuse(f"MXNet cannot compute it of {self._inputs(step)}: {error}") from error
+                raise Unlike(str(step.refuse(f"MXNet cannot compute it of {self._inputs(step)}: {error}"))) from error
             return
         for name, shape in zip(names, shapes):
             if shape is None:
@@ -90,12 +98,13 @@ class Proof:
         # MXNet has no numbers without axes.
         if expected is None or (expected == () and shape == (1,)):
             return
-        pairs = list(zip(expected, shape))
-        if len(expected) != len(shape) or any(a != b for a, b in pairs if isinstance(a, int)):
-            raise step.refuse(
+        numbers = [self.lengths.get(length) if isinstance(length, str) else length for length in expected]
+        if len(expected) != len(shape) or any(a != b for a, b in zip(numbers, shape) if a is not None):
+            refusal = step.refuse(
                 f"MXNet makes the shape {_text(shape)} of {self._inputs(step)}, expected {_text(expected)} as ONNX "
                 "infers for its output"
             )
+            raise Unlike(str(refusal))
 
     def _inputs(self, step: Step) -> str:
         state, texts = step.state, []

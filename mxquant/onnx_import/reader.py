@@ -15,11 +15,11 @@ from mxquant.onnx_import.choices import CHOICES
 from mxquant.onnx_import.external import load_external
 from mxquant.onnx_import.fold_channels import fold_channels
 from mxquant.onnx_import.folding import FOLDED, folded
-from mxquant.onnx_import.inference import NO_TENSOR, fix_shapes, said_of, tried
+from mxquant.onnx_import.inference import NO_TENSOR, Said, fix_shapes, said_of, tried
 from mxquant.onnx_import.layers import LAYERS
 from mxquant.onnx_import.pooling import POOLING
 from mxquant.onnx_import.products import PRODUCTS
-from mxquant.onnx_import.proof import Proof
+from mxquant.onnx_import.proof import Proof, Unlike
 from mxquant.onnx_import.recurrent import RECURRENT
 from mxquant.onnx_import.reductions import REDUCTIONS
 from mxquant.onnx_import.sampling import SAMPLING
@@ -48,6 +48,12 @@ _OLDEST, _NEWEST = 7, 28
 # ONNX's types of numbers, and MXNet's names for those of inputs that are no numbers with a point.
 _NUMBERS = (1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 16)
 _GIVEN = {2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool"}
+_FLAGS = frozenset(
+    (
+        *("keepdims", "noop_with_empty_axes", "largest", "select_last_index", "ceil_mode", "count_include_pad", "fmod"),
+        *("transA", "transB", "allowzero", "linear_before_reset", "training_mode", "antialias", "layout", "spatial"),
+    )
+)
 Shapes = Union[Tuple[int, ...], Mapping[str, Tuple[int, ...]]]
 # What comes of attributes, shapes and names that do not go together.
 _MALFORMED = (
@@ -135,28 +141,39 @@ def _read(onnx: Any, model: Any, path: Union[str, Path], input_shapes: Optional[
             f"'{path}' has ONNX operators of version {opset} ({_operators(model.graph)}), expected {_OLDEST} or newer"
         )
     _refuse_newer(onnx, model.graph, opset)
+    _refuse_splits(model.graph)
     fold_channels(onnx, model.graph)
     if input_shapes is not None:
         fix_shapes(model.graph, input_shapes)
     said = said_of(onnx, model)
+    try:
+        return _translated(onnx, model, opset, said, 2)
+    except Unlike:
+        if all(isinstance(length, int) for each in model.graph.input for length in said.shapes.get(each.name, ())):
+            raise
+    # The file may leave a batch free, and take one example only.
+    return _translated(onnx, model, opset, said, 1)
+
+
+def _translated(onnx: Any, model: Any, opset: int, said: Said, batch: int) -> OnnxNetwork:
+    """Return the network; `batch` is tried where the first length of inputs is free."""
     constants = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
-    state = State(opset, constants, shapes=said.shapes, kinds=said.kinds)
+    state = State(opset, constants, shapes=dict(said.shapes), kinds=said.kinds)
     state.makers.update((name, node.op_type) for node in model.graph.node for name in node.output)
     names: Set[str] = set()
     for each in model.graph.input:
         if each.name not in state.constants:
             names.add(each.name)
             state.symbols[each.name] = _input(each.name, said.kinds.get(each.name, 1), names)
-    shapes, tried_ = tried(onnx, model, said)
+    shapes, lengths = tried(model.graph, said, batch)
+    free = [axis for name in shapes for axis, length in enumerate(said.shapes[name]) if not isinstance(length, int)]
     # MXNet has no numbers without axes.
     found = {name: shape or (1,) for name, shape in shapes.items() if 0 not in shape}
-    later = [length for name in shapes for length in said.shapes[name][1:]]
-    sure = all(isinstance(length, int) for length in later)
-    proof = Proof(dict(tried_.shapes), found, tried_ is said, sure)
+    proof = Proof(dict(said.shapes), found, not free, not any(free), lengths)
     for node in model.graph.node:
         try:
             _translate(onnx, node, state, names, proof)
-        except InputError:
+        except (InputError, Unlike):
             raise
         except (*_MALFORMED, mx.MXNetError) as error:
             raise GraphError(f"ONNX node '{node.name}' ({node.op_type}) is malformed: {first_line(error)}") from error
@@ -168,6 +185,17 @@ def _input(name: str, kind: int, names: Set[str]) -> Any:
     if kind not in _GIVEN:
         return mx.sym.var(name)
     return mx.sym.Cast(mx.sym.var(name, dtype=_GIVEN[kind]), dtype="float32", name=_unused(f"{name}_real", names))
+
+
+def _refuse_splits(graph: Any) -> None:
+    """Refuse parts that are not as many as outputs, at which ONNX's inference may end the process."""
+    for node in graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Split" and attribute.name == "num_outputs" and attribute.i != len(node.output):
+                raise GraphError(
+                    f"ONNX node '{node.name}' (Split): num_outputs is {attribute.i}, expected {len(node.output)}, "
+                    "as many as it has outputs"
+                )
 
 
 def _with_output_shapes(model: Any) -> Any:
@@ -218,6 +246,8 @@ def _translate(onnx: Any, node: Any, state: State, names: Set[str], proof: Proof
         _shape_of(step)
         return
     _refuse_kinds(onnx, step)
+    for key in _FLAGS.intersection(attrs):
+        step.flag(key)
     if all(each in state.constants for each in node.input if each) and node.op_type in FOLDED:
         state.constants[node.output[0]] = folded(step)
         return

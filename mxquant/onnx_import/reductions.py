@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Callable, Dict
 
+from mxquant.onnx_import.arithmetic import check_groups
 from mxquant.onnx_import.state import Step, sym
 
 __all__ = ["REDUCTIONS"]
@@ -23,6 +24,9 @@ def _reduce(step: Step) -> None:
         return
     rank = step.rank()
     axes = sorted(step.axis(axis) for axis in axes or range(rank))
+    if len(set(axes)) < len(axes):
+        raise step.refuse(f"its axes are {axes}, expected each once")
+    check_groups(step, [axis in axes for axis in range(rank)])
     keep = bool(step.attrs.get("keepdims", 1))
     if step.op == "ReduceMean" and keep and (rank, axes) == (4, [2, 3]) and not step.whole():
         # As global pooling it can run in int8.

@@ -194,8 +194,18 @@ class Step:
         return len(shape)
 
     def axis(self, axis: int, slot: int = 0) -> int:
-        """Return an axis counted from the front."""
-        return axis + self.rank(slot) if axis < 0 else axis
+        """Return an axis counted from the front; refuse one that is not there."""
+        rank = self.rank(slot)
+        if not -rank <= axis < rank:
+            raise self.refuse(f"its axis is {axis}, expected one from {-rank} to {rank - 1}")
+        return axis + rank if axis < 0 else axis
+
+    def flag(self, key: str, default: int = 0) -> bool:
+        """Return an attribute that is 0 or 1; refuse other numbers."""
+        value = self.attrs.get(key, default)
+        if value not in (0, 1):
+            raise self.refuse(f"{key} is {value}, expected 0 or 1")
+        return bool(value)
 
     def numbers(self, attribute: str, slot: int) -> Optional[List[int]]:
         """Return whole numbers that older versions have as an attribute, newer ones as an input; None without."""

@@ -7,6 +7,7 @@ from typing import Callable, Dict, List, Optional, Tuple
 import numpy as np
 
 from mxquant.onnx_import.arithmetic import deeper
+from mxquant.onnx_import.folding import limits
 from mxquant.onnx_import.state import Length, Step, sym
 
 __all__ = ["TENSORS"]
@@ -23,6 +24,11 @@ def _expand(step: Step) -> None:
     lengths = [*[1] * (rank - len(lengths)), *lengths]
     # What stays as it is, is 0: the batch is free, though a file may have its number.
     wanted = [0 if length in (1, before) else length for length, before in zip(lengths, known)]
+    longer = [axis for axis, length in enumerate(wanted) if length]
+    # MXNet fails at three axes at once with others between them.
+    for axis in longer[:-2]:
+        symbol = sym.broadcast_axis(symbol, axis=axis, size=wanted[axis])
+    wanted = [length if axis in longer[-2:] else 0 for axis, length in enumerate(wanted)]
     step.returns(sym.broadcast_to(symbol, shape=tuple(wanted), name=step.name))
 
 
@@ -165,30 +171,35 @@ def _slice(step: Step) -> None:
         # Not by one slice, which oneDNN cannot do of blocks of channels.
         symbol = step.symbol(0)
         for number, ((axis, place), length) in enumerate(zip(places, lengths), start=1):
-            begin, end, _ = place.indices(length or 0)
+            begin, end = limits(place.start, place.stop, 1, length or 0)
             name = step.name if number == len(places) else f"{step.name}_{number}"
             symbol = sym.slice_axis(symbol, axis=axis, begin=begin, end=end, name=name)
         step.returns(symbol)
         return
     if rank > 5:
         raise step.refuse(f"it slices {rank} dimensions with steps or free lengths, of which MXNet takes at most 5")
-    limits: List[Tuple[Optional[int], Optional[int], Optional[int]]] = [(None, None, None)] * rank
+    bounds: List[Tuple[Optional[int], Optional[int], Optional[int]]] = [(None, None, None)] * rank
     for (axis, place), length in zip(places, lengths):
-        limits[axis] = _limits(place) if length is None else _limits_within(place, length)
-    begin_, end_, stride_ = zip(*limits)
+        bounds[axis] = _limits(step, place) if length is None else _limits_within(place, length)
+    begin_, end_, stride_ = zip(*bounds)
     step.returns(sym.slice(step.symbol(0), begin=begin_, end=end_, step=stride_, name=step.name))
 
 
-def _limits(place: slice) -> Tuple[Optional[int], Optional[int], Optional[int]]:
+def _limits(step: Step, place: slice) -> Tuple[Optional[int], Optional[int], Optional[int]]:
     """Return the limits of a part of an axis whose length is free; numbers beyond any length are none."""
-    first, last = (None if abs(number) >= 2**31 - 1 else number for number in (place.start, place.stop))
+    far = 2**31 - 1
+    # Beyond the end that it comes from, or does not come to, there is nothing.
+    outward = place.start >= far or place.stop <= -far if place.step > 0 else place.start <= -far or place.stop >= far
+    if outward:
+        raise step.refuse(f"its part of a free length from {place.start} to {place.stop} has no values")
+    first, last = (None if abs(number) >= far else number for number in (place.start, place.stop))
     return first, last, place.step
 
 
 def _limits_within(place: slice, length: int) -> Tuple[Optional[int], Optional[int], Optional[int]]:
     """Return limits within an axis, as MXNet needs them: the end of what is read backwards to the first is none."""
-    begin, end, stride = place.indices(length)
-    return begin, None if end < 0 else end, stride
+    begin, end = limits(place.start, place.stop, place.step, length)
+    return begin, None if end < 0 else end, place.step
 
 
 def _split(step: Step) -> None:

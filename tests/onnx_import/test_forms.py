@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import mxquant
 from mxquant import GraphError
-from mxquant.onnx_import import layers
+from mxquant.onnx_import import inference, layers, reader
 from mxquant.onnx_import.windows import last_window
 from mxquant.runtime.mxnet import mx
 from tests.networks import forward, images
@@ -115,6 +116,15 @@ FORMS: Dict[str, Case] = {
     "backwards": case(
         node("Slice", "x", "b", "e", "a", "s"), b=whole(-1, 9), e=whole(-(2**31), -7), a=whole(1, 2), s=whole(-1, -2)
     ),
+    "backwards from before the first": case(
+        node("Slice", "x", "b", "e", "a", "s"), b=whole(-9), e=whole(-(2**31)), a=whole(2), s=whole(-1)
+    ),
+    "constants backwards": case(
+        *(node("Slice", "c", "b", "e", "a", "s", outputs=("d",)), node("Mul", "x", "d")),
+        **{"c": numbers(8), "b": whole(-2), "e": whole(-99), "a": whole(0), "s": whole(-1)},
+        shape=(2, 4, 7),
+    ),
+    "longer axes between others": case(node("Expand", "x", "s"), s=whole(3, 2, 2, 3, 4, 2), shape=(1, 2, 1, 3, 1, 2)),
     "repeated along all axes": case(node("Tile", "x", "r"), r=whole(2, 3, 1, 2), shape=(2, 1, 3, 4)),
     "columns before rows": case(node("DepthToSpace", "x", blocksize=2, mode="CRD"), shape=(2, 8, 3, 5)),
     "pads of some axes": case(
@@ -247,6 +257,16 @@ REFUSED: Dict[str, Case] = {
     r"its pads \[-1, -1\] are negative": case(node("MaxPool", "x", kernel_shape=[2], pads=[-1, -1])),
     "expected smaller numbers than its kernel has": case(node("MaxPool", "x", kernel_shape=[2], pads=[2, 2])),
     "size is 2, expected an odd number": case(node("LRN", "x", size=2), shape=IMAGE),
+    r"\(Softmax\): its axis is 9, expected one from -3 to 2": case(node("Softmax", "x", axis=9), opset=11),
+    r"its axes are \[1, 1\], expected each once": case(node("ReduceMax", "x", axes=[1, -2])),
+    r"\(ReduceMax\): it has 6 groups of axes that are treated alike, of which MXNet takes 5": case(
+        node("ReduceMax", "x", axes=[0, 2, 4]), shape=(2, 3, 2, 3, 2, 3)
+    ),
+    r"\(Add\): it has 6 groups of axes": case(
+        node("Add", "x", "c"), shape=(2, 1, 2, 1, 2, 1), c=numbers(1, 3, 1, 2, 1, 2)
+    ),
+    "keepdims is 2, expected 0 or 1": case(node("ReduceMax", "x", keepdims=2)),
+    "expected numbers below 65536": case(node("MaxPool", "x", kernel_shape=[2], strides=[1 << 20])),
     "blocksize is 0": case(node("DepthToSpace", "x", blocksize=0), shape=IMAGE),
     r"MXNet cannot compute it of inputs of \[2, 4, 6\], \[5\].*: .* has the shape \(5,\), expected \(4,\)": case(
         node("BatchNormalization", "x", *"gbmv"), **{name: np.ones(5, np.float32) for name in "gbmv"}
@@ -266,6 +286,34 @@ def test_what_would_be_otherwise_is_refused(message: str, tmp_path: Path) -> Non
         read(model_of(nodes, shape, opset, **constants), tmp_path)
 
 
+def test_parts_have_to_be_as_many_as_outputs() -> None:
+    """ONNX's inference may end the process for others, so that the check comes before it, and is tested by itself."""
+    for count, message in ((2, None), (3, r"num_outputs is 3, expected 2, as many as it has outputs")):
+        graph = model_of([node("Split", "x", outputs=("y", "z"), num_outputs=count)]).graph
+        if message is None:
+            reader._refuse_splits(graph)
+            continue
+        with pytest.raises(GraphError, match=message):
+            reader._refuse_splits(graph)
+
+
+def test_places_of_a_shape_are_checked_before_onnx_infers_them() -> None:
+    """ONNX's inference of shapes may end the process for others: the check is tested by itself."""
+    for place, message in (
+        (2, None),
+        (-3, None),
+        (3, "it takes places 3 to 3 of an axis that has 3"),
+        (-4, "places -4 to"),
+    ):
+        nodes = [node("Shape", "x", outputs=("s",)), node("Gather", "s", "i")]
+        model = model_of(nodes, (2, 4, 6), i=np.int64(place))
+        if message is None:
+            inference._refuse_far_places(onnx, model)
+            continue
+        with pytest.raises(GraphError, match=message):
+            inference._refuse_far_places(onnx, model)
+
+
 def test_whole_numbers_of_few_bits_are_not_calculated_with(tmp_path: Path) -> None:
     model = model_of([node("Sub", "x", "x", outputs=("d",)), node("Cast", "d", to=REAL)])
     model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
@@ -274,8 +322,6 @@ def test_whole_numbers_of_few_bits_are_not_calculated_with(tmp_path: Path) -> No
 
 
 def test_a_shape_that_mxnet_makes_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mxquant.onnx_import import reader
-
     def wrong(step: Any) -> None:
         step.returns(mx.sym.Flatten(step.symbol(0)))
 
@@ -287,13 +333,20 @@ def test_a_shape_that_mxnet_makes_otherwise_is_refused(tmp_path: Path, monkeypat
     with pytest.raises(GraphError, match=message):
         read(model_of([node("Neg", "x")], (2, 4, 6)), tmp_path)
     # Where lengths are free, numbers are tried.
-    with pytest.raises(GraphError, match=r"MXNet makes the shape \[2, 4096\] of inputs of \[2, 64, 64\]"):
+    with pytest.raises(
+        GraphError, match=r"MXNet makes the shape \[1, 4096\] of inputs of \[1, 64, 64\], expected \[N, T, C\]"
+    ):
         read(model_of([node("Neg", "x")], ("N", "T", "C")), tmp_path)
 
 
 def test_what_mxnet_refuses_at_lengths_that_were_tried_passes(tmp_path: Path) -> None:
     nodes = [node("MatMul", "x", "w", outputs=("m",)), node("Relu", "m")]
     check(model_of(nodes, ("N", "T", "C"), w=numbers(6, 3)), tmp_path, images(2, 4, 6))
+
+
+def test_a_free_batch_of_which_the_network_takes_one_example_is_read(tmp_path: Path) -> None:
+    nodes = [node("Reshape", "x", "s", outputs=("r",)), node("MatMul", "r", "w", outputs=("m",)), node("Relu", "m")]
+    check(model_of(nodes, ("N", 4, 6), s=whole(1, -1), w=numbers(24, 3)), tmp_path, images(1, 4, 6))
 
 
 def test_lengths_that_the_file_writes_out_are_not_taken_for_wrong(tmp_path: Path) -> None:
