@@ -41,7 +41,11 @@ def window(step: Step, kernel: Tuple[int, ...]) -> Tuple[Tuple[int, ...], List[i
             length = shape[axis + 2] if shape is not None else None
             if not isinstance(length, int):
                 raise step.refuse(f"auto_pad={mode} needs the size of its input; give input_shapes")
-            total = max(0, (-(-length // stride) - 1) * stride + (size - 1) * dilations[axis] + 1 - length)
+            total = (-(-length // stride) - 1) * stride + (size - 1) * dilations[axis] + 1 - length
+            if total < -1:
+                # By ONNX's formula there is less than no padding, and a part of the data is cut off before the first.
+                raise step.refuse(f"auto_pad={mode} leaves {-total} of {length} numbers out; give pads instead")
+            total = max(0, total)
             small, large = total // 2, total - total // 2
             front.append(small if mode == "SAME_UPPER" else large)
             back.append(large if mode == "SAME_UPPER" else small)

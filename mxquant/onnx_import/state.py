@@ -91,7 +91,7 @@ class Unfit(Exception):
 def made(symbols: Sequence[Any], params: Mapping[str, NDArray[Any]]) -> List[Optional[Tuple[int, ...]]]:
     """Return the shapes that MXNet infers for symbols whose variables have shapes, None where it cannot tell.
 
-    Raises :class:`Unfit` if it refuses, or needs a parameter of another shape.
+    Where it refuses, or needs a parameter of another shape, that is an Unfit.
     """
     if not symbols:
         return []

@@ -27,7 +27,7 @@ def _expand(step: Step) -> None:
     longer = [axis for axis, length in enumerate(wanted) if length]
     # MXNet fails at three axes at once with others between them.
     for axis in longer[:-2]:
-        symbol = sym.broadcast_axis(symbol, axis=axis, size=wanted[axis])
+        symbol = sym.broadcast_to(symbol, shape=tuple(wanted[axis] if at == axis else 0 for at in range(len(wanted))))
     wanted = [length if axis in longer[-2:] else 0 for axis, length in enumerate(wanted)]
     step.returns(sym.broadcast_to(symbol, shape=tuple(wanted), name=step.name))
 

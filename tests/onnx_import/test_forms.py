@@ -265,6 +265,9 @@ REFUSED: Dict[str, Case] = {
     r"\(Add\): it has 6 groups of axes": case(
         node("Add", "x", "c"), shape=(2, 1, 2, 1, 2, 1), c=numbers(1, 3, 1, 2, 1, 2)
     ),
+    "auto_pad=SAME_UPPER leaves 2 of 6 numbers out": case(
+        node("MaxPool", "x", kernel_shape=[1], strides=[3], auto_pad="SAME_UPPER")
+    ),
     "keepdims is 2, expected 0 or 1": case(node("ReduceMax", "x", keepdims=2)),
     "expected numbers below 65536": case(node("MaxPool", "x", kernel_shape=[2], strides=[1 << 20])),
     "blocksize is 0": case(node("DepthToSpace", "x", blocksize=0), shape=IMAGE),
