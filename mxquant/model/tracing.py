@@ -140,8 +140,13 @@ def _arities(block: Any, names: Optional[Sequence[str]], example: Optional[Seque
 
 
 def _inputs_of(block: Any) -> List[inspect.Parameter]:
-    """Return the inputs that a block names, behind the module of operators; its own parameters are given by name."""
-    given = list(inspect.signature(block.hybrid_forward).parameters.values())[1:]
+    """Return the inputs that a block names, behind the module of operators; its own parameters are given by name.
+
+    A block may be called in a way of its own, as Gluon's recurrent layers are, which make the states that are not given.
+    """
+    called = type(block).__call__
+    is_own = called is not mx.gluon.HybridBlock.__call__
+    given = list(inspect.signature(called if is_own else block.hybrid_forward).parameters.values())[1:]
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
     return [each for each in given if each.kind in kinds and each.name not in block._reg_params]
 
