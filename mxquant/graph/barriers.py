@@ -41,9 +41,17 @@ def unfusable(graph: Graph) -> Iterator[Edge]:
 
 
 def fusable(graph: Graph) -> Graph:
-    """Return a copy that MXNet can fuse: as it does by default, but for a BatchNorm that it would take for another."""
+    """Return a copy that MXNet can fuse: as it does by default, but for what would compute another network then.
+
+    That is a BatchNorm that MXNet would take for another, and a layer with weights that several read: an addition may get
+    what one of the others has made of it.
+    """
     copy = cut_labels(graph).copy()
-    put_barriers(copy, [edge for edge in unfusable(copy) if _is_misfused(edge[0])])
+
+    def misread(reader: Node, tensor: Tensor) -> bool:
+        return _is_misfused(reader) or tensor.node.op != "elemwise_add"
+
+    put_barriers(copy, [(node, slot) for node, slot in unfusable(copy) if misread(node, node.inputs[slot])])
     return copy
 
 

@@ -142,7 +142,7 @@ def _arities(block: Any, names: Optional[Sequence[str]], example: Optional[Seque
 def _inputs_of(block: Any) -> List[inspect.Parameter]:
     """Return the inputs that a block names, behind the module of operators; its own parameters are given by name.
 
-    A block may be called in a way of its own, as Gluon's recurrent layers are, which make the states that are not given.
+    A block may be called in a way of its own, as Gluon's recurrent layers are, which make states that are not given.
     """
     called = type(block).__call__
     is_own = called is not mx.gluon.HybridBlock.__call__
