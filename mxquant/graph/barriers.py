@@ -43,8 +43,8 @@ def unfusable(graph: Graph) -> Iterator[Edge]:
 def fusable(graph: Graph) -> Graph:
     """Return a copy that MXNet can fuse: as it does by default, but for what would compute another network then.
 
-    That is a BatchNorm that MXNet would take for another, and a layer with weights that several read: an addition may get
-    what one of the others has made of it.
+    That is a BatchNorm that MXNet would take for another, and a layer with weights that several read: an addition may
+    get what one of the others has made of it.
     """
     copy = cut_labels(graph).copy()
 
