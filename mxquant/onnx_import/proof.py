@@ -89,7 +89,16 @@ class Proof:
             return None
         variables = {name: sym.var(f"input{i}", shape=self.found[name]) for i, name in enumerate(sorted(read))}
         apart = State(
-            state.opset, state.constants, variables, state.shapes, state.kinds, makers=state.makers, free=state.free
+            state.opset,
+            state.constants,
+            variables,
+            state.shapes,
+            state.kinds,
+            {},
+            {},
+            state.makers,
+            state.free,
+            state.batch,
         )
         return Step(apart, step.name, step.op, step.inputs, step.outputs, step.attrs)
 

@@ -166,6 +166,8 @@ def _translated(onnx: Any, model: Any, opset: int, said: Said, batch: int) -> On
             names.add(each.name)
             state.symbols[each.name] = _input(each.name, said.kinds.get(each.name, 1), names)
     shapes, lengths = tried(model.graph, said, batch)
+    first = next((said.shapes[name] for name in shapes), ())
+    state.batch = first[0] if first and isinstance(first[0], int) else None
     free = [axis for name in shapes for axis, length in enumerate(said.shapes[name]) if not isinstance(length, int)]
     # MXNet has no numbers without axes.
     found = {name: shape or (1,) for name, shape in shapes.items() if 0 not in shape}

@@ -49,6 +49,8 @@ class State:
         ONNX's operators that make values.
     free : dict of str to str
         Shapes that are not fixed: the names of the tensors whose shapes they are, '' for a part of one.
+    batch : int or None
+        The first length of the first input, where the file fixes it.
     """
 
     opset: int
@@ -60,6 +62,7 @@ class State:
     variables: Dict[str, Any] = field(default_factory=dict)
     makers: Dict[str, str] = field(default_factory=dict)
     free: Dict[str, str] = field(default_factory=dict)
+    batch: Optional[int] = None
 
     def shape(self, name: str) -> Optional[Tuple[Length, ...]]:
         """Return the shape of a value; None without. A number that is computed has one axis, as MXNet knows none."""

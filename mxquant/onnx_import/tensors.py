@@ -93,10 +93,26 @@ def _reshape(step: Step) -> None:
     # The batch stays free, though a file may have its number.
     if known and lengths[0] == known[0] and isinstance(known[0], int) and lengths[0] > 0:
         lengths[0] = 0
+    elif known and -1 not in lengths and _has_batch(step, known, lengths):
+        lengths[0] = -1
     if lengths == [0, -1] or (known is not None and lengths == [-1, _product(known[1:])]):
         step.returns(sym.Flatten(step.symbol(0), name=step.name))
         return
     step.returns(sym.reshape(step.symbol(0), shape=tuple(lengths), name=step.name))
+
+
+def _has_batch(step: Step, known: Tuple[Length, ...], lengths: List[int]) -> bool:
+    """Whether the file's own batch is a factor of a shape's first length, so that another batch gives another one.
+
+    So it is where the batch, alone in front, is joined with what follows, as the heads of attention are, and where the
+    two are taken apart again.
+    """
+    batch = step.state.batch
+    if batch is None or not isinstance(known[0], int) or lengths[0] < 1:
+        return False
+    joined = known[0] == batch and lengths[0] % batch == 0
+    apart = len(lengths) > 1 and lengths[0] == batch and lengths[1] * batch == known[0]
+    return joined or apart
 
 
 def _check_size(step: Step, known: Tuple[Length, ...], lengths: List[int]) -> None:
