@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
@@ -59,6 +60,13 @@ class Net:
         return sum(value.size * value.dtype().itemsize for value in arrays)
 
 
+class NonfiniteParams(str, Enum):
+    """What to do about NaN and infinities in parameters."""
+
+    RAISE = "raise"
+    ZERO = "zero"
+
+
 @dataclass(frozen=True)
 class NetworkOptions:
     """Which fp32 network."""
@@ -96,6 +104,14 @@ class NetworkOptions:
         default=None,
         metadata=option(
             "--params", metavar="FILE", help="Parameters for --symbol or --gluon.", panel=_PANEL, reads=the_file
+        ),
+    )
+    nonfinite_params: NonfiniteParams = field(
+        default=NonfiniteParams.RAISE,
+        metadata=option(
+            "--nonfinite-params",
+            help="Whether NaN and infinities in parameters are an error, or zeros where a ReLU hides their rows.",
+            panel=_PANEL,
         ),
     )
     image_size: Optional[str] = field(
@@ -148,7 +164,7 @@ class NetworkOptions:
 
         value = getattr(self, kind)
         symbol, args, aux = kinds[kind](value)
-        source = models.read(symbol, args, aux)
+        source = models.read(symbol, args, aux, nonfinite_params=self.nonfinite_params.value)
         if source.notes:
             # The network as it was read, such as in float32 instead of float16, is the one that runs.
             from mxquant.runtime.mxnet_bridge import split_params, symbol_of

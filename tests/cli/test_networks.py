@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mxquant.runtime.mxnet import mx
+from tests.networks import conv, dense, images, random_params, relu
 
 CALIBRATE = ("calibrate", "-d", "calib.npy", "-n", "4", "-o", "s.npz", "-q", "--json")
 
@@ -85,3 +87,18 @@ def test_what_is_wrong_is_said_in_one_sentence(folder: Path, call: Any, words: A
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
     assert done.err.startswith("error: ") and sentence in done.err
     assert not (folder / "s.npz").exists()
+
+
+def test_dead_rows_are_an_error_or_zeros(tmp_path: Path, monkeypatch: Any, call: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    symbol = dense(relu(conv(mx.sym.var("data"), "first", 8), "act"), "last", 5)
+    args, aux = random_params(symbol, data=(2, 3, 8, 8))
+    args["first_weight"][2] = np.nan
+    mx.model.save_checkpoint("dead", 0, symbol, args, aux)
+    np.save("images.npy", images(8, 3, 8, 8))
+    words = ("-m", "dead", "-d", "images.npy", "-q")
+    found = call("quantize", *words, "-o", "int8")
+    assert found.code == 2 and "its parameter 'first_weight' has NaN or infinities in 1 of 8 rows (2)" in found.err
+    zeros = ("--nonfinite-params", "zero")
+    assert call("quantize", *words, *zeros, "-o", "int8", "--require", "sqnr>=25").code == 0
+    assert call("score", *words, *zeros, "--int8", "int8", "--require", "sqnr>=25").code == 0
