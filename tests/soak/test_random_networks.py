@@ -75,6 +75,13 @@ def test_a_code_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check(replace(SMALL, heads=(3,))).verdict == "wrong"
 
 
+def test_a_bias_lost_where_a_channel_has_no_weights_on_huge_data_is_predicted() -> None:
+    layers = (Layer("FullyConnected", "n0", (0,), {"num_hidden": 4, "flatten": False}), Layer("sigmoid", "n1", (1,)))
+    found = check(Description((Input("data", (1, 1), "huge"),), layers, (2,), "mixed", OPTIONS))
+    assert (found.verdict, found.int8) == ("right", 1)
+    assert found.excess is not None and -10 < found.excess < 0
+
+
 def test_an_exception_of_another_kind_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise IndexError("list index out of range")
