@@ -153,7 +153,7 @@ class _Noisy:
         # A tensor of zeros may have any threshold.
         end = float(np.abs(self.tensors[data]).max()) or self.plan.tensors[data].threshold or 1.0
         unit = end / 127 * largest.astype(np.float64) / 127
-        # Without weights the step of a channel is fixed; rounding to whole units, be they large, loses at most the bias.
+        # Without weights the step of a channel is fixed; rounding to large whole units loses at most the bias.
         unit[empty] = np.minimum(end / 127 * SMALLEST_STEP, np.abs(bias[empty]))
         error = Node("null", f"{node.name} bias error")
         self.steps[error.name] = (2 * unit, bias.shape)

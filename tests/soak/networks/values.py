@@ -19,7 +19,9 @@ PARAMETERS = ("usual", "usual", "usual", "mixed", "mixed", "dead", "spread", "ze
 
 
 def data_values(shape: Shape, kind: str, random: np.random.RandomState) -> np.ndarray:
-    """Return float32 data of a kind out of DATA."""
+    """Return float32 data of a kind out of DATA, or 'lengths 5': of sequences of up to five steps."""
+    if kind.startswith("lengths"):
+        return random.randint(1, int(kind.split()[1]) + 1, shape).astype(np.float32)
     values = random.randn(*shape)
     first = (0,) * len(shape)
     if kind == "positive":
