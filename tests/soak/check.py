@@ -184,8 +184,7 @@ def _judged(description: Description, material: Material, exact: Arrays, stage: 
         return Outcome("wrong", "places of values that are none", int8=layers)
     exact, found, made = _values_of(places, exact), _values_of(places, found), made.of_values(places)
     network = models.load(material.symbol, material.args, material.aux).canonical.network
-    inputs = {**material.data, **{name: np.zeros(shape, np.float32) for name, shape in material.labels.items()}}
-    prediction = predict(network, made.plan, inputs, description.seed)
+    prediction = predict(network, made.plan, material.data, description.seed)
     prediction = prediction._replace(bounds=_values_of(places, prediction.bounds))
     if options["method"] is None and any(np.abs(each).max() < 1e-4 for each in prediction.tensors.values()):
         return Outcome(
@@ -245,8 +244,7 @@ def _beyond_thresholds(
         if errors[0] <= _ENERGY * (errors[1] + bound.energy) + floor:
             continue
         if clipped is None:
-            inputs = {**data, **{name: np.zeros(shape, np.float32) for name, shape in material.labels.items()}}
-            bounds = predict(network, made.plan, inputs, description.seed, clipped=True).bounds
+            bounds = predict(network, made.plan, data, description.seed, clipped=True).bounds
             clipped = _values_of(places, bounds)
         if not errors[0] <= _ENERGY * (errors[1] + bound.energy + clipped[number].energy) + floor:
             detail = f"tripled data, output {number}: energy of the error {errors[0]:.3g}, simulated {errors[1]:.3g}"

@@ -74,7 +74,8 @@ def _fed(material: Material) -> Any:
     """Return batches by name: as many times the same as are wanted, in float16 if the network is and they fit there."""
     data = dict(material.data)
     if material.saved is not None:
-        halves = {name: value.astype(np.float16) for name, value in data.items()}
+        with np.errstate(over="ignore"):
+            halves = {name: value.astype(np.float16) for name, value in data.items()}
         data = {name: halves[name] if np.array_equal(halves[name], value) else value for name, value in data.items()}
     return [data] * material.batches
 

@@ -9,7 +9,7 @@ from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tu
 import numpy as np
 
 from mxquant.runtime.mxnet import mx
-from tests.soak.networks.values import data_values, parameter_values
+from tests.soak.networks.values import data_in_float16, data_values, parameter_values
 
 __all__ = ["Description", "Input", "Layer", "Material"]
 
@@ -184,6 +184,7 @@ class Description:
         saved = None
         if self.dtype == "float16":
             args = {name: value.astype("float16").astype("float32") for name, value in args.items()}
+            data = {name: data_in_float16(value) for name, value in data.items()}
             saved = self.symbol(half=True)
         return Material(symbol, args, aux, data, labels, fixed, saved, self.batches)
 
