@@ -45,6 +45,9 @@ def descriptions(draw: st.DrawFn, usual: bool = False) -> Description:
     # Without calibration MXNet loses the bias of a convolution where a batch is next to zero.
     usual = usual or options["method"] is None
     sequences, fixed, all_results, loss, half = (draw(variants.rarely()) for _ in range(5))
+    if (sequences or fixed) and options["method"] is not None:
+        # Batches are joined and cut by this one alone.
+        options["accuracy"] = draw(st.sampled_from(("plain", "balanced")))
     inputs, states = draw(_inputs(usual)), {}
     if sequences:
         inputs, states = variants.sequence_inputs(draw, [each.name for each in inputs], inputs[0].values)
