@@ -14,6 +14,7 @@ from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from mxquant.errors import InputError
 from mxquant.graph import Network
+from mxquant.runtime.lengths import inputs_of_lengths
 from mxquant.runtime.sizes import check_sizes, fitting_shapes, has_sizes
 
 __all__ = ["Batching", "batch_of_array"]
@@ -65,6 +66,10 @@ class Batching:
         if fitting_shapes(network, shapes) is None and not has_sizes(network):
             # MXNet knows shapes only when it runs, and compares all sizes then.
             return cls(candidates[0])
+        # MXNet reads beyond a sequence that is shorter than its length: no axis of steps may be taken for examples.
+        lengths = inputs_of_lengths(network) - set(known)
+        own = [axes for axes in candidates if all(axes.get(name, 0) is not None for name in lengths)]
+        candidates = own or candidates[:1]
         fitting = (axes for axes in candidates if _takes(network, shapes, axes))
         return next((cls(axes) for axes in fitting), cls(candidates[0], _size(shapes, candidates[0])))
 

@@ -5,7 +5,7 @@ A length beyond the end of its sequence lets an operator read other memory.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Dict, FrozenSet, Mapping, NamedTuple, Optional
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from mxquant.runtime.mxnet_bridge import tensor_shapes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["check_lengths"]
+__all__ = ["check_lengths", "inputs_of_lengths"]
 
 _SEQUENCES = ("SequenceMask", "SequenceLast", "SequenceReverse")
 # What hands lengths on as they are.
@@ -56,6 +56,14 @@ def check_lengths(network: Network, arrays: Mapping[str, NDArray[Any]]) -> None:
                 f"layer '{node.name}' ({node.op}): input '{source}' has lengths from {low:g} to {high:g}, but its "
                 f"sequences have {shape[axis]} steps; give lengths from 0 to {shape[axis]}"
             )
+
+
+def inputs_of_lengths(network: Network) -> FrozenSet[str]:
+    """Return the names of the inputs that are lengths of sequences, one for each example of a batch."""
+    reads = map(_read, network.graph.operators)
+    return frozenset(read.source for read in reads if read is not None) & {
+        each.name for each in network.graph.variables
+    }
 
 
 def _read(node: Node) -> Optional[_Read]:

@@ -195,6 +195,18 @@ def test_other_batches_of_it_are_refused() -> None:
         mxquant.calibrate(symbol, [images(4, 3, 8, 8)], **params)
 
 
+def test_steps_are_not_taken_for_examples_where_a_network_with_lengths_takes_one_batch_only() -> None:
+    data, lengths = mx.sym.var("data"), mx.sym.var("lengths")
+    found = mx.sym.SequenceReverse(data, lengths, use_sequence_length=True)
+    # The examples are channels to it, so that it takes no other number of them, but any number of steps.
+    symbol = mx.sym.Convolution(found, kernel=(1,), num_filter=3, name="conv")
+    shapes = {"data": (STEPS, BATCH, WIDTH), "lengths": (BATCH,)}
+    args, aux = random_params(symbol, **shapes)
+    assert batching(symbol, {"args": args, "aux": aux}, shapes) == Batching({"data": 1, "lengths": 0}, BATCH)
+    batch = {"data": images(*shapes["data"]), "lengths": np.full(BATCH, STEPS, np.float32)}
+    mxquant.quantize(symbol, [batch, batch], arg_params=args, method="mse", accuracy="balanced")
+
+
 @pytest.mark.parametrize("lengths", [[1, 2, 3, STEPS + 1], [1, -1, 2, 3]])
 def test_lengths_beyond_their_sequences_are_refused(lengths: List[int]) -> None:
     symbol, params = time_major()

@@ -20,6 +20,7 @@ import numpy as np
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.barriers import runnable
 from mxquant.lowering.planned_weights import planned_weights
+from mxquant.lowering.quantized_params import SMALLEST_STEP
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import environment, split_params, symbol_of
@@ -148,9 +149,12 @@ class _Noisy:
         """Let a bias be wrong by up to a unit of the sums, the step of data times that of weights."""
         data, weight = (tensor.name for tensor in node.inputs[:2])
         largest = np.abs(self.params[weight].reshape(len(bias), -1)).max(axis=1)
+        empty = largest == 0
         # A tensor of zeros may have any threshold.
         end = float(np.abs(self.tensors[data]).max()) or self.plan.tensors[data].threshold or 1.0
         unit = end / 127 * largest.astype(np.float64) / 127
+        # Without weights the step of a channel is fixed; rounding to large whole units loses at most the bias.
+        unit[empty] = np.minimum(end / 127 * SMALLEST_STEP, np.abs(bias[empty]))
         error = Node("null", f"{node.name} bias error")
         self.steps[error.name] = (2 * unit, bias.shape)
         node.inputs[2] = Node("elemwise_add", f"{node.name} bias wrong", {}, [node.inputs[2], error.output]).output

@@ -97,7 +97,7 @@ def check(description: Description, stage: Callable[[str], None] = lambda name: 
     stage("fp32")
     try:
         material = without_labels(description.material())
-        exact = run(material.symbol, material.args, material.aux, material.data)
+        exact = run(material, material.data)
     except mx.MXNetError as error:
         return Outcome("invalid", str(error).splitlines()[0])
     with warnings.catch_warnings():
@@ -134,16 +134,29 @@ def without_labels(material: Material) -> Material:
     return material._replace(args=args)
 
 
-def run(symbol: Any, args: Mapping[str, Any], aux: Mapping[str, Any], data: Mapping[str, np.ndarray]) -> Arrays:
-    """Return the outputs of a network, labels being zeros."""
+def run(material: Material, data: Mapping[str, np.ndarray]) -> Arrays:
+    """Return the outputs of a network in float32, labels being zeros."""
+    symbol, args, aux = material.symbol, material.args, material.aux
     names = symbol.list_arguments()
     given = {name: value for name, value in data.items() if name in names}
+    given.update({name: np.zeros(shape, np.float32) for name, shape in material.labels.items()})
     free = [name for name in names if name not in args and name not in given]
     if free:
         shapes = symbol.infer_shape_partial(**{name: value.shape for name, value in given.items()})[0]
         given.update({name: np.zeros(shape, np.float32) for name, shape in zip(names, shapes) if name in free})
     known = {name: value for name, value in args.items() if name in names}
     return forward(symbol, known, dict(aux), **given)
+
+
+def _values_of(places: Sequence[bool], outputs: Sequence[Any]) -> List[Any]:
+    """Return what belongs to outputs that are values; their places change where two of them are nearly the same."""
+    return [each for is_place, each in zip(places, outputs) if not is_place]
+
+
+def _strange_places(places: Sequence[bool], outputs: Arrays) -> bool:
+    """Whether an output that should be places has numbers that can be none."""
+    found = [each for is_place, each in zip(places, outputs) if is_place]
+    return any(not np.array_equal(each, np.rint(each)) or each.min(initial=0) < 0 for each in found)
 
 
 def _judged(description: Description, material: Material, exact: Arrays, stage: Callable[[str], None]) -> Outcome:
@@ -161,13 +174,20 @@ def _judged(description: Description, material: Material, exact: Arrays, stage: 
         counted = options["method"] is not None and layers > 0
         detail = "outputs in fp32 are not finite, but nothing was refused"
         return Outcome("wrong" if counted else "right", detail, int8=layers)
+    if options["target"] == "onnx_qdq" and not layers and not all(np.isfinite(v).all() for v in material.data.values()):
+        return Outcome("right", "not judged: data with NaN, which ONNX's operators may make something else of")
     if [value.shape for value in found] != [value.shape for value in exact]:
         shapes = [[value.shape for value in each] for each in (exact, found)]
         return Outcome("wrong", f"shapes {shapes[1]}, expected {shapes[0]}", int8=layers)
     if not all(np.isfinite(value).all() for value in found):
         return Outcome("wrong", "outputs are not finite", int8=layers)
+    places = description.places()
+    if _strange_places(places, found):
+        return Outcome("wrong", "places of values that are none", int8=layers)
+    exact, found, made = _values_of(places, exact), _values_of(places, found), made.of_values(places)
     network = models.load(material.symbol, material.args, material.aux).canonical.network
     prediction = predict(network, made.plan, material.data, description.seed)
+    prediction = prediction._replace(bounds=_values_of(places, prediction.bounds))
     if options["method"] is None and any(np.abs(each).max() < 1e-4 for each in prediction.tensors.values()):
         return Outcome(
             "right", "not judged: uncalibrated, MXNet loses biases where a batch is next to zero", int8=layers
@@ -175,9 +195,10 @@ def _judged(description: Description, material: Material, exact: Arrays, stage: 
     strange = _strange_threshold(made.plan, prediction)
     if strange:
         return Outcome("wrong", strange, int8=layers)
-    shaken = run(material.symbol, material.args, material.aux, _shaken(material.data, description.seed))
+    shaken = run(material, _shaken(material, description.seed))
+    others = [_values_of(places, each) for each in (fp32.outputs, shaken)]
     inside = [*prediction.tensors.values(), *material.data.values()]
-    floor = [each + _vanished(material) for each in _floors(exact, [fp32.outputs, shaken], inside)]
+    floor = [each + _vanished(material) for each in _floors(exact, others, inside)]
     excess, detail = _beyond(exact, found, prediction.bounds, floor)
     if any(layer.recurrent is not None for layer in made.plan.layers.values()):
         # An error in a state comes back at each step, which is not predicted: the simulation says what is right.
@@ -197,14 +218,14 @@ def _judged(description: Description, material: Material, exact: Arrays, stage: 
             return Outcome("unlike its simulation", detail, away, same, layers)
         outcome = Outcome("right", outcome.detail, outcome.excess, same, layers)
     stage("other data")
-    strange = _beyond_thresholds(material, made, prediction, network, description.seed)
+    strange = _beyond_thresholds(material, made, prediction, network, description)
     if strange is None and options["target"] == "onednn":
-        strange = _spoilt(made, material.data, found)
+        strange = _spoilt(made, material, found)
     return strange or outcome
 
 
 def _beyond_thresholds(
-    material: Material, made: Made, prediction: Prediction, network: Network, seed: int
+    material: Material, made: Made, prediction: Prediction, network: Network, description: Description
 ) -> Optional[Outcome]:
     """Triple the data: codes have to end at the ends of their ranges, as those of the simulation do.
 
@@ -212,31 +233,36 @@ def _beyond_thresholds(
     """
     if made.simulated is None:
         return None
-    data = {name: 3 * value for name, value in material.data.items()}
-    exact = run(material.symbol, material.args, material.aux, data)
+    places = description.places()
+    data = {name: value if name in material.fixed else 3 * value for name, value in material.data.items()}
+    exact = _values_of(places, run(material, data))
     if not all(np.isfinite(value).all() for value in exact):
         return None
     found, simulated = made.run(data), made.simulated(data)
     clipped: Optional[List[Bound]] = None
     for number, (value, int8, simulation, bound) in enumerate(zip(exact, found, simulated, prediction.bounds)):
         errors = [float(np.square(each.astype(np.float64) - value).sum()) for each in (int8, simulation)]
-        floor = value.size * _floors([value], [], [*prediction.tensors.values(), *data.values()])[0] ** 2
+        digits = _floors([value], [], [*prediction.tensors.values(), *data.values()])[0] + _vanished(material)
+        floor = value.size * digits**2
         if errors[0] <= _ENERGY * (errors[1] + bound.energy) + floor:
             continue
         if clipped is None:
-            clipped = predict(network, made.plan, data, seed, clipped=True).bounds
+            bounds = predict(network, made.plan, data, description.seed, clipped=True).bounds
+            clipped = _values_of(places, bounds)
         if not errors[0] <= _ENERGY * (errors[1] + bound.energy + clipped[number].energy) + floor:
             detail = f"tripled data, output {number}: energy of the error {errors[0]:.3g}, simulated {errors[1]:.3g}"
             return Outcome("unlike its simulation", detail)
     return None
 
 
-def _shaken(data: Mapping[str, np.ndarray], seed: int) -> Mapping[str, np.ndarray]:
+def _shaken(material: Material, seed: int) -> Mapping[str, np.ndarray]:
     """Return data with the last digits of float32 changed, which some networks make much of."""
     random = np.random.RandomState(seed)
     return {
-        name: (each * (1 + _LAST_DIGIT * random.uniform(-1, 1, each.shape))).astype(np.float32)
-        for name, each in data.items()
+        name: each
+        if name in material.fixed
+        else (each * (1 + _LAST_DIGIT * random.uniform(-1, 1, each.shape))).astype(np.float32)
+        for name, each in material.data.items()
     }
 
 
@@ -258,10 +284,11 @@ def _floors(exact: Arrays, others: Sequence[Arrays], tensors: Arrays) -> List[fl
     ]
 
 
-def _spoilt(made: Made, data: Mapping[str, np.ndarray], expected: Arrays) -> Optional[Outcome]:
+def _spoilt(made: Made, material: Material, expected: Arrays) -> Optional[Outcome]:
     """Run data that calibration has not seen, then the first data again: nothing may have changed."""
+    data = material.data
     for value in (0.0, np.nan, 1e30):
-        made.run({name: np.full_like(each, value) for name, each in data.items()})
+        made.run({name: each if name in material.fixed else np.full_like(each, value) for name, each in data.items()})
     again = made.run(data)
     if all(np.array_equal(a, b) for a, b in zip(expected, again)):
         return None

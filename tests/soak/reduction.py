@@ -45,8 +45,15 @@ def _simpler(description: Description) -> Iterator[Description]:
             yield _used(_bypassed(description, number + place, source))
     if description.parameters != "usual":
         yield replace(description, parameters="usual")
-    if any(each.values != "normal" for each in description.inputs):
-        yield replace(description, inputs=tuple(replace(each, values="normal") for each in description.inputs))
+    plain_inputs = tuple(
+        each if each.values.startswith("lengths") else replace(each, values="normal") for each in description.inputs
+    )
+    if description.inputs != plain_inputs:
+        yield replace(description, inputs=plain_inputs)
+    if description.dtype != "float32":
+        yield replace(description, dtype="float32")
+    if description.batches > 1:
+        yield replace(description, batches=1)
     plain = {"method": "minmax", "mode": "smart", "dtype": "auto", "granularity": "channel-wise", "accuracy": "plain"}
     for key, value in plain.items():
         if description.options.get(key) != value:

@@ -57,6 +57,63 @@ def test_a_description_is_the_same_after_a_file() -> None:
     np.testing.assert_array_equal(first.data["data"], second.data["data"])
 
 
+def test_a_description_of_before_there_were_types_and_batches_is_read() -> None:
+    older = json.loads(SMALL.dumps())
+    del older["dtype"], older["batches"]
+    assert Description.loads(json.dumps(older)) == SMALL
+
+
+FIXED = Layer("Reshape", "flat", (2,), {"shape": (4, 288)})
+SEQUENCE = (Input("data", (5, 4, 3), "normal"), Input("lengths", (4,), "lengths 5"))
+DENSE = Layer("FullyConnected", "dense", (0,), {"num_hidden": 6, "flatten": False})
+SEEN = {
+    "one batch size": replace(
+        SMALL, layers=(*SMALL.layers[:2], FIXED, replace(SMALL.layers[2], reads=(3,))), heads=(4,)
+    ),
+    "float16": replace(
+        SMALL,
+        layers=(Layer("Cast", "cast", (0,), {"dtype": "float16"}), replace(SMALL.layers[0], reads=(1,))),
+        heads=(2,),
+        dtype="float16",
+    ),
+    "lengths": Description(
+        SEQUENCE,
+        (replace(DENSE, reads=(0,)), Layer("SequenceMask", "mask", (2, 1), {"use_sequence_length": True})),
+        (3,),
+        options=OPTIONS,
+    ),
+    "all results": Description(
+        (Input("data", (4, 9), "normal"),),
+        (DENSE, Layer("topk", "best", (1,), {"k": 2, "axis": 1, "ret_typ": "both"}, result=-1)),
+        (2, 1),
+        options=OPTIONS,
+    ),
+    "label": Description(
+        (Input("data", (4, 9), "normal"),),
+        (DENSE, Layer("SoftmaxOutput", "softmax", (1,), {"label": (2, 2)})),
+        (2,),
+        options=OPTIONS,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SEEN)
+@pytest.mark.parametrize("accuracy", ["plain", "balanced"])
+def test_what_networks_are_seldom_like_is_judged_as_others_are(kind: str, accuracy: str) -> None:
+    network = replace(SEEN[kind], options={**OPTIONS, "accuracy": accuracy}, batches=2)
+    assert Description.loads(network.dumps()) == network
+    outcome = check(network)
+    assert (outcome.verdict, outcome.int8 > 0) == ("right", True)
+    assert outcome.excess is not None and -30 < outcome.excess < 0
+
+
+def test_places_of_values_are_not_compared_but_are_places() -> None:
+    assert SEEN["all results"].places() == [False, True, False]
+    assert SEEN["float16"].material().checkpoint[1]["слой_weight"].dtype == np.float16
+    assert not checking._strange_places([True, False], [np.array([0.0, 3.0]), np.array([0.5])])
+    assert checking._strange_places([True, False], [np.array([0.5]), np.array([0.5])])
+
+
 @pytest.mark.parametrize("target", ["onednn", "onnx_qdq", "cudnn"])
 def test_a_usual_network_is_right_on_every_target(target: str) -> None:
     outcome = check(replace(SMALL, options={**OPTIONS, "target": target}))
@@ -73,6 +130,13 @@ def test_a_code_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(checking, "quantized", wrong)
     assert check(replace(SMALL, heads=(3,))).verdict == "wrong"
+
+
+def test_a_bias_lost_where_a_channel_has_no_weights_on_huge_data_is_predicted() -> None:
+    layers = (Layer("FullyConnected", "n0", (0,), {"num_hidden": 4, "flatten": False}), Layer("sigmoid", "n1", (1,)))
+    found = check(Description((Input("data", (1, 1), "huge"),), layers, (2,), "mixed", OPTIONS))
+    assert (found.verdict, found.int8) == ("right", 1)
+    assert found.excess is not None and -10 < found.excess < 0
 
 
 def test_an_exception_of_another_kind_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,8 @@ class Sketch:
         layers = (*self.layers, layer)
         try:
             tensor = Description(tuple(self.inputs), layers, ()).tensors()[-1]
-            known = {each.name: each.shape for each in self.inputs if each.name in tensor.list_inputs()}
+            shapes = {**{each.name: each.shape for each in self.inputs}, **Description((), layers, ()).labels}
+            known = {name: shape for name, shape in shapes.items() if name in tensor.list_inputs()}
             shape = tensor.infer_shape(**known)[1][0] if layer.op != "parameter" else layer.attrs["shape"]
         except (mx.MXNetError, TypeError):
             return False

@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from hypothesis import strategies as st
 
-from tests.soak.networks import arrangement, layers, pointwise, windows
+from tests.soak.networks import arrangement, layers, pointwise, variants, windows
 from tests.soak.networks.description import Description, Heads, Input, Layer
 from tests.soak.networks.names import input_names
 from tests.soak.networks.sketch import Sketch
@@ -44,19 +44,41 @@ def descriptions(draw: st.DrawFn, usual: bool = False) -> Description:
     options = draw(_options())
     # Without calibration MXNet loses the bias of a convolution where a batch is next to zero.
     usual = usual or options["method"] is None
-    sketch = Sketch(draw(_inputs(usual)))
+    sequences, fixed, all_results, loss, half = (draw(variants.rarely()) for _ in range(5))
+    if (sequences or fixed) and options["method"] is not None:
+        # Batches are joined and cut by this one alone.
+        options["accuracy"] = draw(st.sampled_from(("plain", "balanced")))
+    inputs, states = draw(_inputs(usual)), {}
+    if sequences:
+        inputs, states = variants.sequence_inputs(draw, [each.name for each in inputs], inputs[0].values)
+    sketch = Sketch(inputs)
+    if half and draw(st.booleans()):
+        sketch.add(Layer("Cast", None, (0,), {"dtype": "float16"}))
+    if sequences:
+        variants.add_sequence(draw, sketch, states)
+    if fixed:
+        variants.add_fixed_batch(draw, sketch)
     for _ in range(draw(st.integers(3, 14))):
         sketch.add(draw(st.sampled_from(_KINDS))(draw, sketch))
+    if loss:
+        variants.add_loss(draw, sketch)
+    if half and draw(st.booleans()):
+        sketch.add(Layer("Cast", None, (len(sketch.shapes) - 1,), {"dtype": "float32"}))
+    heads = draw(_heads(len(sketch.shapes), len(sketch.inputs)))
+    if all_results and variants.add_all_results(draw, sketch):
+        heads = variants.with_last(heads, len(sketch.shapes) - 1)
     names = [layer.name for layer in sketch.layers if layer.name is not None]
     if names and draw(st.sampled_from((False,) * 7 + (True,))):
         options["exclude"] = draw(st.sampled_from(names))
     return Description(
         tuple(sketch.inputs),
         tuple(sketch.layers),
-        draw(_heads(len(sketch.shapes), len(sketch.inputs))),
+        heads,
         "usual" if usual else draw(st.sampled_from(PARAMETERS)),
         options,
         draw(st.integers(0, 10**6)),
+        "float16" if half else "float32",
+        draw(st.integers(1, 3)) if sequences or fixed or loss else 1,
     )
 
 

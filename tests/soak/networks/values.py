@@ -6,7 +6,7 @@ from typing import Tuple
 
 import numpy as np
 
-__all__ = ["DATA", "PARAMETERS", "data_values", "parameter_values"]
+__all__ = ["DATA", "PARAMETERS", "data_in_float16", "data_values", "parameter_values"]
 
 Shape = Tuple[int, ...]
 
@@ -19,7 +19,9 @@ PARAMETERS = ("usual", "usual", "usual", "mixed", "mixed", "dead", "spread", "ze
 
 
 def data_values(shape: Shape, kind: str, random: np.random.RandomState) -> np.ndarray:
-    """Return float32 data of a kind out of DATA."""
+    """Return float32 data of a kind out of DATA, or 'lengths 5': of sequences of up to five steps."""
+    if kind.startswith("lengths"):
+        return random.randint(1, int(kind.split()[1]) + 1, shape).astype(np.float32)
     values = random.randn(*shape)
     first = (0,) * len(shape)
     if kind == "positive":
@@ -39,6 +41,13 @@ def data_values(shape: Shape, kind: str, random: np.random.RandomState) -> np.nd
         values[first] = {"outlier": 100.0, "nan": np.nan, "infinite": -np.inf}[kind]
     values = values * {"small": 1e-20, "denormal": 1e-41, "huge": 1e30}.get(kind, 1.0)
     return np.asarray(values, np.float32)
+
+
+def data_in_float16(values: np.ndarray) -> np.ndarray:
+    """Return float32 data that float16 has too, or the same where they are too large for it."""
+    with np.errstate(over="ignore", under="ignore"):
+        halves = values.astype(np.float16).astype(np.float32)
+    return values if np.isinf(halves).sum() > np.isinf(values).sum() else halves
 
 
 def parameter_values(name: str, shape: Shape, kind: str, random: np.random.RandomState) -> np.ndarray:
