@@ -370,6 +370,8 @@ def quantize(
             check_statistics(model, statistics)
             sample.fill(batches(data, model.inputs, num_calib_examples, model.canonical.network, batch_axes))
         inputs = kept_examples(model.canonical.network, sample)
+        if goal is not None:
+            goal = goal.fitted(model.canonical.network, model.inputs[0], inputs.count if inputs.whole else None)
         shapes = {name: value.shape for name, value in sample.parts[0].arrays.items()}
         if never_slower:
             options = {**options, "float32_layers": _slower(model, statistics, options, target, sample.parts[0].arrays)}

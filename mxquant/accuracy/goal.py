@@ -14,14 +14,19 @@ For the latter two the int8 network may be worse than the fp32 network by at mos
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Callable, List, Optional
 
 import numpy as np
 
 from mxquant.errors import InputError
+from mxquant.graph import Network
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import first_line
+from mxquant.runtime.sizes import check_sizes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Goal"]
 
@@ -82,6 +87,29 @@ class Goal:
             f"metric is {type(metric).__name__}, expected 'sqnr>=20 dB', a function of a block, or (data, labels)"
         )
 
+    def fitted(self, network: Network, name: str, only: Optional[int]) -> Goal:
+        """Return the goal of a network, which gets data in batches that it takes.
+
+        Parameters
+        ----------
+        network : Network
+            The canonical fp32 network.
+        name : str
+            Of its first input.
+        only : int or None
+            The one batch size that it takes; None for any.
+
+        Raises
+        ------
+        InputError
+            If it does not take data of this shape.
+        """
+        if not isinstance(self.metric, _Top1):
+            return self
+        data = self.metric.data
+        check_sizes(network, {name: (only or len(data), *data.shape[1:])})
+        return replace(self, metric=_Top1(data, self.metric.labels, only))
+
 
 @dataclass(frozen=True)
 class _Measured:
@@ -101,7 +129,8 @@ class _Measured:
 class _Top1:
     """Share of examples whose largest output is that of their label."""
 
-    def __init__(self, data: Any, labels: Any) -> None:
+    def __init__(self, data: Any, labels: Any, batch: Optional[int] = None) -> None:
+        self.batch = batch
         self.data = data if isinstance(data, mx.nd.NDArray) else mx.nd.array(data)
         self.labels = np.asarray(labels.asnumpy() if isinstance(labels, mx.nd.NDArray) else labels).reshape(-1)
         if len(self.labels) != len(self.data) or not len(self.labels):
@@ -116,10 +145,7 @@ class _Top1:
 
     def __call__(self, block: Any) -> float:
         try:
-            found = block(self.data)
-            while isinstance(found, (list, tuple)):
-                found = found[0]
-            scores = found.asnumpy()
+            scores = self._scores(block)
         except mx.MXNetError as error:
             raise InputError(
                 f"metric: the network cannot take data of shape {self.data.shape}: {first_line(error)}"
@@ -137,3 +163,18 @@ class _Top1:
                 f"{len(self.labels)} labels"
             )
         return float((classes == self.labels).mean())
+
+    def _scores(self, block: Any) -> NDArray[Any]:
+        """Return the first output, of one batch after the other where the network takes one size only."""
+        count = len(self.data)
+        batch = self.batch or count
+        parts: List[NDArray[Any]] = []
+        for begin in range(0, count, batch):
+            # The last batch is filled up with its last example.
+            places = np.minimum(np.arange(begin, begin + batch), count - 1)
+            found = block(self.data if batch == count else self.data.take(mx.nd.array(places)))
+            while isinstance(found, (list, tuple)):
+                found = found[0]
+            scores = found.asnumpy()
+            parts.append(scores[: count - begin] if len(scores) == batch else scores)
+        return np.concatenate(parts)

@@ -224,3 +224,17 @@ def test_shapes_of_parameters_are_known_when_a_run_has_taken_them() -> None:
     args["shift_weight"] = mx.nd.ones((1, 3, 4))
     found = mxquant.calibrate(symbol, images(7, 12), num_calib_examples=5, arg_params=args, aux_params=aux)
     assert found.num_examples == 5
+
+
+def test_the_accuracy_of_such_a_network_is_measured_batch_by_batch() -> None:
+    symbol, params = fixed(2)
+    data = images(7, 3, 8, 8)
+    exact = np.concatenate(
+        [forward(symbol, params["arg_params"], {}, data=data[[i, min(i + 1, 6)]])[0] for i in range(0, 7, 2)]
+    )
+    labels = exact[:7].argmax(axis=1)
+    found = mxquant.quantize(symbol, data, accuracy="fast", metric=(data, labels), max_drop=0.0, **params)
+    assert found.mixed_precision.met and found.mixed_precision.value == 1
+    with pytest.raises(InputError, match=r"layer 'flat' \(Reshape\) makes shape \(2, 512\) of \(2, 8, 9, 9\)"):
+        larger = images(4, 3, 9, 9)
+        mxquant.quantize(symbol, data, accuracy="fast", metric=(larger, labels[:4]), max_drop=0.0, **params)
