@@ -102,8 +102,12 @@ def _nonfinite(network: Network) -> List[Tuple[Node, Tensor]]:
 
 
 def _is_finite(value: NDArray[Any]) -> bool:
-    # Both ends are found without memory of the size of the array, and are NaN where anything is.
-    return value.dtype.kind != "f" or not value.size or bool(np.isfinite(value.min()) and np.isfinite(value.max()))
+    if value.dtype.kind != "f" or not value.size:
+        return True
+    # Neither a sum nor the ends need memory of the size of the array, and all are NaN where anything is. A sum may
+    # overflow by itself, but takes less time.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(value.sum()) or (np.isfinite(value.min()) and np.isfinite(value.max())))
 
 
 def _described(network: Network, node: Node, tensor: Tensor) -> str:

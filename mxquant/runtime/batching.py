@@ -63,15 +63,17 @@ class Batching:
         known = _checked(given or {}, shapes)
         check_sizes(network, shapes)
         candidates = _candidates(shapes, known) or [{name: 0 if shape else None for name, shape in shapes.items()}]
-        if fitting_shapes(network, shapes) is None and not has_sizes(network):
-            # MXNet knows shapes only when it runs, and compares all sizes then.
-            return cls(candidates[0])
         # MXNet reads beyond a sequence that is shorter than its length: no axis of steps may be taken for examples.
         lengths = inputs_of_lengths(network) - set(known)
         own = [axes for axes in candidates if all(axes.get(name, 0) is not None for name in lengths)]
         candidates = own or candidates[:1]
-        fitting = (axes for axes in candidates if _takes(network, shapes, axes))
-        return next((cls(axes) for axes in fitting), cls(candidates[0], _size(shapes, candidates[0])))
+        fitting = next((axes for axes in candidates if _takes(network, shapes, axes)), None)
+        if fitting is not None:
+            return cls(fitting)
+        if fitting_shapes(network, shapes) is None and not has_sizes(network):
+            # MXNet knows shapes only when it runs, and compares all sizes then.
+            return cls(candidates[0])
+        return cls(candidates[0], _size(shapes, candidates[0]))
 
     def size(self, shapes: Mapping[str, Shape]) -> int:
         """Return how many examples a batch of these shapes has."""
@@ -134,9 +136,8 @@ def _axes(shapes: Mapping[str, Shape], name: str) -> Sequence[int]:
 
 
 def _takes(network: Network, shapes: Mapping[str, Shape], axes: Axes) -> bool:
-    """Whether a network takes other batches, with examples along these axes."""
-    size = _size(shapes, axes)
-    return all(fitting_shapes(network, _resized(shapes, axes, other)) is not None for other in {1, size + 1} - {size})
+    """Whether a network takes a batch of one example more, with examples along these axes."""
+    return fitting_shapes(network, _resized(shapes, axes, _size(shapes, axes) + 1)) is not None
 
 
 def _resized(shapes: Mapping[str, Shape], axes: Axes, size: int) -> Dict[str, Shape]:
