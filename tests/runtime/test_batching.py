@@ -207,8 +207,8 @@ def test_steps_are_not_taken_for_examples_where_a_network_with_lengths_takes_one
     mxquant.quantize(symbol, [batch, batch], arg_params=args, method="mse", accuracy="balanced")
 
 
-@pytest.mark.parametrize("lengths", [[1, 2, 3, STEPS + 1], [1, -1, 2, 3]])
-def test_lengths_beyond_their_sequences_are_refused(lengths: List[int]) -> None:
+@pytest.mark.parametrize("lengths", [[1, 2, 3, STEPS + 1], [1, -0.5, 2, 3]])
+def test_lengths_beyond_their_sequences_are_refused(lengths: List[float]) -> None:
     symbol, params = time_major()
     network = network_of(symbol, *params.values())
     data = {**sentences(), "lengths": np.array(lengths, np.float32)}
