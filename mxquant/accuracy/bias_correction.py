@@ -20,7 +20,8 @@ import numpy as np
 from mxquant.accuracy.step import STATISTICS, Candidate, Inputs, WeightStep
 from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_int, read_tuple
-from mxquant.graph.channel_axes import LINEAR, channel_axes, channel_axis
+from mxquant.graph.channel_axes import channel_axes, channel_axis
+from mxquant.graph.kinds import LINEAR
 from mxquant.lowering.planned_weights import planned_weights
 from mxquant.lowering.stored_weights import int8_weight, is_symmetric
 from mxquant.plan import QuantPlan

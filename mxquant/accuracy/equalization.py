@@ -27,6 +27,7 @@ from mxquant.accuracy.step import EXAMPLES, Inputs, ScaleStep
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_bool, read_int
 from mxquant.graph.ir import Use
+from mxquant.graph.kinds import LINEAR
 from mxquant.runtime.batch import examples_of
 from mxquant.runtime.runner import run
 from mxquant.stats.collectors import Collector
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Equalization", "equalize"]
 
-_LINEAR = ("Convolution", "FullyConnected")
 _CHANNELS_FIRST = (None, "None", "NCHW")
 _WORTH = 0.5
 # Channels that all reach the end of the range in calibration would saturate on other data.
@@ -119,7 +119,7 @@ class _ChannelMoments(Collector):
 
 def _pair(network: Network, first: Node) -> Optional[_Pair]:
     """Return the pair that begins with a layer, or None where its channels have to stay as they are."""
-    if first.op not in _LINEAR or (first.op == "FullyConnected" and not read_bool(first, "flatten", True)):
+    if first.op not in LINEAR or (first.op == "FullyConnected" and not read_bool(first, "flatten", True)):
         return None
     uses = network.graph.uses()
     tensors = [first.output]
@@ -128,7 +128,7 @@ def _pair(network: Network, first: Node) -> Optional[_Pair]:
         if len(readers) != 1 or readers[0].node is None or readers[0].slot:
             return None
         node = readers[0].node
-        if node.op in _LINEAR:
+        if node.op in LINEAR:
             break
         if not _keeps_scales(node):
             return None

@@ -27,6 +27,7 @@ from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_int, read_tuple
 from mxquant.graph.channel_axes import channel_axis
 from mxquant.graph.heads import Heads
+from mxquant.graph.kinds import LINEAR
 from mxquant.lowering.isa import saturates
 from mxquant.lowering.linear_layer import LinearLayer
 from mxquant.lowering.planned_weights import planned_weights
@@ -46,7 +47,6 @@ __all__ = ["AdaptiveRounding", "BiasCorrection", "agreed_shift", "reconstruct"]
 
 # Numbers that the rows of one layer may hold.
 _MOST = 30_000_000
-_LINEAR = ("Convolution", "FullyConnected")
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _layers(network: Network, plan: QuantPlan) -> List[Tuple[Node, LayerPlan]]:
     found = []
     for node in network.graph.operators:
         layer = plan.layers.get(node.layers[0])
-        if node.op not in _LINEAR or layer is None or layer.precision != "int8":
+        if node.op not in LINEAR or layer is None or layer.precision != "int8":
             continue
         if all(readers[tensor.name] == 1 for tensor in node.inputs[1:]):
             found.append((node, layer))

@@ -17,6 +17,7 @@ import numpy as np
 from mxquant.accuracy.step import EXAMPLES, STATISTICS, Asked, Inputs, MakePlan, ThresholdStep
 from mxquant.analysis.judge import Judge
 from mxquant.graph import Network, Tensor
+from mxquant.graph.kinds import LINEAR
 from mxquant.plan import QuantPlan, TensorPlan
 from mxquant.planning.plan_options import PlanOptions
 from mxquant.runtime.mxnet import mx
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["AskedMethod", "EachMethod", "MethodOfEachTensor", "choose_methods"]
-
-_LINEAR = ("Convolution", "FullyConnected")
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def _best_methods(
     errors: Dict[str, Dict[str, float]] = defaultdict(lambda: defaultdict(float))
     while walk.pending and all(t.node.name in walk.known for t in walk.pending[-1].inputs if t.node.is_variable):
         node = walk.pending[-1]
-        data: List[Tensor] = node.inputs[:1] if node.op in _LINEAR else node.inputs
+        data: List[Tensor] = node.inputs[:1] if node.op in LINEAR else node.inputs
         for tensor in data:
             candidates = {
                 method: plan.tensors[tensor.name] for method, plan in plans.items() if tensor.name in plan.tensors
@@ -123,11 +122,11 @@ def _best_methods(
             if tensor.node.name in network.params or not _differ(candidates):
                 continue
             value = walk.value(tensor)
-            exact = walk.compute(node) if node.op in _LINEAR else value
+            exact = walk.compute(node) if node.op in LINEAR else value
             power = max(float((exact**2).sum().asscalar()), 1e-30)
             for method, plan in candidates.items():
                 rounded = _rounded(value, plan)
-                found = walk.compute(node, rounded) if node.op in _LINEAR else rounded
+                found = walk.compute(node, rounded) if node.op in LINEAR else rounded
                 errors[tensor.name][method] += float(((found - exact) ** 2).sum().asscalar()) / power
         walk.step()
     chosen = {name: min(found, key=lambda method: (found[method], method != default)) for name, found in errors.items()}

@@ -8,6 +8,7 @@ import numpy as np
 
 from mxquant.errors import InputError
 from mxquant.graph import Graph, Network, Node
+from mxquant.graph.kinds import LINEAR
 from mxquant.graph.packed_recurrent import input_size
 from mxquant.lowering.channel_order import orders_of, restored
 from mxquant.lowering.quantized_params import INT8_RANGE
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["nodes_of", "weights_of"]
-
-_LINEAR = ("Convolution", "FullyConnected")
 
 
 def weights_of(network: Network, plan: QuantPlan, int8: Network) -> Network:
@@ -48,7 +47,7 @@ def weights_of(network: Network, plan: QuantPlan, int8: Network) -> Network:
         If a parameter is missing in `int8`, or has another shape.
     """
     params: Dict[str, NDArray[Any]] = {}
-    biases = {node.inputs[2].name: node for node in network.graph.operators if node.op in _LINEAR and node.inputs[2:]}
+    biases = {node.inputs[2].name: node for node in network.graph.operators if node.op in LINEAR and node.inputs[2:]}
     recurrent = {node.inputs[1].name: node for node in network.graph.operators if node.op == "RNN"}
     heads = {name: nodes[-1].output.name for name, nodes in nodes_of(network.graph, plan).items()}
     variables = [node.name for node in network.graph.variables if node.name in network.params]

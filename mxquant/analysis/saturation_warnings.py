@@ -7,6 +7,7 @@ from typing import List, Sequence
 from mxquant.analysis.comparison import OutputComparison
 from mxquant.graph import Network
 from mxquant.graph.attributes import read_int
+from mxquant.graph.kinds import LINEAR
 from mxquant.lowering import saturation
 from mxquant.lowering.isa import PORTABLE, detect, saturates
 from mxquant.lowering.memory_order import as_in_memory
@@ -16,7 +17,6 @@ from mxquant.plan import QuantPlan
 
 __all__ = ["difference_warnings", "saturation_warnings"]
 
-_LINEAR = ("Convolution", "FullyConnected")
 # By how many dB the int8 network has to be worse than its simulation to be worth a warning: a few operators are
 # simulated to 26 dB only.
 _WORSE = 3.0
@@ -46,7 +46,7 @@ def _saturating(network: Network, plan: QuantPlan) -> List[str]:
     names: List[str] = []
     for node in network.graph.operators:
         layer = plan.layers.get(node.layers[0])
-        if node.op not in _LINEAR or layer is None or layer.precision != "int8" or layer.name in names:
+        if node.op not in LINEAR or layer is None or layer.precision != "int8" or layer.name in names:
             continue
         data = plan.tensors.get(node.inputs[0].name)
         # oneDNN halves the weights of a convolution on int8 data, and adds 128 to the int8 data of a FullyConnected.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Callable, FrozenSet, List, Mapping, Optio
 
 from mxquant.analysis.judge import Judge
 from mxquant.graph import Network
+from mxquant.graph.kinds import LINEAR
 from mxquant.lowering.planned_weights import planned_weights
 from mxquant.lowering.stored_weights import int8_weight, is_symmetric
 from mxquant.plan import LayerPlan, QuantPlan
@@ -119,7 +120,7 @@ def measure(
             continue
         alone = only(plan, frozenset({name}))
         weights = activations = None
-        if parts and layer.granularity is not None and nodes[name].op in ("Convolution", "FullyConnected"):
+        if parts and layer.granularity is not None and nodes[name].op in LINEAR:
             variable = nodes[name].inputs[1].node.name
             rounded = int8_weight(nodes[name].op, weights_of[variable], layer, is_symmetric(plan.target))
             rounded = rounded.astype("float32")

@@ -13,6 +13,7 @@ from mxquant.doctor.findings import Bars, LayerFindings, Saturation, WeightRange
 from mxquant.doctor.remedies import remedy
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_int
+from mxquant.graph.kinds import LINEAR
 from mxquant.lowering.memory_order import as_in_memory
 from mxquant.lowering.saturation import safe_code_of_weights
 from mxquant.lowering.stored_weights import is_halved
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Measured", "bars_of", "layer_findings"]
 
 _BARS, _CHANNELS = 160, 256
-_LINEAR = ("Convolution", "FullyConnected")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def layer_findings(
         head = found[-1].output
         tensor, histogram = plan.tensors.get(head.name), statistics.get(head.name)
         data = [t for node in found for t in node.inputs if makers.get(t) not in (None, name)]
-        linear = next((node for node in found if node.op in _LINEAR), None)
+        linear = next((node for node in found if node.op in LINEAR), None)
         weight = None if linear is None else network.params.get(linear.inputs[1].node.name)
         read = None if linear is None else plan.tensors.get(linear.inputs[0].name)
         return LayerFindings(

@@ -6,11 +6,10 @@ from typing import Dict
 
 from mxquant.graph.attributes import read_bool
 from mxquant.graph.ir import Node
+from mxquant.graph.kinds import LINEAR
 from mxquant.graph.network import Network
 
-__all__ = ["LINEAR", "channel_axes", "channel_axis"]
-
-LINEAR = ("Convolution", "FullyConnected")
+__all__ = ["channel_axes", "channel_axis"]
 
 
 def channel_axes(network: Network) -> Dict[str, int]:

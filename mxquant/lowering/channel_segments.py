@@ -17,13 +17,13 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Set
 
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_bool, read_int
+from mxquant.graph.kinds import LINEAR
 from mxquant.lowering.alike_channels import axis_of, is_alike, is_channel_first, looks_at_images
 
 __all__ = ["Given", "Made", "Read", "Segment", "Walk"]
 
 # Of two tensors with the same channels; one of another number of channels leaves no common one.
 _TOGETHER = tuple(f"{kind}_{name}" for kind in ("elemwise", "broadcast") for name in ("add", "sub", "mul"))
-_LINEAR = ("Convolution", "FullyConnected")
 _CONCATS = ("Concat", "concat")
 _FLATTENS = ("Flatten", "flatten")
 _SECOND, _LAST = 1, -1
@@ -126,7 +126,7 @@ class Walk:
 
     def _add(self, node: Node) -> None:
         rank = self._ranks.get(node.inputs[0]) if node.inputs else None
-        if node.op in _LINEAR and self._is_parameter(node.inputs[1]):
+        if node.op in LINEAR and self._is_parameter(node.inputs[1]):
             self._linear(node, rank)
         elif node.op == "BatchNorm" and read_int(node, "axis", 1) == 1:
             self._hand_on(node)

@@ -26,6 +26,7 @@ import numpy as np
 from mxquant.errors import PlanError
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_bool, read_float, read_int, read_tuple
+from mxquant.graph.kinds import LINEAR
 from mxquant.lowering.activation_groups import activation_of, group_activations
 from mxquant.lowering.capability import Capability, by_operator
 from mxquant.lowering.cudnn_capabilities import CUDNN
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 __all__ = ["CuDNN", "bias_on_gpu", "weight_on_gpu"]
 
 _ROWS = by_operator(CUDNN)
-_LINEAR = ("Convolution", "FullyConnected")
 # Far enough from the end of int32 that sums of products can be added.
 _LARGEST_BIAS = 3 * 2**29
 # Below this, products of scales may leave the range of float32.
@@ -68,7 +68,7 @@ class CuDNN(Target):
 
     def prepare(self, network: Network, calibrated: bool, apart: FrozenSet[str]) -> Network:
         """Return `network` with activations joined to what they read, and LSTM layers to one another."""
-        return group_activations(join_recurrent(network), apart, _LINEAR)
+        return group_activations(join_recurrent(network), apart, LINEAR)
 
     def describe(self, network: Network, node: Node, calibrated: bool) -> Answer:
         """Return the int8 form of a node, or why there is none."""
@@ -151,7 +151,7 @@ class _Emitter:
             if node in int8:
                 operator, layer = int8[node]
                 plans = data_plan(self.plan, node.inputs[0], operator, layer), result_plan(self.plan, node, layer)
-                (self._linear if node.op in _LINEAR else self._handed_on)(node, operator, layer, *plans)
+                (self._linear if node.op in LINEAR else self._handed_on)(node, operator, layer, *plans)
             elif node.subgraphs:
                 self._copy_group(node)
             else:

@@ -27,11 +27,11 @@ from typing import Dict, Iterable, List, Mapping, Sequence, Set
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_bool
 from mxquant.graph.ir import Use
+from mxquant.graph.kinds import LINEAR
 
 __all__ = ["OPERATIONS_PER_BYTE", "not_worthwhile"]
 
 OPERATIONS_PER_BYTE = 25.0
-_LINEAR = ("Convolution", "FullyConnected")
 # Over how many examples the weights of a FullyConnected are read once.
 _BATCH = 8
 
@@ -59,7 +59,7 @@ def not_worthwhile(
         To be asked again without these.
     """
     model = _Model(network, network.graph.uses(), sizes, operations_per_byte)
-    layers = [node for node in network.graph.operators if node in int8 and node.op in _LINEAR]
+    layers = [node for node in network.graph.operators if node in int8 and node.op in LINEAR]
     single = {node: model.gain(int8, {node}) for node in layers}
     worst = max(single, key=lambda node: single[node], default=None)
     if worst is not None and single[worst] > 0:
@@ -98,7 +98,7 @@ class _Model:
     def _node(self, node: Node, int8: bool) -> float:
         size_in, size_out = (self.sizes.get(tensor.name, 0.0) for tensor in (node.inputs[0], node.output))
         width = 1 if int8 else 4
-        if node.op not in _LINEAR:
+        if node.op not in LINEAR:
             return width * (size_in + size_out)
         weight = self.network.params[node.inputs[1].node.name]
         products = int(weight[0].size)
@@ -114,7 +114,7 @@ class _Model:
 
 def _bytes_between(tensor: Tensor, made_int8: bool, read_int8: bool, read_float: bool) -> int:
     """Return the bytes for each value of a tensor between the node that makes it and those that read it."""
-    linear, activation = tensor.node.op in _LINEAR, bool(tensor.node.subgraphs)
+    linear, activation = tensor.node.op in LINEAR, bool(tensor.node.subgraphs)
     if not made_int8:
         return (8 if activation else 0) + (5 if read_int8 else 0)
     if linear and not read_int8:

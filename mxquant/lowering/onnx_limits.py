@@ -15,6 +15,7 @@ import numpy as np
 
 from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_int
+from mxquant.graph.kinds import LINEAR
 from mxquant.lowering import saturation
 from mxquant.lowering.isa import saturates
 from mxquant.lowering.pairs import PairExcess
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["pair_excess", "safe_data_codes", "weight_codes"]
-
-_LINEAR = ("Convolution", "FullyConnected")
 
 
 def safe_data_codes(network: Network, node: Node, isa: str) -> int:
@@ -40,7 +39,7 @@ def safe_data_codes(network: Network, node: Node, isa: str) -> int:
     isa : str
         Level of the CPU's int8 instructions.
     """
-    if node.op not in _LINEAR or not saturates(isa) or _is_depthwise(network, node):
+    if node.op not in LINEAR or not saturates(isa) or _is_depthwise(network, node):
         return 255
     weight = network.params[node.inputs[1].node.name]
     return min(
@@ -50,7 +49,7 @@ def safe_data_codes(network: Network, node: Node, isa: str) -> int:
 
 def pair_excess(network: Network, node: Node, isa: str) -> Optional[PairExcess]:
     """Return the pairs of weights that limit the codes of a layer's data, where they are those of oneDNN alone."""
-    if node.op not in _LINEAR or not saturates(isa) or _groups(node) != 1:
+    if node.op not in LINEAR or not saturates(isa) or _groups(node) != 1:
         return None
     weight = network.params[node.inputs[1].node.name]
     return PairExcess.of(weight) if weight.ndim == 2 or weight.shape[1] % 2 == 0 else None
@@ -58,7 +57,7 @@ def pair_excess(network: Network, node: Node, isa: str) -> Optional[PairExcess]:
 
 def weight_codes(network: Network, node: Node, dtype: str, isa: str) -> int:
     """Return the code of its largest weight with which a layer cannot saturate on data of type `dtype`: 127, or 64."""
-    if node.op not in _LINEAR or dtype == "uint8" or not saturates(isa) or _is_depthwise(network, node):
+    if node.op not in LINEAR or dtype == "uint8" or not saturates(isa) or _is_depthwise(network, node):
         return 127
     return HALVED
 

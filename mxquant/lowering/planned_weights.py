@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import numpy as np
 
 from mxquant.graph import Network, Node
+from mxquant.graph.kinds import LINEAR
 from mxquant.lowering.channel_order import arranged, orders_of
 from mxquant.lowering.even_weights import even_weight
 from mxquant.lowering.memory_order import as_in_memory, in_order
@@ -40,7 +41,7 @@ def planned_weights(network: Network, plan: QuantPlan) -> Network:
 
     def weight(node: Node) -> Optional[NDArray[np.float32]]:
         layer = plan.layers.get(node.layers[0])
-        if layer is None or layer.precision != "int8" or node.op not in ("Convolution", "FullyConnected"):
+        if layer is None or layer.precision != "int8" or node.op not in LINEAR:
             return None
         value: NDArray[Any] = network.params[node.inputs[1].node.name]
         if layer.pair_codes is None:

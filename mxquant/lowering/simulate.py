@@ -22,6 +22,7 @@ import numpy as np
 from mxquant.errors import PlanError
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_tuple
+from mxquant.graph.kinds import LINEAR
 from mxquant.lowering import emulated_recurrent
 from mxquant.lowering.cudnn import CuDNN
 from mxquant.lowering.isa import PORTABLE, saturates
@@ -44,7 +45,6 @@ __all__ = ["SIMULATE", "simulate", "simulate_layers"]
 
 SIMULATE = "simulate"
 _ROUNDER = 1.5 * 2**23
-_LINEAR = ("Convolution", "FullyConnected")
 
 
 def simulate(network: Network, plan: QuantPlan, exact_weights: bool = False) -> Network:
@@ -190,7 +190,7 @@ class _Simulation:
         main = node.layers[0] == layer.name
         if node.op == "RNN":
             self._recurrent(node, layer)
-        elif node.op in _LINEAR and main:
+        elif node.op in LINEAR and main:
             self._linear(node, layer)
         elif not main:
             self._fused(node, layer)
@@ -385,7 +385,7 @@ def _is_curved(node: Node, layer: LayerPlan) -> bool:
     """Whether an activation needs real values: any but ReLU, and but a clip that is left to the ends of the codes."""
     if node.op == "Activation":
         return node.attrs.get("act_type") != "relu"
-    return node.op not in ("elemwise_add", *_LINEAR) and (node.op != "clip" or layer.op != "Convolution")
+    return node.op not in ("elemwise_add", *LINEAR) and (node.op != "clip" or layer.op != "Convolution")
 
 
 def _ends(plan: TensorPlan) -> Tuple[int, int]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_bool
+from mxquant.graph.kinds import LINEAR
 from mxquant.lowering.onnx_qdq import OnnxQDQ
 from mxquant.lowering.planned import data_plan, planned, result_plan
 from mxquant.lowering.quantized_params import largest_magnitude, quantize_int8
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["qdq_model"]
 
-_LINEAR = ("Convolution", "FullyConnected")
 # The largest code of a bias: far from the end of int32, since sums of products are added.
 _LARGEST_BIAS = 2**30
 
@@ -90,12 +90,12 @@ class _Quantized(Translation):
                 around_zero = counts_padding(node) and slot == 0
                 read = self._around_zero if around_zero else self._int8
                 inputs[slot] = read(node.inputs[slot], operator, layer)
-        elif node.op in (*_LINEAR, "Deconvolution") and node.inputs[0] in self.dequantized:
+        elif node.op in (*LINEAR, "Deconvolution") and node.inputs[0] in self.dequantized:
             inputs[0] = self._for_float32(node.inputs[0], inputs[0])
         name = node.output.name
         made = self.writer.unused(f"{name}_float") if stored is not None else name
         outputs = [made, *(tensor.name for tensor in outputs_of(node)[1:])]
-        if layer is not None and node.op in _LINEAR:
+        if layer is not None and node.op in LINEAR:
             self._linear(node, layer, inputs[0], outputs)
         else:
             self.translate(node, inputs, outputs)

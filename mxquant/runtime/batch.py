@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Dict, Iterator, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Batch", "Examples", "cut", "examples_of", "joined", "part"]
+__all__ = ["Batch", "Examples", "cut", "examples_of", "joined"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,10 @@ class Batch:
     axes: Mapping[str, Optional[int]] = field(default_factory=dict)
     whole: bool = False
     padding: int = 0
+
+    def axis(self, name: str) -> Optional[int]:
+        """Return the axis of the examples of an input; None for what is the same for all of them."""
+        return self.axes.get(name) if self.axes else 0
 
 
 class Examples(Mapping[str, Any]):
@@ -87,28 +91,14 @@ def cut(batch: Batch, begin: int, end: int) -> Batch:
     if batch.whole or (begin <= 0 and end >= batch.size):
         return batch
     end = min(end, batch.size)
-    return Batch(part(batch.arrays, batch.size, begin, end, batch.axes), end - begin, batch.axes)
 
-
-def part(
-    arrays: Mapping[str, NDArray[Any]],
-    size: int,
-    begin: int,
-    end: Optional[int] = None,
-    axes: Optional[Mapping[str, Optional[int]]] = None,
-) -> Dict[str, Any]:
-    """Return the examples from `begin` to `end` - 1 of arrays that hold `size` of them, and others as they are.
-
-    Others are constants. Without `axes` they are all arrays whose first axis is of another length.
-    """
-
-    def cut_out(name: str, value: NDArray[Any]) -> NDArray[Any]:
-        axis = axes.get(name) if axes else 0
-        if axis is None or value.ndim <= axis or value.shape[axis] != size:
+    def part(name: str, value: NDArray[Any]) -> NDArray[Any]:
+        axis = batch.axis(name)
+        if axis is None or value.ndim <= axis or value.shape[axis] != batch.size:
             return value
         return value[(slice(None),) * axis + (slice(begin, end),)]
 
-    return {name: cut_out(name, value) for name, value in arrays.items()}
+    return Batch({name: part(name, value) for name, value in batch.arrays.items()}, end - begin, batch.axes)
 
 
 def joined(batches: Sequence[Batch]) -> Batch:
@@ -118,7 +108,7 @@ def joined(batches: Sequence[Batch]) -> Batch:
         return first
 
     def together(name: str) -> NDArray[Any]:
-        axis = first.axes.get(name) if first.axes else 0
+        axis = first.axis(name)
         values = [batch.arrays[name] for batch in batches]
         return values[0] if axis is None else np.concatenate(values, axis=axis)
 

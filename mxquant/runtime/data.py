@@ -26,7 +26,7 @@ from mxquant.graph import Network
 from mxquant.runtime.batch import Batch, Examples, cut, joined
 from mxquant.runtime.batching import Batching, batch_of_array
 from mxquant.runtime.checks import whole_number
-from mxquant.runtime.lengths import check_lengths
+from mxquant.runtime.lengths import check_lengths, inputs_of_lengths
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.wanted_types import WantedTypes
 
@@ -90,7 +90,7 @@ class Sample:
 
         def fits(name: str) -> bool:
             one, other = first.arrays[name], batch.arrays[name]
-            axis = batch.axes.get(name) if batch.axes else 0
+            axis = batch.axis(name)
             if axis is None:
                 return np.array_equal(one, other)
             return other.ndim > axis and other.shape[axis] == batch.size and _shape(one, axis) == _shape(other, axis)
@@ -166,13 +166,15 @@ def _fitting(
 ) -> Iterator[Batch]:
     """Yield batches as a network takes them, without what only fills the last one up."""
     batching: Optional[Batching] = None
-    first = True
+    first, has_lengths = True, False
     for batch in stream:
         if network is not None and batch.size:
             shapes = {name: value.shape for name, value in batch.arrays.items()}
             if batching is None:
                 batching = Batching.of(network, shapes, {**batch.axes, **given})
-            check_lengths(network, batch.arrays)
+                has_lengths = bool(inputs_of_lengths(network))
+            if has_lengths:
+                check_lengths(network, batch.arrays)
             size = batching.size(shapes)
             batch = replace(batch, size=size, axes=batching.axes, whole=batching.only is not None)
             if batching.only is not None and (size < batching.only or (batch.padding and not first)):

@@ -5,15 +5,14 @@ A length beyond the end of its sequence lets an operator read other memory.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, FrozenSet, Mapping, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, FrozenSet, Mapping, NamedTuple, Optional
 
 import numpy as np
 
 from mxquant.errors import InputError
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_bool, read_int
-from mxquant.runtime.mxnet import mx
-from mxquant.runtime.mxnet_bridge import tensor_shapes
+from mxquant.runtime.sizes import inferred_shapes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,7 +44,8 @@ def check_lengths(network: Network, arrays: Mapping[str, NDArray[Any]]) -> None:
         A batch by the name of the input.
     """
     reads = [read for read in map(_read, network.graph.operators) if read is not None and read.source in arrays]
-    shapes = _shapes(network, arrays) if reads else {}
+    given = {name: value.shape for name, value in arrays.items()}
+    shapes = inferred_shapes(network, given) or {} if reads else {}
     for node, source, data, axis in reads:
         values, shape = arrays[source], shapes.get(data.name)
         if shape is None or not values.size:
@@ -82,10 +82,3 @@ def _source(tensor: Tensor) -> str:
     while node.op in _SAME and node.inputs:
         node = node.inputs[0].node
     return node.name
-
-
-def _shapes(network: Network, arrays: Mapping[str, NDArray[Any]]) -> Dict[str, Any]:
-    try:
-        return dict(tensor_shapes(network, {name: value.shape for name, value in arrays.items()}) or {})
-    except mx.MXNetError:
-        return {}

@@ -18,7 +18,7 @@ from mxquant.graph.attributes import read_int
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import tensor_shapes
 
-__all__ = ["check_sizes", "fitting_shapes", "has_sizes", "outline"]
+__all__ = ["check_sizes", "fitting_shapes", "has_sizes", "inferred_shapes", "outline"]
 
 Shape = Tuple[int, ...]
 Check = Callable[[Node, List[Shape], Shape], Optional[str]]
@@ -34,11 +34,16 @@ def fitting_shapes(network: Network, inputs: Mapping[str, Shape]) -> Optional[Di
     inputs : mapping of str to tuple of int
         Shapes of its inputs; those of labels may be missing.
     """
+    shapes = inferred_shapes(network, inputs)
+    return shapes if shapes is None or _misfit(network, shapes) is None else None
+
+
+def inferred_shapes(network: Network, inputs: Mapping[str, Shape]) -> Optional[Dict[str, Shape]]:
+    """Return the shapes of all tensors of a network as MXNet infers them, or None where it cannot."""
     try:
-        shapes = tensor_shapes(network, inputs)
+        return tensor_shapes(network, inputs)
     except mx.MXNetError:
         return None
-    return shapes if shapes is None or _misfit(network, shapes) is None else None
 
 
 def outline(network: Network) -> Network:
@@ -64,10 +69,7 @@ def check_sizes(network: Network, inputs: Mapping[str, Shape]) -> None:
     """
     if not has_sizes(network):
         return
-    try:
-        shapes = tensor_shapes(network, inputs)
-    except mx.MXNetError:
-        return
+    shapes = inferred_shapes(network, inputs)
     problem = None if shapes is None else _misfit(network, shapes)
     if problem is not None:
         raise InputError(

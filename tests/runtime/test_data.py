@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mxquant import InputError
-from mxquant.runtime.batch import Batch, part
+from mxquant.runtime.batch import Batch
 from mxquant.runtime.data import Sample, batches, peek
 from mxquant.runtime.mxnet import mx
 
@@ -164,7 +164,7 @@ def test_what_is_no_example_stays_whole_and_with_its_batch() -> None:
     assert len(list(sample.of(batches(pairs, ("data", "state"))))) == 2
     np.testing.assert_array_equal(sample.examples["data"], EXAMPLES[:4])
     np.testing.assert_array_equal(sample.examples["state"], state)
-    halves = part(sample.examples, 4, 0, 2), part(sample.examples, 4, 2)
+    halves = sample.examples.part(0, 2), sample.examples.part(2)
     assert [(len(half["data"]), len(half["state"])) for half in halves] == [(2, 2), (2, 2)]
 
 
