@@ -13,33 +13,25 @@
 =====================  =======================================================================
 
 :mod:`mxquant.quantization` has the functions of ``mxnet.contrib.quantization``. Everything that is raised on purpose
-is an :class:`MXQuantError`.
+is an :class:`MXQuantError`. :mod:`mxquant.compat` is what lets MXNet run on today's Python and NumPy.
 """
 
 import ast
-import os
 import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any, List, Mapping
 
+from mxquant.compat import install, while_importing
 from mxquant.runtime.moved import keep_old_names
+from mxquant.runtime.processors import enough_threads
 
 keep_old_names()
-
-
-def _only_tells() -> bool:
-    """Whether this process is the command, and completes a line or shows help, which should not wait for MXNet."""
-    name, *words = getattr(sys, "argv", None) or [""]
-    # While Python looks for the module of `python -m`, that is the name.
-    if name != "-m" and os.path.splitext(os.path.basename(name))[0] != "mxquant":
-        return False
-    return "_MXQUANT_COMPLETE" in os.environ or len(words) < 2 or not {"--help", "--version"}.isdisjoint(words)
-
-
-# Else with MXNet, so that what is missing is told at once.
-if not _only_tells():
-    import_module("mxquant.runtime.mxnet")
+# From here on MXNet is imported so that it works, and with all processors; by whoever comes first.
+install()
+while_importing(enough_threads)
+if "mxnet" in sys.modules:
+    import_module("mxquant.runtime.mxnet")  # what can be said of an MXNet that came before is said at once
 
 
 def _homes() -> Mapping[str, str]:
@@ -48,7 +40,7 @@ def _homes() -> Mapping[str, str]:
     return {name.name: line.module or "" for line in lines if isinstance(line, ast.ImportFrom) for name in line.names}
 
 
-# Loaded when first used, so that importing mxquant costs little more than importing MXNet.
+# Loaded when first used: importing mxquant costs next to nothing, and takes no MXNet yet.
 _HOMES = _homes()
 __all__ = sorted(_HOMES)
 

@@ -1,18 +1,18 @@
 """MXNet, imported so that it works, and with all processors: ``from mxquant.runtime.mxnet import mx``.
 
-MXNet 1.9 reads ``numpy.bool``, which NumPy 1.24 removed: the name is given back before MXNet is imported.
-Versions that cannot work, and what is missing, are named by an ImportError that says what to install.
+What MXNet 1.9 misses in today's Python and NumPy :mod:`mxquant.compat` gives it. Versions that cannot work, and what is
+missing, are named by an ImportError that says what to install.
 """
 
 from __future__ import annotations
 
 import re
-import warnings
+import sys
 from typing import Any, Tuple
 
 import numpy as np
 
-from mxquant.runtime.processors import enough_threads
+from mxquant.runtime.processors import warn_of_few_threads
 
 __all__ = ["mx"]
 
@@ -33,10 +33,10 @@ def check_numpy(version: str) -> None:
     Raises
     ------
     ImportError
-        If the version is outside 1.20 to 1.26.
+        If the version is outside 1.20 to 2.x.
     """
-    if not (1, 20) <= _release(version) < (2, 0):
-        raise ImportError(f"mxquant needs NumPy 1.20 to 1.26, found {version}; pip install 'numpy>=1.20,<2'")
+    if not (1, 20) <= _release(version) < (3, 0):
+        raise ImportError(f"mxquant needs NumPy 1.20 to 2.x, found {version}; pip install 'numpy>=1.20,<3'")
 
 
 def check_mxnet(version: str) -> None:
@@ -53,7 +53,7 @@ def check_mxnet(version: str) -> None:
         If the version is outside 1.7 to 1.9.
     """
     if not (1, 7) <= _release(version) < (1, 10):
-        raise ImportError(f"mxquant needs MXNet 1.7 to 1.9, found {version}; pip install 'mxnet>=1.7,<1.10'")
+        raise ImportError(f"mxquant needs MXNet 1.7 to 1.9, found {version}; {_installing()}")
 
 
 def explain_loader_error(error: OSError) -> str:
@@ -89,22 +89,25 @@ def _release(version: str) -> Tuple[int, int]:
     return int(match.group(1)), int(match.group(2))
 
 
+def _installing() -> str:
+    """Return the command that installs MXNet: its metadata ask for a NumPy that Python 3.13 has no wheel of."""
+    if sys.version_info < (3, 13):
+        return "pip install 'mxnet>=1.7,<1.10'"
+    return "pip install --no-deps mxnet==1.9.1"
+
+
 def _import_mxnet() -> Any:
     check_numpy(np.__version__)
-    if "bool" not in np.__dict__:  # hasattr would warn
-        np.bool = np.bool_  # type: ignore[attr-defined]
-    with warnings.catch_warnings(), enough_threads():
-        # MXNet looks at every function of NumPy, also at deprecated ones.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        try:
-            import mxnet
-        except ModuleNotFoundError as error:
-            if error.name != "mxnet":
-                raise
-            raise ImportError("mxquant needs MXNet; pip install 'mxnet>=1.7,<1.10'") from None
-        except OSError as error:
-            raise ImportError(explain_loader_error(error)) from error
+    try:
+        import mxnet  # as mxquant/__init__.py has arranged it
+    except ModuleNotFoundError as error:
+        if error.name != "mxnet":
+            raise
+        raise ImportError(f"mxquant needs MXNet; {_installing()}") from None
+    except OSError as error:
+        raise ImportError(explain_loader_error(error)) from error
     check_mxnet(mxnet.__version__)
+    warn_of_few_threads()
     return mxnet
 
 

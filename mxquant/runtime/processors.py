@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, Optional, Set
 
-__all__ = ["THREADS", "enough_threads", "usable_processors"]
+__all__ = ["THREADS", "enough_threads", "usable_processors", "warn_of_few_threads"]
 
 THREADS = "OMP_NUM_THREADS"
 
@@ -73,31 +72,36 @@ def _read(path: Path) -> Optional[str]:
         return None
 
 
+_given = False  # whether MXNet has been told, here, how many processors there are
+
+
 @contextmanager
 def enough_threads() -> Iterator[None]:
-    """Let MXNet, if it is imported in this context for the first time, use all processors that it may.
+    """Let MXNet, which is imported in this context for the first time, use all processors that it may.
 
-    What the user has set stays. If MXNet has been imported before without, the loss is logged as a warning.
+    What the user has set stays.
     """
+    global _given
+    _given = True
     if THREADS in os.environ:
         yield
         return
-    usable = usable_processors()
-    if "mxnet" in sys.modules:
-        used = max(1, _visible_processors() // 2)
-        if used < usable:
-            logging.getLogger("mxquant").warning(
-                "MXNet was imported first, and uses %d of the %d processor cores that it may; import mxquant before "
-                "it, or set %s=%d",
-                used,
-                usable,
-                THREADS,
-                usable,
-            )
-        yield
-        return
-    os.environ[THREADS] = str(usable)
+    os.environ[THREADS] = str(usable_processors())
     try:
         yield
     finally:
         del os.environ[THREADS]
+
+
+def warn_of_few_threads() -> None:
+    """Log a warning if MXNet was imported before this package, and uses fewer processors than it may."""
+    used, usable = max(1, _visible_processors() // 2), usable_processors()
+    if not _given and THREADS not in os.environ and used < usable:
+        logging.getLogger("mxquant").warning(
+            "MXNet was imported first, and uses %d of the %d processor cores that it may; import mxquant before "
+            "it, or set %s=%d",
+            used,
+            usable,
+            THREADS,
+            usable,
+        )
