@@ -1,4 +1,4 @@
-"""Imports MXNet without mxquant's help, as programs do that patch NumPy and Python for all: ``import tests.mxnet_first``.
+"""Imports MXNet as programs do that patch NumPy and Python themselves, for all: ``import tests.mxnet_first``.
 
 NumPy gets its old names, by the table that mxquant has but not by mxquant.
 """

@@ -111,7 +111,7 @@ def test_other_packages_are_left_alone(old_package):
 def test_a_loader_of_several_modules_repairs_only_those_of_the_package(old_package):
     (old_package / "other.py").write_text("print(__builtins__['str'])")
     code = """if True:
-        import sys, importlib.machinery, mxquant.compat
+        import sys, importlib.machinery
         class Shared(importlib.machinery.PathFinder):
             def find_spec(self, name, path, target=None):
                 spec = super().find_spec(name, path, target)
@@ -122,7 +122,8 @@ def test_a_loader_of_several_modules_repairs_only_those_of_the_package(old_packa
                 return None
             def exec_module(self, module):
                 exec(open(module.__spec__.origin).read(), module.__dict__)
-        sys.meta_path.insert(1, Shared())
+        sys.meta_path.insert(0, Shared())
+        import mxquant.compat
         mxquant.compat.repair("oldtimer")
         import oldtimer, other"""
     assert run(code, path=[old_package]).stdout == "<class 'str'>\n"
