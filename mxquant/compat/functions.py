@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from functools import wraps
 from types import FunctionType, ModuleType
-from typing import Any, Callable, Dict, Mapping
+from typing import Any, Callable, Dict, Mapping, Tuple
 
 __all__ = ["mend"]
 
@@ -27,18 +28,36 @@ def mend(module: ModuleType) -> Dict[int, Any]:
 
 def _mend_base(base: Any) -> Dict[int, Any]:
     """NumPy 2.5 makes no number of an array with one element; MXNet fills arrays of C with such."""
-    old = base.c_array
-    if getattr(old, "mended", False):
+
+    def numbers(ctype: Any, values: Any) -> Tuple[Any, ...]:
+        ndarray = getattr(sys.modules.get("numpy"), "ndarray", ())
+        return ctype, [value.item() if isinstance(value, ndarray) else value for value in values]
+
+    return _with_arguments(base, "c_array", numbers)
+
+
+def _mend_quantization(quantization: Any) -> Dict[int, Any]:
+    """NumPy 2 computes with scalars of float32 in float32, and moves the edges of histograms; with Python's it does not."""
+
+    def numbers(old_hist: Any, arr: Any, new_min: Any, new_max: Any, new_th: Any) -> Tuple[Any, ...]:
+        *others, old_th = old_hist
+        return (*others, float(old_th)), arr, new_min, new_max, float(new_th)
+
+    return _with_arguments(quantization, "combine_histogram", numbers)
+
+
+def _with_arguments(module: Any, name: str, changed: Callable[..., Tuple[Any, ...]]) -> Dict[int, Any]:
+    """Let a function of a module be called with arguments that another one makes of those that are given."""
+    old = getattr(module, name)
+    if hasattr(old, "__wrapped__"):
         return {}
 
-    def c_array(ctype: Any, values: Any) -> Any:
-        ndarray = getattr(sys.modules.get("numpy"), "ndarray", ())
-        return old(ctype, [value.item() if isinstance(value, ndarray) else value for value in values])
+    @wraps(old)
+    def function(*args: Any, **options: Any) -> Any:
+        return old(*changed(*args, **options))
 
-    c_array.__doc__ = old.__doc__
-    c_array.mended = True  # type: ignore[attr-defined]
-    base.c_array = c_array
-    return {id(old): c_array}
+    setattr(module, name, function)
+    return {id(old): function}
 
 
 def _mend_recordio(recordio: Any) -> Dict[int, Any]:
@@ -55,5 +74,6 @@ def _rename(function: FunctionType, names: Mapping[str, str]) -> None:
 
 _MENDERS: Mapping[str, Callable[[Any], Dict[int, Any]]] = {
     "mxnet.base": _mend_base,
+    "mxnet.contrib.quantization": _mend_quantization,
     "mxnet.recordio": _mend_recordio,
 }

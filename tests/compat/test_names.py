@@ -49,6 +49,15 @@ def test_functions():
     assert OLD.compat.basestring is str
 
 
+def test_histograms_of_a_range_in_float32_have_edges_of_double_precision():
+    values = np.random.RandomState(1).randn(4000).astype("f")
+    th = np.abs(values).max()
+    counts, edges = OLD.histogram(values, bins=8001, range=(-th, th))
+    exact = np.linspace(-float(th), float(th), 8002).astype("f")
+    assert np.array_equal(edges, exact) and np.array_equal(counts, np.histogram(values, exact)[0])
+    assert OLD.histogram([1, 2, 2], 2)[0].tolist() == [1, 2]
+
+
 def test_a_function_of_finance_says_where_it_is():
     if "rate" not in vars(np):
         with pytest.raises(NotImplementedError, match=r"no 'rate' since 1.20; numpy_financial.rate computes it"):
