@@ -37,7 +37,7 @@ def _mend_base(base: Any) -> Dict[int, Any]:
 
 
 def _mend_quantization(quantization: Any) -> Dict[int, Any]:
-    """NumPy 2 computes with scalars of float32 in float32, and moves the edges of histograms; with Python's it does not."""
+    """NumPy 2 computes with scalars of float32 in float32: histograms get other edges, but not by numbers of Python."""
 
     def numbers(old_hist: Any, arr: Any, new_min: Any, new_max: Any, new_th: Any) -> Tuple[Any, ...]:
         *others, old_th = old_hist

@@ -41,7 +41,7 @@ def opened(path: str) -> IO[bytes]:
 
         file = fsspec.open(path, "rb").open()
         # Files in memory are handed out themselves: two readers would move each other.
-        return BytesIO(file.getvalue()) if isinstance(file, BytesIO) else file  # type: ignore[no-any-return]
+        return BytesIO(file.getvalue()) if isinstance(file, BytesIO) else file
     except Exception as error:  # of the operating system, or of whatever serves the URL
         raise _unreadable(path, error) from error
 
