@@ -22,6 +22,7 @@ EXTRAS = {
     "dev": [
         "aiohttp>=3.8,<4",
         "build>=1,<2",
+        "cryptography>=39",
         "dask>=2023.5",
         "distributed>=2023.5",
         "hypothesis>=6,<7",
