@@ -7,11 +7,15 @@ from typing import Any, Callable, List, TypeVar
 
 from mxquant.errors import ClusterError
 
-__all__ = ["PATIENCE", "address_of", "asked", "within"]
+__all__ = ["PATIENCE", "NoAnswer", "address_of", "asked", "within"]
 
 # Seconds to wait for a worker, or for the scheduler.
 PATIENCE = 60.0
 _Found = TypeVar("_Found")
+
+
+class NoAnswer(ClusterError):
+    """The scheduler does not answer: it is gone, or hangs."""
 
 
 def within(seconds: float, call: Callable[[], _Found]) -> _Found:
@@ -54,13 +58,13 @@ def asked(client: Any, what: str, *arguments: Any, **options: Any) -> Any:
 
     Raises
     ------
-    ClusterError
+    NoAnswer
         If none comes, whatever the reason.
     """
     try:
         return within(PATIENCE, lambda: getattr(client, what)(*arguments, **options))
     except Exception as error:  # of the connection, which has many kinds of them
-        raise ClusterError(
+        raise NoAnswer(
             f"the cluster at {address_of(client)} does not answer: {type(error).__name__}: {error}"
         ) from error
 

@@ -41,7 +41,7 @@ from mxquant.stats.histogram import Histogram
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FORMAT", "VERSION", "read_table", "write_table"]
+__all__ = ["FORMAT", "VERSION", "packed_table", "parse_table", "read_table", "write_table"]
 
 FORMAT = "mxquant statistics"
 VERSION = 2
@@ -94,13 +94,21 @@ def write_table(
     OutputError
         If the file cannot be written.
     """
+    # Packed in memory: a zip file that cannot be finished complains from its destructor, where nobody can catch it.
+    with replacing(path) as temporary:
+        temporary.write_bytes(packed_table(about, histograms, channel_sums))
+
+
+def packed_table(
+    about: Mapping[str, object], histograms: Mapping[str, Histogram], channel_sums: Mapping[str, ChannelSums]
+) -> bytes:
+    """Return the content of the file that :func:`write_table` writes."""
     names, rows = list(histograms), list(histograms.values())
     header = {**about, "format": FORMAT, "version": VERSION, "tensors": names}
     counts = np.concatenate([np.zeros(0, np.int64), *[row.counts for row in rows]])
     narrow = np.min_scalar_type(counts.max()) if counts.size else np.dtype(np.uint8)
     sums = [channel_sums.get(name) for name in names]
-    # A zip file that cannot be finished complains from its destructor, where nobody can catch it.
-    with replacing(path) as temporary, io.BytesIO() as content:
+    with io.BytesIO() as content:
         np.savez_compressed(
             content,
             header=np.frombuffer(json.dumps(header, sort_keys=True).encode(), np.uint8),
@@ -111,7 +119,7 @@ def write_table(
             means=_matrix([(each.count, len(each.parts)) if each else (0, 0) for each in sums], 2, np.int64),
             sums=np.concatenate([np.zeros((0, 2), np.int64), *[each.parts for each in sums if each]]),
         )
-        temporary.write_bytes(content.getvalue())
+        return content.getvalue()
 
 
 def _matrix(rows: Any, columns: int, dtype: Any) -> NDArray[Any]:
@@ -142,6 +150,13 @@ def read_table(path: Union[str, Path]) -> Tuple[Dict[str, Any], Dict[str, Histog
             content = file.read(_MOST_BYTES)
     except OSError as error:
         raise StatisticsError(f"cannot read '{path}': {error.strerror or error}") from error
+    return parse_table(path, content)
+
+
+def parse_table(
+    path: Union[str, Path], content: bytes
+) -> Tuple[Dict[str, Any], Dict[str, Histogram], Dict[str, ChannelSums]]:
+    """Read what :func:`packed_table` returned, or a file holds, as :func:`read_table` does; `path` is for messages."""
     header, members = _open(path, content)
     try:
         return header, _unpack(header, members), _unpack_sums(header, members)
