@@ -6,6 +6,7 @@ over different examples merge by ``+`` into those of one run over all of them, e
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple, Union
@@ -146,7 +147,9 @@ class Statistics(Mapping[str, Histogram]):
 
     def __reduce__(self) -> Tuple[Any, ...]:
         """Travel between processes as the calibration table, in a seventh of the bytes."""
-        return _unpacked, (packed_table(self._header, self.histograms, self.channel_sums),)
+        # At the fastest level: a file may take six times as long, for 4 % less.
+        table = packed_table(self._header, self.histograms, self.channel_sums, compress=False)
+        return _unpacked, (zlib.compress(table, 1),)
 
     @classmethod
     def load(cls, path: Union[str, Path], network: Optional[str] = None) -> Statistics:
@@ -194,7 +197,7 @@ def _of_table(
 
 def _unpacked(content: bytes) -> Statistics:
     """Return statistics that came from another process."""
-    return _of_table("that came", *parse_table("that came", content))
+    return _of_table("that came", *parse_table("that came", zlib.decompress(content)))
 
 
 def _union(first: str, second: str) -> str:

@@ -100,16 +100,20 @@ def write_table(
 
 
 def packed_table(
-    about: Mapping[str, object], histograms: Mapping[str, Histogram], channel_sums: Mapping[str, ChannelSums]
+    about: Mapping[str, object],
+    histograms: Mapping[str, Histogram],
+    channel_sums: Mapping[str, ChannelSums],
+    compress: bool = True,
 ) -> bytes:
-    """Return the content of the file that :func:`write_table` writes."""
+    """Return the content of the file that :func:`write_table` writes, or the same without compression."""
     names, rows = list(histograms), list(histograms.values())
     header = {**about, "format": FORMAT, "version": VERSION, "tensors": names}
     counts = np.concatenate([np.zeros(0, np.int64), *[row.counts for row in rows]])
     narrow = np.min_scalar_type(counts.max()) if counts.size else np.dtype(np.uint8)
     sums = [channel_sums.get(name) for name in names]
+    write = np.savez_compressed if compress else np.savez
     with io.BytesIO() as content:
-        np.savez_compressed(
+        write(
             content,
             header=np.frombuffer(json.dumps(header, sort_keys=True).encode(), np.uint8),
             bins=_matrix([(row.exponent or 0, row.first_bin, row.counts.size) for row in rows], 3, np.int64),
