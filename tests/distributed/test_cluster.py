@@ -150,14 +150,16 @@ def test_an_interrupted_run_goes_on_here_or_there_to_the_same_bytes(
         assert saved(found, tmp_path) == saved(expected, tmp_path) and not path.exists()
 
 
-def test_a_worker_that_is_killed_in_mid_shard_costs_nothing_but_time(
-    client: Any, net: Net, data: ArrayFile, expected: Any, tmp_path: Path
+def test_a_worker_that_is_killed_in_mid_shard_costs_nothing_but_time_and_is_told_of(
+    client: Any, net: Net, data: ArrayFile, expected: Any, tmp_path: Path, caplog: Any
 ) -> None:
     marks = tmp_path / "marks"
     marks.mkdir()
     faulty = Faulty(data, 42, "kill", marks, times=1)
     found = calibrate(client, net.symbol, faulty, shard_size=16, **net.params)
     assert len(list(marks.iterdir())) == 1 and saved(found, tmp_path) == saved(expected, tmp_path)
+    (told,) = [each.getMessage() for each in caplog.records if each.getMessage().startswith("workers that are gone: ")]
+    assert told.startswith("workers that are gone: tcp://127.0.0.1:") and told.count("tcp://") == 1
 
 
 @pytest.mark.slow

@@ -33,7 +33,6 @@ def processes() -> Iterator[Processes]:
 @pytest.fixture
 def words(net: Net, folder: Path, tmp_path: Path, monkeypatch: Any) -> List[str]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(patience, "PATIENCE", 4.0)
     mx.model.save_checkpoint("net", 0, net.symbol, **net.params)
     return ["calibrate", "-m", "net", "-d", str(folder / "data.npy"), "-b", "8", "-q"]
 
@@ -47,13 +46,14 @@ def test_in_the_opening_query(processes: Processes, words: List[str], monkeypatc
     asks = calibration.common_environment
 
     def late(*arguments: Any) -> Any:
+        monkeypatch.setattr(patience, "PATIENCE", 4.0)
         processes.end(processes.schedulers)
         return asks(*arguments)
 
     monkeypatch.setattr(calibration, "common_environment", late)
     begin = time.monotonic()
     assert run([*words, "-o", "x.npz", "--scheduler", processes.address]) == 2
-    assert time.monotonic() - begin < 30
+    assert time.monotonic() - begin < 60
     line = error(capsys)
     assert line.startswith(f"error: the cluster at {processes.address} does not answer: ")
     assert line.endswith("nothing was counted yet: the same command begins anew, with --resume or without")
@@ -67,13 +67,14 @@ def test_in_the_middle_of_the_work(processes: Processes, words: List[str], monke
         add(self, begin, end, found)
         came.append(end)
         if len(came) == 4:
+            monkeypatch.setattr(patience, "PATIENCE", 4.0)
             processes.end(processes.schedulers)
 
     monkeypatch.setattr(calibration._Counted, "add", noted)
     begin = time.monotonic()
     there = ["-o", "there.npz", "--scheduler", processes.address]
     assert run([*words, *there]) == 2
-    assert time.monotonic() - begin < 60
+    assert time.monotonic() - begin < 120
     line = error(capsys)
     count = mxquant.Statistics.load("there.npz.partial").num_examples
     assert f"the scheduler at {processes.address} is gone; " in line
@@ -101,5 +102,5 @@ def test_a_scheduler_that_hangs_is_no_different(processes: Processes, words: Lis
         process.send_signal(signal.SIGSTOP)
     begin = time.monotonic()
     assert run([*words, "-o", "x.npz", "--scheduler", processes.address]) == 2
-    assert time.monotonic() - begin < 20
+    assert time.monotonic() - begin < 30
     assert f"error: --scheduler: what answers at '{processes.address}' says nothing for " in error(capsys)

@@ -54,14 +54,14 @@ def test_a_network_goes_to_each_worker_once_for_all_calls(fresh: Client, data: A
         shares.append((after - before) / size)
         before = after
     # To the scheduler, from there to one worker, and from that to the other; then references and statistics only.
-    assert 2 <= shares[0] < 3.3 and max(shares[1:]) < 0.1
+    assert 2 <= shares[0] < 3.3 and max(shares[1:]) < 0.5
     other, changed, _ = heavy(1)
     calibrate(fresh, other, data, **changed)
     assert 2 <= (wire.sent() - before) / size < 3.3
     # The last two are kept.
     before = wire.sent()
     calibrate(fresh, symbol, data, **params)
-    assert (wire.sent() - before) / size < 0.1
+    assert (wire.sent() - before) / size < 0.5
     alone = mxquant.calibrate(symbol, data, **params)
     files = set()
     for each in (found[0], found[1], found[3], alone):
