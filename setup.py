@@ -10,7 +10,7 @@ HERE = Path(__file__).resolve().parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "mxquant" / "version.py").read_text(), re.M).group(1)
 
 EXTRAS = {
-    "onnx": ["onnx>=1.12,<2", "onnxruntime>=1.13,<2"],
+    "onnx": ["onnx>=1.17,<2", "onnxruntime>=1.13,<2"],
     "report": ["plotly>=5,<8", "jinja2>=3,<4"],
     "bench": ["matplotlib>=3.5,<4"],
     "docs": ["mkdocs-material>=9,<10", "mkdocstrings[python]>=0.22,<2"],
@@ -27,7 +27,7 @@ EXTRAS = {
         "hypothesis>=6,<7",
         "jinja2>=3,<4",
         "mypy>=1,<3",
-        "onnx>=1.12,<2",
+        "onnx>=1.17,<2",
         "onnxruntime>=1.13,<2",
         "openvino>=2023.0",
         "plotly>=5,<8",

@@ -7,6 +7,7 @@ from io import BytesIO
 from typing import IO, List, Tuple
 
 from mxquant.errors import InputError
+from mxquant.files.regular import open_regular
 
 __all__ = ["entries", "is_url", "opened", "reason_of"]
 
@@ -36,7 +37,7 @@ def opened(path: str) -> IO[bytes]:
     """
     try:
         if not is_url(path):
-            return open(path, "rb")
+            return open_regular(path)
         import fsspec
 
         file = fsspec.open(path, "rb").open()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Set, Tuple, Union
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
 from mxquant.errors import GraphError, InputError
+from mxquant.files.regular import content_of
 from mxquant.onnx_export.writer import import_onnx
 from mxquant.onnx_import.arithmetic import ARITHMETIC
 from mxquant.onnx_import.choices import CHOICES
@@ -43,6 +43,8 @@ OPERATORS = {
     **SAMPLING,
 }
 
+# Protobuf takes no more.
+_MOST_BYTES = (1 << 31) - 1
 # Versions of operators; those after 22 add types, and what is refused where it is met.
 _OLDEST, _NEWEST = 7, 28
 # ONNX's types of numbers, and MXNet's names for those of inputs that are no numbers with a point.
@@ -116,16 +118,15 @@ def from_onnx(
     """
     onnx = import_onnx()
     try:
-        model = onnx.load(str(path), load_external_data=False)
+        model = onnx.load_model_from_string(content_of(path, _MOST_BYTES))
         _refuse_unknown(model.graph)
         load_external(onnx, model, path)
         onnx.checker.check_model(_with_output_shapes(model))
     except InputError:
         raise
     except Exception as error:  # protobuf, onnx and the operating system have one each
-        raise InputError(
-            f"cannot read '{path}' as ONNX: {str(error).splitlines()[0] if str(error) else error!r}"
-        ) from error
+        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [repr(error)])[0]
+        raise InputError(f"cannot read '{path}' as ONNX: {reason}") from error
     try:
         return _read(onnx, model, path, input_shapes)
     except InputError:
@@ -160,11 +161,10 @@ def _translated(onnx: Any, model: Any, opset: int, said: Said, batch: int) -> On
     constants = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
     state = State(opset, constants, shapes=dict(said.shapes), kinds=said.kinds)
     state.makers.update((name, node.op_type) for node in model.graph.node for name in node.output)
-    names: Set[str] = set()
     for each in model.graph.input:
         if each.name not in state.constants:
-            names.add(each.name)
-            state.symbols[each.name] = _input(each.name, said.kinds.get(each.name, 1), names)
+            state.names.add(each.name)
+            state.symbols[each.name] = _input(each.name, said.kinds.get(each.name, 1), state)
     shapes, lengths = tried(model.graph, said, batch)
     first = next((said.shapes[name] for name in shapes), ())
     state.batch = first[0] if first and isinstance(first[0], int) else None
@@ -174,7 +174,7 @@ def _translated(onnx: Any, model: Any, opset: int, said: Said, batch: int) -> On
     proof = Proof(dict(said.shapes), found, not free, not any(free), lengths)
     for node in model.graph.node:
         try:
-            _translate(onnx, node, state, names, proof)
+            _translate(onnx, node, state, proof)
         except (InputError, Unlike):
             raise
         except (*_MALFORMED, mx.MXNetError) as error:
@@ -182,11 +182,11 @@ def _translated(onnx: Any, model: Any, opset: int, said: Said, batch: int) -> On
     return _network(state, model.graph)
 
 
-def _input(name: str, kind: int, names: Set[str]) -> Any:
+def _input(name: str, kind: int, state: State) -> Any:
     """Return an input; whole numbers and truth values become real ones at once, whatever the user gives."""
     if kind not in _GIVEN:
         return mx.sym.var(name)
-    return mx.sym.Cast(mx.sym.var(name, dtype=_GIVEN[kind]), dtype="float32", name=_unused(f"{name}_real", names))
+    return mx.sym.Cast(mx.sym.var(name, dtype=_GIVEN[kind]), dtype="float32", name=state.unused(f"{name}_real"))
 
 
 def _refuse_splits(graph: Any) -> None:
@@ -236,10 +236,10 @@ def _refuse_newer(onnx: Any, graph: Any, opset: int) -> None:
             )
 
 
-def _translate(onnx: Any, node: Any, state: State, names: Set[str], proof: Proof) -> None:
+def _translate(onnx: Any, node: Any, state: State, proof: Proof) -> None:
     attrs = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
     attrs = {key: _plain(onnx, value) for key, value in attrs.items()}
-    name = _unused(node.name or node.output[0], names)
+    name = state.unused(node.name or node.output[0])
     step = Step(state, name, node.op_type, list(node.input), list(node.output), attrs)
     if node.op_type == "Constant":
         state.constants[node.output[0]] = _constant(step)
@@ -293,17 +293,6 @@ def _constant(step: Step) -> Any:
     if "value_ints" in step.attrs:
         return np.asarray(step.attrs["value_ints"], np.int64)
     raise step.refuse(f"a constant of {', '.join(step.attrs) or 'nothing'} is not supported")
-
-
-def _unused(name: str, names: Set[str]) -> str:
-    """Return a name that MXNet allows and that no other operator has."""
-    name = re.sub(r"[^\w./-]", "_", name).strip("/") or "layer"
-    number, candidate = 0, name
-    while candidate in names:
-        number += 1
-        candidate = f"{name}_{number}"
-    names.add(candidate)
-    return candidate
 
 
 def _network(state: State, graph: Any) -> OnnxNetwork:
