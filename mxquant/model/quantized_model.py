@@ -10,7 +10,8 @@ from typing import Any, Dict, Iterable, Mapping, Optional, Set, Tuple, Union
 from mxquant.errors import InputError, PlanError
 from mxquant.files.params_file import write_params_file
 from mxquant.files.reading import parse_json, read_text
-from mxquant.files.replacing import digest_of, reading_together, replacing_together
+from mxquant.files.replacing import digest_of, replacing_together
+from mxquant.files.turns import reading_together
 from mxquant.graph import Graph, Network
 from mxquant.graph.labels import cut_behind_labels, restore_labels, without_labels
 from mxquant.lowering.cudnn import CuDNN

@@ -14,7 +14,8 @@ import pytest
 
 import mxquant
 from mxquant import InputError, OutputError, QuantPlan
-from mxquant.files.replacing import _turn_in, digest_of
+from mxquant.files.replacing import digest_of
+from mxquant.files.turns import turn_in
 from mxquant.runtime.mxnet import mx
 from tests.networks import forward, sqnr, zoo
 
@@ -123,7 +124,7 @@ def test_who_loads_waits_until_who_saves_is_done(quantized: Any, tmp_path: Path)
     content = symbol.read_bytes()
     found: List[Any] = []
     reader = threading.Thread(target=lambda: found.append(mxquant.load(tmp_path / "net")))
-    with _turn_in(tmp_path):
+    with turn_in(tmp_path):
         symbol.unlink()
         reader.start()
         reader.join(0.5)
