@@ -61,9 +61,9 @@ def content_of(path: Union[str, Path], most: int) -> bytes:
     """Return what is in a regular file of at most `most` bytes; raise OSError, or ValueError where it has more."""
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        # As much as there is, and no more: Python takes what is asked for before it reads.
-        content = file.read(min(size, most) + 1)
-    if len(content) > most:
+        # Python takes what is asked for before it reads.
+        content = file.read(size + 1) if size <= most else b""
+    if max(size, len(content)) > most:
         raise ValueError(f"it has more than {most} bytes")
     return content
 
