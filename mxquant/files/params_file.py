@@ -18,7 +18,7 @@ import math
 import os
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Dict, List, Mapping, Tuple, Union
+from typing import TYPE_CHECKING, Any, BinaryIO, Dict, Mapping, Tuple, Union
 
 import numpy as np
 
@@ -140,10 +140,11 @@ class _Reader:
         dimensions = form if old else self.number("<i")
         if not (0 if form == _NUMPY else 1) <= dimensions <= _MOST_DIMENSIONS:
             raise ValueError(f"array {number} has {dimensions} dimensions, or is no array")
-        lengths: List[int] = [self.number("<I" if old else "<q") for _ in range(dimensions)]
+        form_of_all = f"<{dimensions}{'I' if old else 'q'}"
+        lengths = struct.unpack(form_of_all, self.take(struct.calcsize(form_of_all)))
         if min(lengths, default=1) < 1:
-            raise ValueError(f"array {number} has shape {tuple(lengths)}, and so no values")
-        return tuple(lengths)
+            raise ValueError(f"array {number} has shape {lengths}, and so no values")
+        return lengths
 
     def name(self) -> str:
         return self.take(self.number("<Q")).decode()

@@ -8,7 +8,6 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
 import numpy as np
 
 from mxquant.errors import GraphError, InputError
-from mxquant.files.regular import content_of
 from mxquant.onnx_export.writer import import_onnx
 from mxquant.onnx_import.arithmetic import ARITHMETIC
 from mxquant.onnx_import.choices import CHOICES
@@ -17,6 +16,7 @@ from mxquant.onnx_import.fold_channels import fold_channels
 from mxquant.onnx_import.folding import FOLDED, folded
 from mxquant.onnx_import.inference import NO_TENSOR, Said, fix_shapes, said_of, tried
 from mxquant.onnx_import.layers import LAYERS
+from mxquant.onnx_import.model_file import read_model
 from mxquant.onnx_import.pooling import POOLING
 from mxquant.onnx_import.products import PRODUCTS
 from mxquant.onnx_import.proof import Proof, Unlike
@@ -43,8 +43,6 @@ OPERATORS = {
     **SAMPLING,
 }
 
-# Protobuf takes no more.
-_MOST_BYTES = (1 << 31) - 1
 # Versions of operators; those after 22 add types, and what is refused where it is met.
 _OLDEST, _NEWEST = 7, 28
 # ONNX's types of numbers, and MXNet's names for those of inputs that are no numbers with a point.
@@ -118,14 +116,14 @@ def from_onnx(
     """
     onnx = import_onnx()
     try:
-        model = onnx.load_model_from_string(content_of(path, _MOST_BYTES))
+        model = read_model(path)
         _refuse_unknown(model.graph)
         load_external(onnx, model, path)
         onnx.checker.check_model(_with_output_shapes(model))
     except InputError:
         raise
-    except Exception as error:  # protobuf, onnx and the operating system have one each
-        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [repr(error)])[0]
+    except Exception as error:  # protobuf and onnx have one each
+        reason = (str(error).splitlines() or [repr(error)])[0]
         raise InputError(f"cannot read '{path}' as ONNX: {reason}") from error
     try:
         return _read(onnx, model, path, input_shapes)
