@@ -31,9 +31,9 @@ def check_output(path: Optional[Union[str, Path]], option: str = "--out") -> Non
     if path is None:
         return
     folder = Path(path).parent
-    if str(path).endswith(("/", os.sep)) or (isinstance(path, Path) and path.is_dir()):
+    if str(path).endswith(("/", os.sep)) or (isinstance(path, Path) and os.path.isdir(path)):
         raise InputError(f"{option}: '{path}' is a folder, expected a file")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"{option}: there is no folder '{folder}'")
     if not os.access(str(folder), os.W_OK):
         raise InputError(f"{option}: nothing can be written to the folder '{folder}'")
