@@ -12,7 +12,7 @@ VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "mxquant" / "version.py")
 # What the tests of ci/pythons.sh take.
 TESTS = [
     "hypothesis>=6,<7",
-    "onnx>=1.12,<2",
+    "onnx>=1.17,<2",
     "onnxruntime>=1.13,<2",
     "pytest>=7,<10",
     "pytest-timeout>=2,<3",
@@ -20,7 +20,7 @@ TESTS = [
     "scipy>=1.6,<2",
 ]
 EXTRAS = {
-    "onnx": ["onnx>=1.12,<2", "onnxruntime>=1.13,<2"],
+    "onnx": ["onnx>=1.17,<2", "onnxruntime>=1.13,<2"],
     "report": ["plotly>=5,<8", "jinja2>=3,<4"],
     "bench": ["matplotlib>=3.5,<4"],
     "docs": ["mkdocs-material>=9,<10", "mkdocstrings[python]>=0.22,<2"],
