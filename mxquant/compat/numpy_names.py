@@ -92,7 +92,7 @@ def _old_names(numpy: Any) -> Dict[str, Any]:
         "NZERO": -0.0,
         "asfarray": lambda a, dtype=numpy.float64: numpy.asarray(a, dtype=dtype),
         "asscalar": lambda a: a.item(),
-        "in1d": lambda ar1, ar2, **options: numpy.isin(ar1, ar2, **options).ravel(),
+        "in1d": lambda ar1, ar2, **options: numpy.isin(ar1, ar2, **options).reshape(-1),
         "msort": lambda a: numpy.sort(a, axis=0),
         "compat": SimpleNamespace(basestring=str, long=int, unicode=str),
         "core": _core(numpy),
