@@ -10,6 +10,7 @@ import builtins
 import sys
 import warnings
 from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 from functools import lru_cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -38,18 +39,18 @@ class _Finder(MetaPathFinder):
             spec: Optional[ModuleSpec] = None if find is None else find(name, path, target)
             if spec is not None:
                 if spec.loader is not None:
-                    self._repair(spec)
+                    spec.loader = self._repairing(spec.loader, name)
                 return spec
         return None
 
-    def _repair(self, spec: ModuleSpec) -> None:
-        """Let the loader, which is this module's own and stays what it is, run it as it has to be run."""
-        loader: Any = spec.loader
+    def _repairing(self, loader: Any, name: str) -> Any:
+        """Return a copy of a loader, for it may have other modules to load, that runs one as it has to be run."""
+        loader = copy(loader)
         run = loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
             module.__dict__["__builtins__"] = _builtins()
-            around = self.around if spec.name == "mxnet" else nullcontext
+            around = self.around if name == "mxnet" else nullcontext
             with warnings.catch_warnings(), around():
                 # Of old ways to write strings, of names of NumPy that are only listed.
                 for category in (DeprecationWarning, FutureWarning, SyntaxWarning):
@@ -58,6 +59,7 @@ class _Finder(MetaPathFinder):
             mend(module)
 
         loader.exec_module = exec_module
+        return loader
 
 
 _FINDER = _Finder()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from functools import wraps
 from types import FunctionType, ModuleType
-from typing import Any, Callable, Dict, Mapping
+from typing import Any, Callable, Dict, Mapping, Tuple
+
+from mxquant.compat.sums import keep_double
 
 __all__ = ["mend"]
 
@@ -27,18 +30,36 @@ def mend(module: ModuleType) -> Dict[int, Any]:
 
 def _mend_base(base: Any) -> Dict[int, Any]:
     """NumPy 2.5 makes no number of an array with one element; MXNet fills arrays of C with such."""
-    old = base.c_array
-    if getattr(old, "mended", False):
+
+    def numbers(ctype: Any, values: Any) -> Tuple[Any, ...]:
+        ndarray = getattr(sys.modules.get("numpy"), "ndarray", ())
+        return ctype, [value.item() if isinstance(value, ndarray) else value for value in values]
+
+    return _with_arguments(base, "c_array", numbers)
+
+
+def _mend_quantization(quantization: Any) -> Dict[int, Any]:
+    """NumPy 2 computes with scalars of float32 in float32: histograms get other edges, but not by numbers of Python."""
+
+    def numbers(old_hist: Any, arr: Any, new_min: Any, new_max: Any, new_th: Any) -> Tuple[Any, ...]:
+        *others, old_th = old_hist
+        return (*others, float(old_th)), arr, new_min, new_max, float(new_th)
+
+    return _with_arguments(quantization, "combine_histogram", numbers)
+
+
+def _with_arguments(module: Any, name: str, changed: Callable[..., Tuple[Any, ...]]) -> Dict[int, Any]:
+    """Let a function of a module be called with arguments that another one makes of those that are given."""
+    old = getattr(module, name)
+    if hasattr(old, "__wrapped__"):
         return {}
 
-    def c_array(ctype: Any, values: Any) -> Any:
-        ndarray = getattr(sys.modules.get("numpy"), "ndarray", ())
-        return old(ctype, [value.item() if isinstance(value, ndarray) else value for value in values])
+    @wraps(old)
+    def function(*args: Any, **options: Any) -> Any:
+        return old(*changed(*args, **options))
 
-    c_array.__doc__ = old.__doc__
-    c_array.mended = True  # type: ignore[attr-defined]
-    base.c_array = c_array
-    return {id(old): c_array}
+    setattr(module, name, function)
+    return {id(old): function}
 
 
 def _mend_recordio(recordio: Any) -> Dict[int, Any]:
@@ -64,12 +85,14 @@ def _mend_ndarray(ndarray: Any) -> Dict[int, Any]:
 def _mend_multiarray(multiarray: Any) -> Dict[int, Any]:
     """NumPy 1.25 and later return named tuples, such as that of ``qr``, which are made of so many arguments."""
     old = multiarray._as_mx_np_array
+    if hasattr(old, "__wrapped__"):
+        return {}
 
+    @wraps(old)
     def _as_mx_np_array(object: Any, ctx: Any = None) -> Any:
         make = getattr(type(object), "_make", None)
         return old(object, ctx) if make is None else make(_as_mx_np_array(each) for each in object)
 
-    _as_mx_np_array.__doc__ = old.__doc__
     multiarray._as_mx_np_array = _as_mx_np_array
     return {id(old): _as_mx_np_array}
 
@@ -80,29 +103,9 @@ def _mend_dispatch(protocol: Any) -> Dict[int, Any]:
     return {}
 
 
-class _Sum:
-    """An attribute that is counted up and keeps 53 bits: in NumPy 2 ``0.0 + numpy.float32(1)`` has 24."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __get__(self, owner: Any, kind: Any = None) -> Any:
-        if owner is None:
-            return self
-        if self.name not in owner.__dict__:
-            raise AttributeError(f"'{type(owner).__name__}' object has no attribute '{self.name}'")
-        return owner.__dict__[self.name]
-
-    def __set__(self, owner: Any, value: Any) -> None:
-        numpy: Any = sys.modules["numpy"]
-        narrow = isinstance(value, (float, numpy.float32, numpy.float16))
-        owner.__dict__[self.name] = numpy.float64(value) if narrow else value
-
-
 def _mend_metric(metric: Any) -> Dict[int, Any]:
-    """Metrics add up numbers of float32: of a long epoch's last batches nothing would be left."""
-    for name in ("sum_metric", "global_sum_metric", "num_inst", "global_num_inst"):
-        setattr(metric.EvalMetric, name, _Sum(name))
+    """NumPy 2 adds scalars of float32 in float32: of a long epoch's last batches little would be left in a metric."""
+    keep_double(metric.EvalMetric, "sum_metric", "global_sum_metric", "num_inst", "global_num_inst")
     return {}
 
 
@@ -113,6 +116,7 @@ def _rename(function: FunctionType, names: Mapping[str, str]) -> None:
 
 _MENDERS: Mapping[str, Callable[[Any], Dict[int, Any]]] = {
     "mxnet.base": _mend_base,
+    "mxnet.contrib.quantization": _mend_quantization,
     "mxnet.metric": _mend_metric,
     "mxnet.ndarray.ndarray": _mend_ndarray,
     "mxnet.numpy.multiarray": _mend_multiarray,

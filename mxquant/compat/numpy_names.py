@@ -73,12 +73,14 @@ def numpy_with_old_names() -> ModuleType:
     """
     import numpy
 
-    return Overlay(numpy, {name: value for name, value in _old_names(numpy).items() if _is_missing(numpy, name)})
+    # In NumPy's own table: asking for a deprecated name warns. `bool` is there, and is another type.
+    there = set(vars(numpy)) - set(_PYTHON_TYPES)
+    missing = {name: value for name, value in _old_names(numpy).items() if name not in there}
+    return Overlay(numpy, {**missing, **_changed(numpy)} if _is_2(numpy) else missing)
 
 
-def _is_missing(numpy: ModuleType, name: str) -> bool:
-    # In NumPy's own table: asking for a deprecated name warns. `core` and `bool` are there, and are other things.
-    return name in _PYTHON_TYPES or name == "core" or name not in vars(numpy)
+def _is_2(numpy: Any) -> bool:
+    return int(numpy.__version__.split(".")[0]) >= 2
 
 
 def _old_names(numpy: Any) -> Dict[str, Any]:
@@ -95,16 +97,22 @@ def _old_names(numpy: Any) -> Dict[str, Any]:
         "in1d": lambda ar1, ar2, **options: numpy.isin(ar1, ar2, **options).reshape(-1),
         "msort": lambda a: numpy.sort(a, axis=0),
         "compat": SimpleNamespace(basestring=str, long=int, unicode=str),
-        "core": _core(numpy),
     }
 
 
-def _core(numpy: Any) -> Any:
-    """Return ``numpy.core``: NumPy 2 has it by another name, and warns."""
-    if int(numpy.__version__.split(".")[0]) < 2:
-        return numpy.core
-    core, function = numpy._core, numpy.lib.array_utils.normalize_axis_tuple
-    return Overlay(core, {"numeric": Overlay(core.numeric, {function.__name__: function})})
+def _changed(numpy: Any) -> Dict[str, Any]:
+    """Return what NumPy 2 has by the same name, and does otherwise."""
+    core, normalize = numpy._core, numpy.lib.array_utils.normalize_axis_tuple
+
+    def histogram(a: Any, bins: Any = 10, range: Any = None, **options: Any) -> Any:
+        """Take edges of float32 as they are, and compute those between in double precision."""
+        limits = range if range is None else tuple(map(float, range))
+        return numpy.histogram(a, bins, limits, **options)
+
+    return {
+        "core": Overlay(core, {"numeric": Overlay(core.numeric, {normalize.__name__: normalize})}),
+        "histogram": histogram,
+    }
 
 
 def _gone(name: str) -> Callable[..., NoReturn]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from io import BytesIO
 from typing import IO, List, Tuple
 
 from mxquant.errors import InputError
@@ -38,7 +39,9 @@ def opened(path: str) -> IO[bytes]:
             return open(path, "rb")
         import fsspec
 
-        return fsspec.open(path, "rb").open()  # type: ignore[no-any-return]
+        file = fsspec.open(path, "rb").open()
+        # Files in memory are handed out themselves: two readers would move each other.
+        return BytesIO(file.getvalue()) if isinstance(file, BytesIO) else file
     except Exception as error:  # of the operating system, or of whatever serves the URL
         raise _unreadable(path, error) from error
 

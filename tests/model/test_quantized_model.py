@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -19,11 +20,10 @@ from tests.networks import forward, sqnr, zoo
 
 # `None` in sys.modules makes an import fail.
 RUN_WITHOUT_MXQUANT = """
-import sys, warnings
+import sys
+import tests.mxnet_first
 sys.modules["mxquant"] = None
-warnings.simplefilter("ignore")
 import numpy as np
-np.bool = np.bool_
 import mxnet as mx
 prefix = "int8"
 data = mx.nd.array(np.load("data.npy"))
@@ -58,7 +58,9 @@ def test_the_checkpoint_runs_without_mxquant(network: Any, quantized: Any, tmp_p
     data = network[3]
     quantized.save(tmp_path / "int8")
     np.save(tmp_path / "data.npy", data)
-    subprocess.run([sys.executable, "-c", RUN_WITHOUT_MXQUANT], cwd=str(tmp_path), check=True, capture_output=True)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    command = [sys.executable, "-c", RUN_WITHOUT_MXQUANT]
+    subprocess.run(command, cwd=str(tmp_path), env=environment, check=True, capture_output=True)
     (expected,) = forward(quantized.symbol, quantized.arg_params, quantized.aux_params, data=data)
     for result in np.load(tmp_path / "results.npy"):
         np.testing.assert_array_equal(result, expected)

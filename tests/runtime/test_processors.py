@@ -10,7 +10,7 @@ from typing import Dict
 
 import pytest
 
-from mxquant.runtime.processors import THREADS, enough_threads, usable_processors
+from mxquant.runtime.processors import THREADS, enough_threads, usable_processors, warn_of_few_threads
 
 ROOT = Path(__file__).parents[2]
 CORES = usable_processors()
@@ -71,7 +71,6 @@ def test_a_quota_is_obeyed(tmp_path: Path, cgroup: str, files: Dict[str, str], e
 
 def test_mxnet_is_told_while_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(THREADS, raising=False)
-    monkeypatch.delitem(sys.modules, "mxnet")
     with enough_threads():
         assert os.environ[THREADS] == str(usable_processors())
     assert THREADS not in os.environ
@@ -79,10 +78,22 @@ def test_mxnet_is_told_while_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(THREADS, "3")
-    monkeypatch.delitem(sys.modules, "mxnet")
     with enough_threads():
         assert os.environ[THREADS] == "3"
     assert os.environ[THREADS] == "3"
+
+
+@pytest.mark.parametrize("variable", [False, True])
+def test_nothing_is_told_where_mxnet_knows_or_the_user_has_decided(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, variable: bool
+) -> None:
+    monkeypatch.setattr("mxquant.runtime.processors.usable_processors", lambda: 8)
+    monkeypatch.setattr("mxquant.runtime.processors._given", not variable)
+    monkeypatch.delenv(THREADS, raising=False)
+    if variable:
+        monkeypatch.setenv(THREADS, "1")
+    warn_of_few_threads()
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(("usable", "said"), [(8, True), (5, True), (4, False), (1, False)])
@@ -91,8 +102,8 @@ def test_if_mxnet_came_first_the_loss_is_told(
 ) -> None:
     monkeypatch.delenv(THREADS, raising=False)
     monkeypatch.setattr("mxquant.runtime.processors.usable_processors", lambda: usable)
-    with enough_threads():
-        assert THREADS not in os.environ
+    monkeypatch.setattr("mxquant.runtime.processors._given", False)
+    warn_of_few_threads()
     text = (
         f"uses 4 of the {usable} processor cores that it may; import mxquant before it, or set OMP_NUM_THREADS={usable}"
     )
@@ -105,17 +116,14 @@ def test_mxnet_counts_the_processors_of_the_affinity(
 ) -> None:
     monkeypatch.delenv(THREADS, raising=False)
     monkeypatch.setattr("mxquant.runtime.processors.usable_processors", lambda: 2)
+    monkeypatch.setattr("mxquant.runtime.processors._given", False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {4, 5}, raising=False)
-    with enough_threads():
-        pass
+    warn_of_few_threads()
     assert "uses 1 of the 2 processor cores" in caplog.text
 
 
 RUN = """
-import os, warnings
-import numpy
-warnings.simplefilter("ignore")
-numpy.bool = numpy.bool_
+import os
 import {first}
 import mxquant
 from mxquant.runtime.mxnet import mx
@@ -141,5 +149,6 @@ def threads_of(first: str) -> int:
 
 @pytest.mark.skipif((os.cpu_count() or 1) // 2 >= CORES, reason="MXNet's half of the processors are all cores")
 def test_a_process_that_imports_mxquant_first_has_more_threads() -> None:
-    with_mxquant, without = threads_of("mxquant"), threads_of("mxnet")
-    assert with_mxquant > without
+    by_hook = threads_of("mxquant, mxnet")
+    with_mxquant, without = threads_of("mxquant"), threads_of("tests.mxnet_first")
+    assert with_mxquant == by_hook > without
