@@ -45,7 +45,12 @@ def _mend_quantization(quantization: Any) -> Dict[int, Any]:
         *others, old_th = old_hist
         return (*others, float(old_th)), arr, new_min, new_max, float(new_th)
 
-    return _with_arguments(quantization, "combine_histogram", numbers)
+    def scalars(found: Any) -> Tuple[Any, ...]:
+        """NumPy 2.5 writes no array by ``%f``."""
+        return tuple(value.item() if getattr(value, "size", 0) == 1 else value for value in found)
+
+    thresholds = _with_result(quantization, "_get_optimal_threshold", scalars)
+    return {**thresholds, **_with_arguments(quantization, "combine_histogram", numbers)}
 
 
 def _with_arguments(module: Any, name: str, changed: Callable[..., Tuple[Any, ...]]) -> Dict[int, Any]:
@@ -57,6 +62,20 @@ def _with_arguments(module: Any, name: str, changed: Callable[..., Tuple[Any, ..
     @wraps(old)
     def function(*args: Any, **options: Any) -> Any:
         return old(*changed(*args, **options))
+
+    setattr(module, name, function)
+    return {id(old): function}
+
+
+def _with_result(module: Any, name: str, changed: Callable[[Any], Any]) -> Dict[int, Any]:
+    """Let a function of a module return what another one makes of its result."""
+    old = getattr(module, name)
+    if hasattr(old, "__wrapped__"):
+        return {}
+
+    @wraps(old)
+    def function(*args: Any, **options: Any) -> Any:
+        return changed(old(*args, **options))
 
     setattr(module, name, function)
     return {id(old): function}
