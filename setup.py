@@ -70,8 +70,8 @@ setup(
     entry_points={"console_scripts": ["mxquant = mxquant.cli:main"]},
     python_requires=">=3.8,<3.15",
     install_requires=[
-        # MXNet asks for numpy<2, of which Python 3.13 has no wheel: there it comes by `pip install --no-deps mxnet==1.9.1`,
-        # and what it imports is asked for here. docs/install.md tells it to users.
+        # MXNet asks for numpy<2, of which Python 3.13 has no wheel. There it comes by itself, as docs/install.md tells,
+        # and what it imports is asked for here.
         'mxnet>=1.7,<1.10; python_version < "3.13"',
         'requests>=2.20,<3; python_version >= "3.13"',
         "numpy>=1.20,<3",
