@@ -56,8 +56,6 @@ _MOST_TENSORS = 100_000
 _UNFOLDED, _MOST_RATIO = 1 << 26, 200
 # What NumPy writes before the values of an array, at most.
 _ARRAY_HEADER = 1 << 10
-# As NumPy packs. A damaged byte may name another way, each with errors of its own, and with Python 3.14 one more.
-_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _MEMBERS = ("header", "bins", "range", "special", "counts", "means", "sums")
 
 _DAMAGE = (
@@ -196,10 +194,7 @@ def _check_unfolded(archive: zipfile.ZipFile, size: int) -> None:
 
 def _member(archive: zipfile.ZipFile, name: str, most: int) -> NDArray[Any]:
     """Return an array of the archive, which has no more than `most` bytes in any table."""
-    member = checked_member(archive, name)
-    if member.compress_type not in _PACKED:
-        raise ValueError(f"its member '{name}' is packed in a way that NumPy has not, {member.compress_type}")
-    size = member.file_size
+    size = checked_member(archive, name).file_size
     if size > most + _ARRAY_HEADER:
         raise ValueError(f"its member '{name}' would have {size} bytes, expected at most {most + _ARRAY_HEADER}")
     # Read whole first, so that the archive's checksum is verified before the array's own header is believed.
