@@ -6,7 +6,7 @@ It is a module of its own, given to those packages alone. NumPy itself stays as 
 from __future__ import annotations
 
 import builtins
-from functools import lru_cache
+from functools import lru_cache, wraps
 from types import ModuleType, SimpleNamespace
 from typing import Any, Callable, Dict, Mapping, NoReturn
 
@@ -94,7 +94,7 @@ def _old_names(numpy: Any) -> Dict[str, Any]:
         "NZERO": -0.0,
         "asfarray": lambda a, dtype=numpy.float64: numpy.asarray(a, dtype=dtype),
         "asscalar": lambda a: a.item(),
-        "in1d": lambda ar1, ar2, **options: numpy.isin(ar1, ar2, **options).ravel(),
+        "in1d": lambda ar1, ar2, **options: numpy.isin(ar1, ar2, **options).reshape(-1),
         "msort": lambda a: numpy.sort(a, axis=0),
         "compat": SimpleNamespace(basestring=str, long=int, unicode=str),
     }
@@ -104,15 +104,37 @@ def _changed(numpy: Any) -> Dict[str, Any]:
     """Return what NumPy 2 has by the same name, and does otherwise."""
     core, normalize = numpy._core, numpy.lib.array_utils.normalize_axis_tuple
 
+    def array(object: Any, dtype: Any = None, **options: Any) -> Any:
+        """Wrap whole numbers that a type is too small for."""
+        try:
+            return numpy.array(object, dtype, **options)
+        except OverflowError:
+            if dtype is None:
+                raise
+            return numpy.array(object, **options).astype(dtype)
+
     def histogram(a: Any, bins: Any = 10, range: Any = None, **options: Any) -> Any:
         """Take edges of float32 as they are, and compute those between in double precision."""
         limits = range if range is None else tuple(map(float, range))
         return numpy.histogram(a, bins, limits, **options)
 
     return {
+        "array": array,
         "core": Overlay(core, {"numeric": Overlay(core.numeric, {normalize.__name__: normalize})}),
         "histogram": histogram,
+        "nanpercentile": _with_interpolation(numpy.nanpercentile),
+        "nanquantile": _with_interpolation(numpy.nanquantile),
     }
+
+
+def _with_interpolation(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Call ``interpolation`` what NumPy calls ``method`` by now."""
+
+    @wraps(function)
+    def with_interpolation(*args: Any, interpolation: Any = None, **options: Any) -> Any:
+        return function(*args, **options, **({} if interpolation is None else {"method": interpolation}))
+
+    return with_interpolation
 
 
 def _gone(name: str) -> Callable[..., NoReturn]:

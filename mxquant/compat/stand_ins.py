@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from mxquant.compat.numpy_names import Overlay, numpy_with_old_names
+from mxquant.compat.onnx_names import onnx_mapping, with_old_opset
 
 __all__ = ["stand_in", "with_old_names"]
 
@@ -61,27 +62,9 @@ def _distutils_version() -> Dict[str, Any]:
     return {"LooseVersion": Version, "StrictVersion": Version}
 
 
-def _onnx_mapping() -> Dict[str, Any]:
-    import numpy
-    from onnx import TensorProto, helper
-
-    by_number = {}
-    for number in TensorProto.DataType.values():
-        if number == TensorProto.UNDEFINED:
-            continue
-        try:
-            by_number[number] = numpy.dtype(helper.tensor_dtype_to_np_dtype(number))
-        except KeyError:  # a type that onnx has no array for
-            continue
-    # NumPy had no bfloat16 to go with it then.
-    by_number[TensorProto.BFLOAT16] = numpy.dtype("float32")
-    numbers = {dtype: number for number, dtype in by_number.items() if number != TensorProto.BFLOAT16}
-    return {"TENSOR_TYPE_TO_NP_TYPE": by_number, "NP_TYPE_TO_TENSOR_TYPE": numbers}
-
-
 _CONTENTS: Mapping[str, Callable[[], Dict[str, Any]]] = {
     "distutils.version": _distutils_version,
-    "onnx.mapping": _onnx_mapping,
+    "onnx.mapping": onnx_mapping,
 }
 
 
@@ -114,9 +97,9 @@ def with_old_names(module: ModuleType) -> ModuleType:
     """
     if module.__name__ == "numpy":
         return numpy_with_old_names()
-    if module.__name__ == "onnx":
+    if module.__name__ in ("onnx", "onnx.defs"):
         mapping = stand_in("onnx.mapping")
-        return module if mapping is None else Overlay(module, {"mapping": mapping})
+        return with_old_opset(module, {} if mapping is None else {"mapping": mapping})
     sparse = sys.modules.get("scipy.sparse")
     if module.__name__ == "scipy" and sparse is not None:
         return Overlay(module, {"sparse": Overlay(sparse, {"csr": sparse})})

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import io
 import json
-import lzma
 import struct
 import tokenize
 import zipfile
@@ -71,7 +70,6 @@ _DAMAGE = (
     SyntaxError,
     OSError,
     struct.error,
-    lzma.LZMAError,
     tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,

@@ -1,0 +1,126 @@
+"""All features are tried, a group in each process and two processes at a time, and what came of it is printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
+
+from mxquant.compat.features import GROUPS
+from mxquant.compat.features.feature import Outcome
+
+__all__ = ["check", "outcomes", "summary"]
+
+# No group takes a third of it, where two share two cores that are not busy.
+_LIMIT = 240.0
+
+
+def check(as_json: bool = False, groups: Sequence[str] = GROUPS) -> int:
+    """Try all features, and print one line for each and one for all of them.
+
+    Parameters
+    ----------
+    as_json : bool
+        Print one JSON document instead.
+    groups : sequence of str
+        The modules of checks.
+
+    Returns
+    -------
+    int
+        1 if one failed, else 0.
+    """
+    found: List[Outcome] = []
+    for outcome in outcomes(groups):
+        found.append(outcome)
+        if not as_json:
+            print(f"{outcome.feature}: {': '.join(filter(None, (outcome.state, outcome.reason)))}", flush=True)
+    last = {"summary": summary(found), **_versions()}
+    print(json.dumps({"features": [asdict(each) for each in found], **last}, indent=1) if as_json else last["summary"])
+    return int(any(each.state == "failed" for each in found))
+
+
+def summary(found: Sequence[Outcome]) -> str:
+    """Return the line that says how many features work, and where.
+
+    Parameters
+    ----------
+    found : sequence of Outcome
+        Of all checks.
+    """
+    states = [each.state for each in found]
+    skipped = f", {states.count('skipped')} skipped" if "skipped" in states else ""
+    versions = ", ".join(f"{name} {version}" for name, version in _versions().items())
+    return f"{states.count('ok')} of {len(states) - states.count('skipped')} features work{skipped}; {versions}"
+
+
+def outcomes(groups: Sequence[str] = GROUPS) -> Iterator[Outcome]:
+    """Yield what came of each check, in order.
+
+    Parameters
+    ----------
+    groups : sequence of str
+        The modules of checks.
+    """
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with ThreadPoolExecutor(max_workers=min(2, processors)) as pool:
+        for found in pool.map(_of_group, groups):
+            yield from found
+
+
+def _of_group(group: str) -> List[Outcome]:
+    """Run a group, and go on in a new process behind a check that ends or stops the one before."""
+    found: List[Outcome] = []
+    while True:
+        names, more, end = _run(group, len(found))
+        found += more
+        if len(found) >= len(names):
+            return found
+        found.append(Outcome(names[len(found)], "failed", end))
+
+
+def _run(group: str, first: int) -> Tuple[List[str], List[Outcome], str]:
+    """Return the names of all checks of a group, the outcomes that a process told of, and how it ended."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "mxquant.compat.features.child", group, str(first)]
+        process = subprocess.Popen(
+            command, cwd=folder, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        try:
+            text, _ = process.communicate(timeout=_LIMIT)
+            end = f"the process ended with status {process.returncode}"
+        except subprocess.TimeoutExpired:
+            process.kill()
+            text, _ = process.communicate()
+            end = f"no end after {_LIMIT:.0f} seconds"
+    lines = [json.loads(line) for line in text.splitlines() if line.endswith(("]", "}"))]
+    if not lines:
+        return [group], [Outcome(group, "failed", end)], end
+    return lines[0], [Outcome(**line) for line in lines[1:]], end
+
+
+def _environment() -> Dict[str, str]:
+    """Return variables with which MXNet takes one thread, and this package is found wherever it lies."""
+    home = str(Path(__file__).resolve().parents[3])
+    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    own = {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", "MXNET_SUBGRAPH_VERBOSE": "0"}
+    return {**os.environ, **own}
+
+
+def _versions() -> Dict[str, Any]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"Python": platform.python_version()}
+    for name, package in (("NumPy", "numpy"), ("MXNet", "mxnet")):
+        try:
+            found[name] = version(package)
+        except PackageNotFoundError:
+            found[name] = "(none)"
+    return found
