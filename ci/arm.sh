@@ -107,7 +107,7 @@ PYTHONPATH=. "$VENV/bin/python" -W ignore ci/arm/make_networks.py "$WORK/network
     die "the networks could not be made; the last lines are above"
 }
 say "stock MXNet on $(uname -m)"
-"$VENV/bin/python" -W ignore ci/arm/run_networks.py "$WORK/networks" "$WORK/host"
+"$VENV/bin/python" -W ignore -m mxquant.compat ci/arm/run_networks.py "$WORK/networks" "$WORK/host"
 failed=()
 for cpu in ${ARM_CPUS:-neoverse-n1}; do
     say "stock MXNet on $cpu, emulated"

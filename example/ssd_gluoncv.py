@@ -32,6 +32,7 @@ from imagenet_data import DataError
 from side_by_side import Side, in_turns
 
 import mxquant
+from mxquant.compat import repair
 from mxquant.runtime.mxnet import mx
 
 
@@ -80,6 +81,7 @@ def _share(text: str) -> float:
 def detector(options: argparse.Namespace) -> Any:
     """Return the fp32 network that the options name."""
     try:
+        repair("gluoncv")  # it asks for names that NumPy has dropped, as MXNet does
         from gluoncv import model_zoo
     except ImportError as error:
         raise UsageError(f"GluonCV is missing ({error}); pip install '.[examples-cv]'") from None

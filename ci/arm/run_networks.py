@@ -13,7 +13,8 @@ import warnings
 
 import numpy as np
 
-np.bool = np.bool_  # MXNet 1.9 reads it; NumPy has it no more
+if "bool" not in vars(np):
+    np.bool = np.bool_  # MXNet 1.9 reads it; NumPy has had it no more since 1.24
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import mxnet as mx

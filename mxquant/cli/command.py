@@ -19,6 +19,7 @@ import typer
 from mxquant.cli.errors import Interrupted
 from mxquant.cli.files import check_files
 from mxquant.cli.options import Common, files_of, parameter_of
+from mxquant.cli.outputs import check_outputs
 from mxquant.cli.session import session
 from mxquant.cli.text import plain
 from mxquant.errors import OutputError
@@ -85,7 +86,9 @@ def command(function: Callable[..., Result]) -> Callable[..., None]:
         common = next(value for value in arguments.values() if isinstance(value, Common))
         with session(common):
             try:
-                check_files(*([each for one in options for each in files_of(one, role, values)] for role in ROLES))
+                reads, writes = ([each for one in options for each in files_of(one, role, values)] for role in ROLES)
+                check_files(reads, writes)
+                check_outputs(writes)
                 result = function(**arguments)
             except KeyboardInterrupt:
                 raise Interrupted("interrupted; nothing was written") from None

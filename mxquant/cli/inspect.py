@@ -155,13 +155,9 @@ def _counted(args: Mapping[str, Any], aux: Mapping[str, Any]) -> Found:
 
 
 def _onnx(path: Path) -> Found:
-    from mxquant.onnx_export.writer import import_onnx
+    from mxquant.onnx_import.model_file import read_model
 
-    onnx = import_onnx()
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except Exception as error:  # protobuf has one of its own
-        raise InputError(f"cannot read '{path}' as ONNX: {(str(error).splitlines() or [''])[0]}") from error
+    model = read_model(path)
     operators = Counter(node.op_type for node in model.graph.node)
     weights = {each.name for each in model.graph.initializer}
     return {

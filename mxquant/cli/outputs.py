@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Optional, Union
+from typing import Optional, Sequence, Union
 
-from mxquant.errors import InputError
+from mxquant.cli.files import Named
+from mxquant.errors import InputError, OutputError
+from mxquant.files.replacing import check_target
 
-__all__ = ["check_output"]
+__all__ = ["check_output", "check_outputs"]
 
 
 def check_output(path: Optional[Union[str, Path]], option: str = "--out") -> None:
@@ -29,9 +31,31 @@ def check_output(path: Optional[Union[str, Path]], option: str = "--out") -> Non
     if path is None:
         return
     folder = Path(path).parent
-    if str(path).endswith(("/", os.sep)) or (isinstance(path, Path) and path.is_dir()):
+    if str(path).endswith(("/", os.sep)) or (isinstance(path, Path) and os.path.isdir(path)):
         raise InputError(f"{option}: '{path}' is a folder, expected a file")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"{option}: there is no folder '{folder}'")
     if not os.access(str(folder), os.W_OK):
         raise InputError(f"{option}: nothing can be written to the folder '{folder}'")
+
+
+def check_outputs(writes: Sequence[Named]) -> None:
+    """Refuse files that could not be written, all that a command will write.
+
+    Parameters
+    ----------
+    writes : sequence of (str, str)
+        An option, and a file that it names.
+
+    Raises
+    ------
+    InputError
+        Naming the option, where :func:`check_output` refuses the file, it is no regular file, its name is too long, or
+        no file can be made beside it.
+    """
+    for option, path in writes:
+        check_output(Path(path), option)
+        try:
+            check_target(path)
+        except OutputError as error:
+            raise InputError(f"{option}: {error}") from None

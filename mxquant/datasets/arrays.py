@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 from contextlib import ExitStack, contextmanager
@@ -14,6 +15,9 @@ import numpy as np
 from mxquant.datasets.dataset import Dataset, check_batch_size
 from mxquant.datasets.opening import opened, reason_of
 from mxquant.errors import InputError
+from mxquant.files.archive import SUFFIX, arrays_in, checked_member
+from mxquant.files.array_head import ArrayHead, read_array, read_head
+from mxquant.runtime.control_groups import usable_memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,66 +65,69 @@ def read_arrays(path: Path, inputs: Sequence[str]) -> Arrays:
     InputError
         If it cannot be read, or does not have what the network takes.
     """
+    heads, label = _heads(str(path), inputs)
+    names = [name for name in heads if name != label]
     try:
-        _check_size(path)
-        found = _load(path)
+        _check_memory(str(path), heads)
+        found = _load(path, heads)
     except Exception as error:  # of zipfile, zlib, NumPy and the operating system
         raise _unreadable(str(path), error) from error
-    names, label = _chosen(str(path), {name: (value.dtype, value.shape) for name, value in found.items()}, inputs)
     labels = None if label is None else found[label].reshape(-1)
     return Arrays(tuple(found[name] for name in names), labels)
 
 
 def _unreadable(path: str, error: Exception) -> InputError:
-    objects = any(word in str(error) for word in ("pickle", "Python objects"))
-    return InputError(f"cannot read '{path}': {'it holds Python objects' if objects else reason_of(error)}")
+    return InputError(f"cannot read '{path}': {reason_of(error)}")
 
 
-def _chosen(
-    path: str, found: Mapping[str, Tuple[Any, Tuple[int, ...]]], inputs: Sequence[str]
-) -> Tuple[List[str], Optional[str]]:
-    """Return which arrays of a file are for the inputs, and which holds labels, by their dtypes and shapes."""
-    label = next((name for name in _LABELS if name in found and name not in inputs), None)
-    others = [name for name in found if name != label]
-    if len(inputs) == 1 and inputs[0] not in found and others:
-        names = others[:1]
-    else:
-        missing = [name for name in inputs if name not in others]
-        if missing:
-            there = ", ".join(map(repr, others)) or "none"
-            raise InputError(f"'{path}' has no array '{missing[0]}' for the network's input, only {there}")
-        names = list(inputs)
-    for name in (*names, *([] if label is None else [label])):
-        dtype, shape = found[name]
-        if dtype.kind not in "fiub" or not shape or shape[0] != (found[names[0]][1] or (0,))[0] or not shape[0]:
-            shapes = ", ".join(f"{found[each][0]} of shape {found[each][1]}" for each in names)
+def _chosen(path: str, there: Sequence[str], inputs: Sequence[str]) -> Tuple[List[str], Optional[str]]:
+    """Return which arrays of a file are for the inputs, and which holds labels, by their names."""
+    label = next((name for name in _LABELS if name in there and name not in inputs), None)
+    others = [name for name in there if name != label]
+    if len(inputs) == 1 and inputs[0] not in others and others:
+        return others[:1], label
+    missing = [name for name in inputs if name not in others]
+    if missing:
+        shown = ", ".join(map(repr, others)) or "none"
+        raise InputError(f"'{path}' has no array '{missing[0]}' for the network's input, only {shown}")
+    return list(inputs), label
+
+
+def _check_shapes(path: str, heads: Mapping[str, ArrayHead], label: Optional[str]) -> None:
+    names = [name for name in heads if name != label]
+    rows = (heads[names[0]].shape or (0,))[0]
+    for head in heads.values():
+        if head.dtype.kind not in "fiub" or not head.shape or head.shape[0] != rows or 0 in head.shape:
+            shapes = ", ".join(f"{heads[each].dtype} of shape {heads[each].shape}" for each in names)
             raise InputError(f"'{path}' holds {shapes}; expected numbers, one row for each example and label")
-    if label is not None and int(np.prod(found[label][1])) != found[label][1][0]:
-        raise InputError(f"the labels in '{path}' have shape {found[label][1]}, expected one number an example")
-    return names, label
+    if label is not None and math.prod(heads[label].shape) != rows:
+        raise InputError(f"the labels in '{path}' have shape {heads[label].shape}, expected one number an example")
 
 
-def _check_size(path: Path) -> None:
-    """Refuse an archive that unpacks to more than memory holds, before it does."""
-    if path.suffix != ".npz":
-        return
-    with zipfile.ZipFile(str(path)) as archive:
-        size = sum(each.file_size for each in archive.infolist())
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else size
-    if size > memory:
-        raise ValueError(f"it unpacks to {size} bytes, and this machine has {memory}; use .npy, which is read in parts")
+def _check_memory(path: str, heads: Mapping[str, ArrayHead]) -> None:
+    """Refuse an archive whose arrays are more than memory holds, before they are unpacked."""
+    size, memory = sum(head.size for head in heads.values()), usable_memory()
+    if path.endswith(".npz") and memory is not None and size > memory:
+        raise ValueError(
+            f"its arrays have {size} bytes, and this process may have {memory}; use .npy, which is read in parts"
+        )
 
 
-def _load(path: Path) -> Dict[str, NDArray[Any]]:
+def _load(path: Path, heads: Mapping[str, ArrayHead]) -> Dict[str, NDArray[Any]]:
     if path.suffix == ".npz":
-        with np.load(str(path), allow_pickle=False) as archive:
-            found = {name: archive[name] for name in archive.files}
-        odd = [name for name, value in found.items() if not isinstance(value, np.ndarray)]
-        if odd:
-            raise ValueError(f"its member {odd[0]!r} is no array")
-        return found
+        with opened(str(path)) as file, zipfile.ZipFile(file) as archive:
+            return {name: _unpacked(archive, name) for name in heads}
     # It may be larger than memory.
-    return {"": np.load(str(path), mmap_mode="r", allow_pickle=False)}
+    (head,) = heads.values()
+    order: Any = "F" if head.fortran else "C"
+    with opened(str(path)) as file:
+        return {"": np.memmap(file, head.dtype, "r", head.start, head.shape, order)}
+
+
+def _unpacked(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    size = checked_member(archive, name).file_size
+    with archive.open(name + SUFFIX) as member:
+        return read_array(member, size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,9 +186,14 @@ class ArrayFile(Dataset):
             If it cannot be read, or does not have what the network takes.
         """
         path = os.fspath(path)
-        heads = _heads(path)
-        names, label = _chosen(path, heads, inputs)
-        return cls(path, tuple(names), label, heads[names[0]][1][0], batch_size)
+        heads, label = _heads(path, inputs)
+        if any(head.fortran and len(head.shape) > 1 for head in heads.values()):
+            raise InputError(
+                f"cannot read '{path}': its rows do not lie one after the other; save numpy.ascontiguousarray of the "
+                "array"
+            )
+        names = [name for name in heads if name != label]
+        return cls(path, tuple(names), label, heads[names[0]].shape[0], batch_size)
 
     @property
     def title(self) -> str:
@@ -217,22 +229,20 @@ class ArrayFile(Dataset):
 
 
 class _Column(NamedTuple):
-    """An array in an open file, and where its values begin."""
+    """An array in an open file."""
 
-    name: str
     file: IO[bytes]
-    dtype: np.dtype[Any]
-    shape: Tuple[int, ...]
-    start: int
+    head: ArrayHead
 
     def read(self, begin: int, end: int) -> NDArray[Any]:
         """Return the rows from `begin` to `end` - 1."""
-        row = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
-        self.file.seek(self.start + begin * row)
+        _, *lengths = self.head.shape
+        row = self.head.dtype.itemsize * math.prod(lengths)
+        self.file.seek(self.head.start + begin * row)
         content = self.file.read((end - begin) * row)
         if len(content) != (end - begin) * row:
             raise ValueError(f"it ends before row {end}")
-        return np.frombuffer(content, self.dtype).reshape(end - begin, *self.shape[1:])
+        return np.frombuffer(content, self.head.dtype).reshape(end - begin, *lengths)
 
 
 @contextmanager
@@ -244,56 +254,48 @@ def _columns(path: str, names: Sequence[str]) -> Iterator[List[_Column]]:
     """
     with ExitStack() as stack:
         try:
-            columns = [_column(name, stack.enter_context(_member(path, name))) for name in names]
+            members = [stack.enter_context(_member(path, name)) for name in names]
+            columns = [_Column(file, read_head(file, size)) for file, size in members]
         except InputError:
             raise
-        except Exception as error:  # of zipfile, zlib, NumPy and the operating system
+        except Exception as error:  # of zipfile, zlib and the operating system
             raise _unreadable(path, error) from error
         yield columns
 
 
 @contextmanager
-def _member(path: str, name: str) -> Iterator[IO[bytes]]:
-    """Open one array of a file."""
+def _member(path: str, name: str) -> Iterator[Tuple[IO[bytes], int]]:
+    """Open one array of a file; give its size too."""
     with opened(path) as file:
         if not path.endswith(".npz"):
-            yield file
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            yield file, size
             return
-        with zipfile.ZipFile(file) as archive, archive.open(f"{name}.npy") as member:
-            yield member
+        with zipfile.ZipFile(file) as archive:
+            size = checked_member(archive, name).file_size
+            with archive.open(name + SUFFIX) as member:
+                yield member, size
 
 
-def _heads(path: str) -> Dict[str, Tuple[Any, Tuple[int, ...]]]:
-    """Return the dtypes and shapes of the arrays of a file by their names, of which only the heads are read."""
-    with opened(path) as file:
-        try:
-            if not path.endswith(".npz"):
-                return {"": _head("", file)}
-            with zipfile.ZipFile(file) as archive:
-                found = {}
-                for name in archive.namelist():
-                    if name.endswith(".npy"):
-                        with archive.open(name) as member:
-                            found[name[:-4]] = _head(name, member)
-                return found
-        except Exception as error:  # of zipfile, zlib, NumPy and the operating system
-            raise _unreadable(path, error) from error
+def _heads(path: str, inputs: Sequence[str]) -> Tuple[Dict[str, ArrayHead], Optional[str]]:
+    """Return the heads of the arrays that the inputs need, by name, and the name of the one with labels, the last.
 
-
-def _head(name: str, file: IO[bytes]) -> Tuple[Any, Tuple[int, ...]]:
-    column = _column(name, file)
-    return column.dtype, column.shape
-
-
-def _column(name: str, file: IO[bytes]) -> _Column:
-    forms: Any = np.lib.format
-    version = forms.read_magic(file)
-    if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"its format has version {version}, expected (1, 0) or (2, 0)")
-    read = forms.read_array_header_1_0 if version == (1, 0) else forms.read_array_header_2_0
-    shape, fortran, dtype = read(file)
-    if dtype.hasobject:
-        raise ValueError("Python objects")
-    if fortran and len(shape) > 1:
-        raise ValueError("its rows do not lie one after the other; save numpy.ascontiguousarray of the array")
-    return _Column(name, file, dtype, shape, file.tell())
+    Nothing else of the file is read, whatever it has.
+    """
+    try:
+        there = [""]
+        if path.endswith(".npz"):
+            with opened(path) as file, zipfile.ZipFile(file) as archive:
+                there = arrays_in(archive)
+        names, label = _chosen(path, there, inputs)
+        heads = {}
+        for name in (*names, *([] if label is None else [label])):
+            with _member(path, name) as (file, size):
+                heads[name] = read_head(file, size)
+    except InputError:
+        raise
+    except Exception as error:  # of zipfile, zlib and the operating system
+        raise _unreadable(path, error) from error
+    _check_shapes(path, heads, label)
+    return heads, label

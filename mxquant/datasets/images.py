@@ -11,7 +11,8 @@ import numpy as np
 
 from mxquant.datasets.classes import labels_of
 from mxquant.datasets.dataset import Dataset, check_batch_size
-from mxquant.datasets.opening import entries, is_url, opened, reason_of
+from mxquant.datasets.image_size import MOST_ENCODED
+from mxquant.datasets.opening import content_at, entries, is_url
 from mxquant.datasets.preprocessing import Encoded, Preprocessing, batches_of
 from mxquant.errors import InputError
 
@@ -130,12 +131,7 @@ def _pair(entry: Any) -> Tuple[Any, Any]:
 def read_files(files: Iterable[Tuple[object, Optional[float]]]) -> Iterator[Encoded]:
     """Yield the images of files; raise InputError where one cannot be read."""
     for path, label in files:
-        with opened(str(path)) as file:
-            try:
-                content = file.read()
-            except Exception as error:  # of the operating system, or of what serves a URL
-                raise InputError(f"cannot read '{path}': {reason_of(error)}") from error
-        yield Encoded(content, f"'{path}'", label)
+        yield Encoded(content_at(str(path), MOST_ENCODED), f"'{path}'", label)
 
 
 def class_folders(folder: str) -> List[str]:

@@ -7,8 +7,9 @@ from io import BytesIO
 from typing import IO, List, Tuple
 
 from mxquant.errors import InputError
+from mxquant.files.regular import open_regular
 
-__all__ = ["entries", "is_url", "opened", "reason_of"]
+__all__ = ["content_at", "entries", "is_url", "opened", "reason_of"]
 
 
 def is_url(path: str) -> bool:
@@ -36,7 +37,7 @@ def opened(path: str) -> IO[bytes]:
     """
     try:
         if not is_url(path):
-            return open(path, "rb")
+            return open_regular(path)
         import fsspec
 
         file = fsspec.open(path, "rb").open()
@@ -44,6 +45,33 @@ def opened(path: str) -> IO[bytes]:
         return BytesIO(file.getvalue()) if isinstance(file, BytesIO) else file
     except Exception as error:  # of the operating system, or of whatever serves the URL
         raise _unreadable(path, error) from error
+
+
+def content_at(path: str, most: int) -> bytes:
+    """Return what is in a file.
+
+    Parameters
+    ----------
+    path : str
+        A path, or a URL.
+    most : int
+        How many bytes it may have.
+
+    Raises
+    ------
+    InputError
+        If it cannot be opened or read, or has more bytes.
+    """
+    with opened(path) as file:
+        try:
+            # Python takes at once what is asked for; what fsspec opens need not know its size.
+            there = most if is_url(path) else os.fstat(file.fileno()).st_size
+            content = file.read(there + 1) if there <= most else b""
+        except Exception as error:  # of the operating system, or of what serves a URL
+            raise InputError(f"cannot read '{path}': {reason_of(error)}") from error
+    if max(len(content), there) > most:
+        raise InputError(f"cannot read '{path}': it has more than {most} bytes")
+    return content
 
 
 def entries(folder: str) -> Tuple[List[str], List[str]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Iterator, NamedTuple, Optional,
 import numpy as np
 
 from mxquant.datasets.image_size import check_image
+from mxquant.datasets.scaling import BILINEAR, covering_size, scaled, short_size
 from mxquant.errors import InputError
 from mxquant.runtime.mxnet import mx
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["COLORS", "Encoded", "Preprocessing", "batches_of"]
 
 COLORS = ("rgb", "bgr", "gray")
-_BILINEAR = 1
+# Of larger images no two are in memory at once, however many a batch has: 0.8 GB each at most.
+_MANY_PIXELS = 1 << 22
 
 
 class Encoded(NamedTuple):
@@ -116,7 +118,10 @@ class Preprocessing:
         check_image(image.content, image.name)
         try:
             pixels = mx.image.imdecode(image.content, flag=int(self.color != "gray"), to_rgb=int(self.color != "bgr"))
-            return self._fitted(pixels, image)
+            found = self._fitted(pixels, image)
+            if pixels.shape[0] * pixels.shape[1] > _MANY_PIXELS:
+                found.wait_to_read()
+            return found
         except (mx.MXNetError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
@@ -129,20 +134,22 @@ class Preprocessing:
             return pixels
         if self.crop == "none":
             if self.resize == "auto":
-                return mx.image.imresize(pixels, width, height, _BILINEAR)
-            pixels = pixels if self.resize == "none" else _short(pixels, self.resize)
-            if pixels.shape[:2] != self.size:
-                found = " x ".join(map(str, pixels.shape[:2]))
+                return mx.image.imresize(pixels, width, height, BILINEAR)
+            size = pixels.shape[:2] if self.resize == "none" else short_size(pixels.shape[:2], int(self.resize))
+            if size != self.size:
+                found = " x ".join(map(str, size))
                 raise InputError(
                     f"{image.name} has {found} pixels (height x width), the network takes {height} x {width}; cut the "
                     "middle out (crop 'center'), or let every image be resized (crop 'none', resize 'auto')"
                 )
-            return pixels
+            return pixels if self.resize == "none" else scaled(pixels, size, size)
         cut = self.size if self.crop == "center" else _pair_of(self.crop)
         if self.resize != "none":
-            pixels = _covering(pixels, cut) if self.resize == "auto" else _short(pixels, self.resize)
-        middle = mx.image.center_crop(pixels, (cut[1], cut[0]), _BILINEAR)[0]
-        return middle if cut == self.size else mx.image.imresize(middle, width, height, _BILINEAR)
+            found = pixels.shape[:2]
+            size = covering_size(found, cut) if self.resize == "auto" else short_size(found, int(self.resize))
+            pixels = scaled(pixels, size, cut)
+        middle = mx.image.center_crop(pixels, (cut[1], cut[0]), BILINEAR)[0]
+        return middle if cut == self.size else mx.image.imresize(middle, width, height, BILINEAR)
 
     def __call__(self, images: Iterable[Encoded]) -> NDArray[np.float32]:
         """Return images as float32 of shape (n, channels, height, width) or (n, height, width, channels)."""
@@ -151,19 +158,6 @@ class Preprocessing:
         mean, factor = self._normalisation
         pixels = (pixels - mean) * factor
         return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)) if self.channels_first else pixels
-
-
-def _covering(pixels: Any, cut: Tuple[int, int]) -> Any:
-    """Return an image that covers 256/224 of a height and width, in its own proportions."""
-    height, width = pixels.shape[:2]
-    least = [side * 256 // 224 for side in cut]
-    if least[0] * width >= least[1] * height:
-        return mx.image.imresize(pixels, max(least[0] * width // height, 1), least[0], _BILINEAR)
-    return mx.image.imresize(pixels, least[1], max(least[1] * height // width, 1), _BILINEAR)
-
-
-def _short(pixels: Any, side: Any) -> Any:
-    return mx.image.resize_short(pixels, side, _BILINEAR)
 
 
 def _is_count(value: Any) -> bool:

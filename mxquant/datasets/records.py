@@ -15,7 +15,9 @@ several numbers, as those of detection, is no class: such a record counts as one
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import struct
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any, Iterator, List, Optional, Sequence, Tuple
@@ -23,7 +25,8 @@ from typing import IO, TYPE_CHECKING, Any, Iterator, List, Optional, Sequence, T
 import numpy as np
 
 from mxquant.datasets.dataset import Dataset, check_batch_size
-from mxquant.datasets.opening import is_url, opened, reason_of
+from mxquant.datasets.image_size import MOST_ENCODED
+from mxquant.datasets.opening import content_at, is_url, opened, reason_of
 from mxquant.datasets.preprocessing import Encoded, Preprocessing, batches_of
 from mxquant.errors import InputError
 from mxquant.runtime.mxnet import mx
@@ -39,6 +42,9 @@ _HEAD = 8
 _LABEL = 24
 # Longer records are not looked at before they are read: no list of labels is as long, or it is next to an image.
 _MOST_WITHOUT_IMAGE = 1024
+# Bytes of an .idx file: ten million records.
+_MOST_INDEX = 1 << 28
+_PLACE = re.compile(r"[0-9]{1,18}", re.ASCII)
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 
 
@@ -146,12 +152,14 @@ def _indexed(path: str) -> Optional[List[int]]:
     if not is_url(path) and not os.path.isfile(index):
         return None
     try:
-        with opened(index) as file:
-            content = file.read()
-    except (InputError, FileNotFoundError):
+        content = content_at(index, _MOST_INDEX)
+    except InputError:
         return None  # behind a URL nobody can say whether there is one
     try:
-        return [int(line.split("\t")[1]) for line in content.decode().splitlines() if line.strip()]
+        places = [line.split("\t")[1].strip() for line in content.decode().splitlines() if line.strip()]
+        if not all(map(_PLACE.fullmatch, places)):
+            raise ValueError
+        return list(map(int, places))
     except (IndexError, ValueError) as error:
         raise InputError(
             f"'{index}' has a line that is no key and place of a record; remove it or make it anew"
@@ -187,12 +195,16 @@ def _damaged(path: str, number: int) -> InputError:
 def _record(file: IO[bytes], path: str, number: int) -> Optional[bytes]:
     """Return the record that begins here, or None at the end of the file."""
     parts: List[bytes] = []
+    together = 0
     while True:
         try:
             head = file.read(_HEAD)
             if not head and not parts:
                 return None
             kind, length = _head(head, path, number)
+            together += length
+            if length > _left(file) or together > MOST_ENCODED:
+                raise _damaged(path, number)
             content = file.read(length + 3 & ~3)
         except InputError:
             raise
@@ -203,6 +215,14 @@ def _record(file: IO[bytes], path: str, number: int) -> Optional[bytes]:
         parts.append(content[:length])
         if kind in (_WHOLE, _LAST):
             return _MAGIC.join(parts)
+
+
+def _left(file: IO[bytes]) -> float:
+    """Return how many bytes a file still has, as far as its size is known."""
+    try:
+        return os.fstat(file.fileno()).st_size - file.tell()
+    except (OSError, AttributeError):
+        return math.inf
 
 
 def _images_in(file: IO[bytes], path: str, begins: Optional[List[int]]) -> Tuple[List[int], int]:

@@ -18,11 +18,13 @@ import math
 import os
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Dict, List, Mapping, Tuple, Union
+from typing import TYPE_CHECKING, Any, BinaryIO, Dict, Mapping, Tuple, Union
 
 import numpy as np
 
 from mxquant.errors import InputError
+from mxquant.files.regular import open_regular
+from mxquant.files.twice import first_twice
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,7 +58,7 @@ def read_params_file(path: Union[str, Path]) -> Dict[str, NDArray[Any]]:
         a name, or of a type that NumPy does not have.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return _Reader(file, os.fstat(file.fileno()).st_size).arrays()
     except (OSError, ValueError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or str(error) or "it does not fit into memory"
@@ -109,8 +111,9 @@ class _Reader:
             raise ValueError("its arrays have no names; save them with mx.model.save_checkpoint")
         if len(names) != len(values):
             raise ValueError(f"it has {len(values)} arrays, but {len(names)} names")
-        if len(set(names)) < len(names):
-            raise ValueError(f"it has two arrays called {next(name for name in names if names.count(name) > 1)!r}")
+        twice = first_twice(names)
+        if twice is not None:
+            raise ValueError(f"it has two arrays called {twice!r}")
         if self.left:
             raise ValueError(f"it goes on for {self.left} bytes after its end")
         return dict(zip(names, values))
@@ -137,10 +140,11 @@ class _Reader:
         dimensions = form if old else self.number("<i")
         if not (0 if form == _NUMPY else 1) <= dimensions <= _MOST_DIMENSIONS:
             raise ValueError(f"array {number} has {dimensions} dimensions, or is no array")
-        lengths: List[int] = [self.number("<I" if old else "<q") for _ in range(dimensions)]
+        form_of_all = f"<{dimensions}{'I' if old else 'q'}"
+        lengths = struct.unpack(form_of_all, self.take(struct.calcsize(form_of_all)))
         if min(lengths, default=1) < 1:
-            raise ValueError(f"array {number} has shape {tuple(lengths)}, and so no values")
-        return tuple(lengths)
+            raise ValueError(f"array {number} has shape {lengths}, and so no values")
+        return lengths
 
     def name(self) -> str:
         return self.take(self.number("<Q")).decode()

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple, Type, Union
 
 from mxquant.errors import MXQuantError
+from mxquant.files.regular import content_of
+from mxquant.files.twice import first_twice
 
 __all__ = ["parse_json", "read_json", "read_text"]
 
 # The largest symbols and plans have some megabytes.
-_MOST_BYTES = 1 << 28
+_MOST_BYTES = 1 << 26
+# A list in a list is two letters of a file, and sixty bytes of memory. The largest symbols have some hundred thousand.
+_MOST_VALUES = 1 << 22
 # What Python itself converts from 3.11 on; older versions would take hours over a longer one.
 _MOST_DIGITS = 4300
 
@@ -34,11 +38,7 @@ def read_text(path: Union[str, Path], error: Type[MXQuantError], what: str) -> s
         All of it.
     """
     try:
-        with open(path, "rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise ValueError(f"it has more than {_MOST_BYTES} bytes")
-        return content.decode()
+        return content_of(path, _MOST_BYTES).decode()
     except (OSError, ValueError, MemoryError) as problem:
         reason = getattr(problem, "strerror", None) or problem
         raise error(f"cannot read {what} '{path}': {reason}") from None
@@ -60,8 +60,12 @@ def parse_json(text: str) -> Any:
     Raises
     ------
     ValueError
-        If it is no JSON, nested too deeply, has a number of thousands of digits, or says something twice.
+        If it is no JSON, nested too deeply, has millions of values or a number of thousands of digits, or says
+        something twice.
     """
+    count = sum(map(text.count, ",[{"))
+    if count > _MOST_VALUES:
+        raise ValueError(f"it has some {count} values, expected at most {_MOST_VALUES}")
     try:
         return json.loads(text, parse_int=_whole, object_pairs_hook=_unique)
     except RecursionError:
@@ -88,7 +92,5 @@ def _whole(digits: str) -> int:
 def _unique(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{twice!r} stands twice in one object")
+        raise ValueError(f"{first_twice(name for name, _ in pairs)!r} stands twice in one object")
     return found

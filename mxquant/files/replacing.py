@@ -2,6 +2,8 @@
 
 Before the renaming the content is on the disk, and after it the name: what is there after a power failure is whole too.
 
+What is replaced has to be a regular file, whose rights the new one gets; :mod:`mxquant.files.targets`.
+
 Of several files that belong together, the one without which the others are not read is removed first and appears last.
 Whatever moment a process ends at, what can be read is all of before or all of after. Processes that write to one folder
 take turns at this step, and wait for those that read there.
@@ -11,14 +13,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Iterator, List, Sequence, Union
+from typing import Dict, Iterator, List, Optional, Sequence, Union
 
 from mxquant.errors import OutputError
+from mxquant.files.regular import open_regular
+from mxquant.files.targets import Rights, rights_of, temporary_name
+from mxquant.files.turns import turn_in
 
-__all__ = ["digest_of", "reading_together", "replacing", "replacing_together", "write_text"]
+__all__ = ["check_target", "digest_of", "replacing", "replacing_together", "write_text"]
 
 PathLike = Union[str, Path]
 
@@ -40,14 +44,15 @@ def replacing(path: PathLike) -> Iterator[Path]:
     Raises
     ------
     OutputError
-        If the folder does not exist or cannot be written to.
+        If the folder does not exist or cannot be written to, or `path` is no regular file.
     """
-    with _temporaries([Path(path)]) as names:
-        yield names[0]
+    target = Path(path)
+    with _temporaries([target]) as names:
+        yield names[target]
         with _naming(path):
-            _finish(names[0])
-            os.replace(str(names[0]), str(path))
-            _flush(Path(path).parent)
+            _finish(names[target], rights_of(target))
+            os.replace(str(names[target]), str(path))
+            _flush(target.parent)
 
 
 @contextmanager
@@ -72,28 +77,35 @@ def replacing_together(paths: Sequence[PathLike]) -> Iterator[List[Path]]:
     targets = [Path(path) for path in paths]
     folder = targets[-1].parent
     with _temporaries(targets) as names:
-        yield names
-        for name, target in zip(names, targets):
+        yield [names[target] for target in targets]
+        for target, name in names.items():
             with _naming(target):
-                _finish(name)
-        with _naming(targets[-1]), _turn_in(folder):
+                _finish(name, rights_of(target))
+        with _naming(targets[-1]), turn_in(folder):
             with suppress(FileNotFoundError):
                 targets[-1].unlink()
-            for name, target in zip(names, targets):
+            for target, name in names.items():
                 _flush(folder)
                 with _naming(target):
                     os.replace(str(name), str(target))
             _flush(folder)
 
 
-@contextmanager
-def reading_together(path: PathLike) -> Iterator[None]:
-    """Let the files beside `path` that :func:`replacing_together` writes stay as they are while they are read.
+def check_target(path: PathLike) -> None:
+    """Find out, before there is anything to write, whether it could be written; nothing is left behind.
 
-    Where the folder cannot be opened, or its file system has no locks, nothing is waited for.
+    Parameters
+    ----------
+    path : str or Path
+        Where a file is to appear.
+
+    Raises
+    ------
+    OutputError
+        If :func:`replacing` could not write it.
     """
-    with _turn_in(Path(path).parent, shared=True):
-        yield
+    with _temporaries([Path(path)]):
+        pass
 
 
 def write_text(path: PathLike, text: str) -> None:
@@ -105,26 +117,28 @@ def write_text(path: PathLike, text: str) -> None:
 def digest_of(path: PathLike) -> str:
     """Return the SHA-256 of a file, hexadecimal."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         for part in iter(lambda: file.read(1 << 20), b""):
             digest.update(part)
     return digest.hexdigest()
 
 
 @contextmanager
-def _temporaries(targets: Sequence[Path]) -> Iterator[List[Path]]:
+def _temporaries(targets: Sequence[Path]) -> Iterator[Dict[Path, Path]]:
     """Give empty files beside the targets, which are removed where they are still there in the end."""
-    names: List[Path] = []
+    names: Dict[Path, Path] = {}
     try:
         for target in targets:
             with _naming(target):
-                name = target.with_name(f".{target.name}.{secrets.token_hex(6)}{target.suffix}")
-                os.close(os.open(str(name), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-                names.append(name)
+                # Nobody reads what may be secret before it has the rights of what it replaces.
+                mode = 0o666 if rights_of(target) is None else 0o600
+                name = temporary_name(target)
+                os.close(os.open(str(name), os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+                names[target] = name
         with _naming(targets[0]):
             yield names
     finally:
-        for each in names:
+        for each in names.values():
             with suppress(OSError):
                 each.unlink()
 
@@ -137,10 +151,12 @@ def _naming(path: PathLike) -> Iterator[None]:
         raise OutputError(f"cannot write '{path}': {error.strerror or error}") from error
 
 
-def _finish(path: Path) -> None:
-    """Wait until a file is on the disk."""
+def _finish(path: Path, rights: Optional[Rights]) -> None:
+    """Give a file the rights of what it replaces, if there is something, and wait until it is on the disk."""
     handle = os.open(str(path), os.O_RDWR)
     try:
+        if rights is not None:
+            rights.give(handle)
         os.fsync(handle)
     finally:
         os.close(handle)
@@ -153,27 +169,4 @@ def _flush(folder: Path) -> None:
         try:
             os.fsync(handle)
         finally:
-            os.close(handle)
-
-
-@contextmanager
-def _turn_in(folder: Path, shared: bool = False) -> Iterator[None]:
-    """Wait for other processes that are at the same step in a folder; the end of a process ends its turn.
-
-    Those that share their turns wait only for one that does not.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    handle = None
-    try:
-        # Some network file systems have no locks, and what cannot be opened tells those who read or write there.
-        with suppress(OSError):
-            handle = os.open(str(folder), os.O_RDONLY)
-            fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-        yield
-    finally:
-        if handle is not None:
             os.close(handle)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Dict, FrozenSet, List, NamedTuple, Optional
 
 from mxquant.graph.ir import VARIABLE, Graph, Node, Tensor, Use
+from mxquant.graph.names import unused_name
 from mxquant.graph.network import Network
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Rewriter:
     def __post_init__(self) -> None:
         self.uses = self.graph.uses()
         self._variables = {node.name for node in self.graph.variables}
+        self._numbers: Dict[str, int] = {}
 
     @classmethod
     def of(cls, network: Network) -> Rewriter:
@@ -111,7 +113,7 @@ class Rewriter:
 
     def add_parameter(self, name: str, value: NDArray[Any]) -> Tensor:
         """Return a new variable with a value, called `name`, or with a number behind where that is taken."""
-        variable = Node(VARIABLE, self._unused(name))
+        variable = Node(VARIABLE, unused_name(name, self._variables, self._numbers))
         self._variables.add(variable.name)
         self.params[variable.name] = value
         return variable.output
@@ -126,20 +128,12 @@ class Rewriter:
             for name in {layer, *(old for old, names in self.aliases.items() if layer in names)}:
                 self.aliases[name] = self.aliases.get(name, frozenset({name})) | {new.layers[0]}
 
-    def _unused(self, name: str) -> str:
-        number = 0
-        candidate = name
-        while candidate in self._variables:
-            number += 1
-            candidate = f"{name}_{number}"
-        return candidate
-
     def settle(self) -> None:
         """Drop what nothing reads, put the nodes into order, and verify the graph."""
         self.graph.prune()
         self.graph.verify()
         self.uses = self.graph.uses()
-        self._variables = {node.name for node in self.graph.variables}
+        self._variables, self._numbers = {node.name for node in self.graph.variables}, {}
         self.params = {name: value for name, value in self.params.items() if name in self._variables}
 
     def network(self) -> Network:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Iterable, Mapping, Optional, Sequence, Tuple
 
 from mxquant.errors import InputError
+from mxquant.files.twice import first_twice
 from mxquant.graph import Graph
 
 __all__ = ["inputs_of", "names_of"]
@@ -68,7 +69,7 @@ def names_of(names: Any, role: str) -> Optional[Sequence[str]]:
     wrong = next((name for name in listed if not isinstance(name, str)), None)
     if wrong is not None:
         raise InputError(f"{role} is {names!r}, expected names of inputs")
-    twice = next((name for name in listed if listed.count(name) > 1), None)
+    twice = first_twice(listed)
     if twice is not None:
         raise InputError(f"{role} has '{twice}' twice: {listed}")
     return listed

@@ -10,7 +10,8 @@ from typing import Any, Dict, Iterable, Mapping, Optional, Set, Tuple, Union
 from mxquant.errors import InputError, PlanError
 from mxquant.files.params_file import write_params_file
 from mxquant.files.reading import parse_json, read_text
-from mxquant.files.replacing import digest_of, reading_together, replacing_together
+from mxquant.files.replacing import digest_of, replacing_together
+from mxquant.files.turns import reading_together
 from mxquant.graph import Graph, Network
 from mxquant.graph.labels import cut_behind_labels, restore_labels, without_labels
 from mxquant.lowering.cudnn import CuDNN
@@ -277,6 +278,7 @@ def load(prefix: Union[str, Path], epoch: int = 0) -> QuantizedModel:
     UserWarning
         If its plan was made for CPUs of which this is none, so that sums saturate here, or biases are not those of the
         weights as this CPU rounds them; or if it has int8 LSTM layers, which do not run here: these are float32 then.
+        If the plan has no digest of one of the other files, so that it was not verified.
 
     Raises
     ------
@@ -293,17 +295,26 @@ def load(prefix: Union[str, Path], epoch: int = 0) -> QuantizedModel:
         plan = QuantPlan.from_json(text)
         symbol, args, aux = load_checkpoint(f"{prefix}:{epoch}")
         document = parse_json(text)
-        _check_files(prefix, epoch, document.get("files"))
+        _check_files(prefix, epoch, document.get("files", {}))
     inputs, structure = read_interface(document, symbol, {**args, **aux})
     _warn_of_level(plan)
     return QuantizedModel(symbol, args, aux, plan, inputs, structure).on_this_cpu()
 
 
 def _check_files(prefix: Union[str, Path], epoch: int, digests: Any) -> None:
-    """Refuse files that were not written with the plan that stands beside them; a plan need not say which were."""
-    known = digests if isinstance(digests, dict) else {}
-    for role, path in (("params", f"{prefix}-{epoch:04d}.params"), ("symbol", f"{prefix}-symbol.json")):
-        if role in known and not _has_digest(path, known[role]):
+    """Refuse files that were not written with the plan that stands beside them; warn where the plan does not tell."""
+    if not isinstance(digests, dict) or not all(isinstance(each, str) for each in digests.values()):
+        raise PlanError(f"the plan '{prefix}-plan.json' has files {digests!r:.60}, expected digests by name")
+    paths = {"params": f"{prefix}-{epoch:04d}.params", "symbol": f"{prefix}-symbol.json"}
+    missing = [repr(path) for role, path in paths.items() if role not in digests]
+    if missing:
+        warnings.warn(
+            f"not verified: '{prefix}-plan.json' has no digest of {' and '.join(missing)}, which may be of another "
+            "network; save the network again with mxquant to have them compared",
+            stacklevel=3,
+        )
+    for role, path in paths.items():
+        if role in digests and not _has_digest(path, digests[role]):
             raise InputError(
                 f"'{path}' is not the file that was written with '{prefix}-plan.json': they are of two networks, or "
                 "one was changed; save the network again, or load it with mx.model.load_checkpoint"

@@ -10,6 +10,7 @@ import numpy as np
 
 from mxquant.errors import LoweringError
 from mxquant.graph import Node
+from mxquant.graph.names import unused_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,16 +46,14 @@ class Writer:
     constants: Dict[str, NDArray[Any]] = field(default_factory=dict)
     taken: Set[str] = field(default_factory=set)
     opset: int = OPSET
+    numbers: Dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.onnx = import_onnx()
 
     def unused(self, name: str) -> str:
         """Return `name`, or with a number behind where it is taken; it is taken then."""
-        number, candidate = 0, name
-        while candidate in self.taken:
-            number += 1
-            candidate = f"{name}_{number}"
+        candidate = unused_name(name, self.taken, self.numbers)
         self.taken.add(candidate)
         return candidate
 
@@ -83,7 +82,7 @@ class Writer:
 
     def inner(self) -> Writer:
         """Return a writer of a graph within this one: its nodes are its own, names and constants are shared."""
-        return Writer([], self.constants, self.taken, self.opset)
+        return Writer([], self.constants, self.taken, self.opset, self.numbers)
 
 
 def _read(node: Any) -> Set[str]:

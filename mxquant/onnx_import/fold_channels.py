@@ -35,9 +35,9 @@ def fold_channels(onnx: Any, graph: Any) -> None:
     reads: Dict[str, int] = {}
     for name in [name for node in graph.node for name in node.input] + [each.name for each in graph.output]:
         reads[name] = reads.get(name, 0) + 1
-    dropped: List[Any] = []
+    dropped: List[int] = []
     added: Set[str] = set()
-    for node in graph.node:
+    for place, node in enumerate(graph.node):
         if node.op_type not in ("Add", "Mul"):
             continue
         data, constant = (node.input[0], node.input[1]) if node.input[1] in values else (node.input[1], node.input[0])
@@ -65,9 +65,10 @@ def fold_channels(onnx: Any, graph: Any) -> None:
                 layer.input[slot] = name
         layer.output[0] = node.output[0]
         makers[node.output[0]] = layer
-        dropped.append(node)
-    for node in dropped:
-        graph.node.remove(node)
+        dropped.append(place)
+    # By their places: to look for each among all would compare them all.
+    for place in reversed(dropped):
+        del graph.node[place]
     graph.initializer.extend(values[name] for name in sorted(added))
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Set, Tuple, Union
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from mxquant.onnx_import.fold_channels import fold_channels
 from mxquant.onnx_import.folding import FOLDED, folded
 from mxquant.onnx_import.inference import NO_TENSOR, Said, fix_shapes, said_of, tried
 from mxquant.onnx_import.layers import LAYERS
+from mxquant.onnx_import.model_file import read_model
 from mxquant.onnx_import.pooling import POOLING
 from mxquant.onnx_import.products import PRODUCTS
 from mxquant.onnx_import.proof import Proof, Unlike
@@ -116,16 +116,15 @@ def from_onnx(
     """
     onnx = import_onnx()
     try:
-        model = onnx.load(str(path), load_external_data=False)
+        model = read_model(path)
         _refuse_unknown(model.graph)
         load_external(onnx, model, path)
         onnx.checker.check_model(_with_output_shapes(model))
     except InputError:
         raise
-    except Exception as error:  # protobuf, onnx and the operating system have one each
-        raise InputError(
-            f"cannot read '{path}' as ONNX: {str(error).splitlines()[0] if str(error) else error!r}"
-        ) from error
+    except Exception as error:  # protobuf and onnx have one each
+        reason = (str(error).splitlines() or [repr(error)])[0]
+        raise InputError(f"cannot read '{path}' as ONNX: {reason}") from error
     try:
         return _read(onnx, model, path, input_shapes)
     except InputError:
@@ -160,11 +159,10 @@ def _translated(onnx: Any, model: Any, opset: int, said: Said, batch: int) -> On
     constants = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
     state = State(opset, constants, shapes=dict(said.shapes), kinds=said.kinds)
     state.makers.update((name, node.op_type) for node in model.graph.node for name in node.output)
-    names: Set[str] = set()
     for each in model.graph.input:
         if each.name not in state.constants:
-            names.add(each.name)
-            state.symbols[each.name] = _input(each.name, said.kinds.get(each.name, 1), names)
+            state.names.add(each.name)
+            state.symbols[each.name] = _input(each.name, said.kinds.get(each.name, 1), state)
     shapes, lengths = tried(model.graph, said, batch)
     first = next((said.shapes[name] for name in shapes), ())
     state.batch = first[0] if first and isinstance(first[0], int) else None
@@ -174,7 +172,7 @@ def _translated(onnx: Any, model: Any, opset: int, said: Said, batch: int) -> On
     proof = Proof(dict(said.shapes), found, not free, not any(free), lengths)
     for node in model.graph.node:
         try:
-            _translate(onnx, node, state, names, proof)
+            _translate(onnx, node, state, proof)
         except (InputError, Unlike):
             raise
         except (*_MALFORMED, mx.MXNetError) as error:
@@ -182,11 +180,11 @@ def _translated(onnx: Any, model: Any, opset: int, said: Said, batch: int) -> On
     return _network(state, model.graph)
 
 
-def _input(name: str, kind: int, names: Set[str]) -> Any:
+def _input(name: str, kind: int, state: State) -> Any:
     """Return an input; whole numbers and truth values become real ones at once, whatever the user gives."""
     if kind not in _GIVEN:
         return mx.sym.var(name)
-    return mx.sym.Cast(mx.sym.var(name, dtype=_GIVEN[kind]), dtype="float32", name=_unused(f"{name}_real", names))
+    return mx.sym.Cast(mx.sym.var(name, dtype=_GIVEN[kind]), dtype="float32", name=state.unused(f"{name}_real"))
 
 
 def _refuse_splits(graph: Any) -> None:
@@ -236,10 +234,10 @@ def _refuse_newer(onnx: Any, graph: Any, opset: int) -> None:
             )
 
 
-def _translate(onnx: Any, node: Any, state: State, names: Set[str], proof: Proof) -> None:
+def _translate(onnx: Any, node: Any, state: State, proof: Proof) -> None:
     attrs = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
     attrs = {key: _plain(onnx, value) for key, value in attrs.items()}
-    name = _unused(node.name or node.output[0], names)
+    name = state.unused(node.name or node.output[0])
     step = Step(state, name, node.op_type, list(node.input), list(node.output), attrs)
     if node.op_type == "Constant":
         state.constants[node.output[0]] = _constant(step)
@@ -293,17 +291,6 @@ def _constant(step: Step) -> Any:
     if "value_ints" in step.attrs:
         return np.asarray(step.attrs["value_ints"], np.int64)
     raise step.refuse(f"a constant of {', '.join(step.attrs) or 'nothing'} is not supported")
-
-
-def _unused(name: str, names: Set[str]) -> str:
-    """Return a name that MXNet allows and that no other operator has."""
-    name = re.sub(r"[^\w./-]", "_", name).strip("/") or "layer"
-    number, candidate = 0, name
-    while candidate in names:
-        number += 1
-        candidate = f"{name}_{number}"
-    names.add(candidate)
-    return candidate
 
 
 def _network(state: State, graph: Any) -> OnnxNetwork:

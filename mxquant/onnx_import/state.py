@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 
 from mxquant.errors import GraphError
+from mxquant.graph.names import unused_name
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import first_line
 
@@ -51,6 +54,8 @@ class State:
         Shapes that are not fixed: the names of the tensors whose shapes they are, '' for a part of one.
     batch : int or None
         The first length of the first input, where the file fixes it.
+    names : set of str
+        Names of operators that are taken.
     """
 
     opset: int
@@ -63,6 +68,16 @@ class State:
     makers: Dict[str, str] = field(default_factory=dict)
     free: Dict[str, str] = field(default_factory=dict)
     batch: Optional[int] = None
+    names: Set[str] = field(default_factory=set)
+    _numbers: Dict[str, int] = field(default_factory=dict)
+    _parameters: Dict[str, int] = field(default_factory=dict)
+    _variants: Dict[Tuple[str, Tuple[int, ...], bytes], str] = field(default_factory=dict)
+
+    def unused(self, name: str) -> str:
+        """Return a name that MXNet allows and that no other operator has; it is taken then."""
+        name = unused_name(re.sub(r"[^\w./-]", "_", name).strip("/") or "layer", self.names, self._numbers)
+        self.names.add(name)
+        return name
 
     def shape(self, name: str) -> Optional[Tuple[Length, ...]]:
         """Return the shape of a value; None without. A number that is computed has one axis, as MXNet knows none."""
@@ -77,14 +92,19 @@ class State:
         if not value.shape:
             # MXNet takes a shape without axes for one that is not known.
             value = value.reshape(1)
-        number, candidate = 0, name
-        while candidate in self.params and not np.array_equal(self.params[candidate], value):
-            number += 1
-            candidate = f"{name}_{number}"
-        if candidate not in self.variables:
-            self.params[candidate] = value
-            self.variables[candidate] = mx.sym.var(candidate, shape=value.shape)
-        return self.variables[candidate]
+        if name in self.params and not np.array_equal(self.params[name], value):
+            name = self._variant(name, value)
+        if name not in self.variables:
+            self.params[name] = value
+            self.variables[name] = mx.sym.var(name, shape=value.shape)
+        return self.variables[name]
+
+    def _variant(self, name: str, value: NDArray[np.float32]) -> str:
+        """Return the name of a constant that another value of the same name came before."""
+        key = (name, value.shape, hashlib.sha256(value.tobytes()).digest())
+        if key not in self._variants:
+            self._variants[key] = unused_name(name, self.params.keys(), self._parameters)
+        return self._variants[key]
 
 
 class Unfit(Exception):

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, Optional, Set
 
+from mxquant.runtime.control_groups import group_folders, read_word
+
 __all__ = ["THREADS", "enough_threads", "usable_processors", "warn_of_few_threads"]
 
 THREADS = "OMP_NUM_THREADS"
@@ -34,7 +36,7 @@ def usable_processors(root: Path = Path("/")) -> int:
         return _visible_processors()
     cores: Set[str] = set()
     for processor in os.sched_getaffinity(0):
-        siblings = _read(root / f"sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
+        siblings = read_word(root / f"sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
         cores.add(siblings or str(processor))
     quota = _quota(root)
     return max(1, len(cores) if quota is None else min(len(cores), int(quota)))
@@ -48,28 +50,14 @@ def _visible_processors() -> int:
 def _quota(root: Path) -> Optional[float]:
     """Return how many processors' time the control groups of this process grant, the least of all; None for all."""
     found = []
-    for line in (_read(root / "proc/self/cgroup") or "").splitlines():
-        _, controllers, path = [*line.split(":", 2), "", ""][:3]
-        mount = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        # Within a container the path may be that of the host; the group itself is then at the mount.
-        group = path.strip("/")
-        for folder in {mount, *(mount / parent for parent in (Path(group), *Path(group).parents))}:
-            if controllers:
-                limit, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
-            else:
-                limit, period = [*(_read(folder / "cpu.max") or "").split(), "", ""][:2]
-            if limit and period and limit.isdigit() and period.isdigit() and int(period) > 0:
-                found.append(int(limit) / int(period))
+    for folder, first in group_folders(root, "cpu"):
+        if first:
+            limit, period = read_word(folder / "cpu.cfs_quota_us"), read_word(folder / "cpu.cfs_period_us")
+        else:
+            limit, period = [*(read_word(folder / "cpu.max") or "").split(), "", ""][:2]
+        if limit and period and limit.isdigit() and period.isdigit() and int(period) > 0:
+            found.append(int(limit) / int(period))
     return min(found, default=None)
-
-
-def _read(path: Path) -> Optional[str]:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except OSError:
-        return None
 
 
 _given = False  # whether MXNet has been told, here, how many processors there are

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import io
 import json
-import lzma
 import struct
 import tokenize
 import zipfile
@@ -32,8 +31,12 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple, Union
 import numpy as np
 
 from mxquant.errors import InputError, StatisticsError
+from mxquant.files.archive import SUFFIX, arrays_in, checked_member
+from mxquant.files.array_head import read_array
 from mxquant.files.reading import parse_json
+from mxquant.files.regular import content_of
 from mxquant.files.replacing import replacing
+from mxquant.files.twice import first_twice
 from mxquant.stats.channel_sums import ChannelSums
 from mxquant.stats.grid import BINS_PER_SIDE
 from mxquant.stats.histogram import Histogram
@@ -47,9 +50,13 @@ FORMAT = "mxquant statistics"
 VERSION = 2
 
 _MOST_HEADER = 1 << 26
-_MOST_BYTES = 1 << 30
+# Large networks have tables of some megabytes, which unfold to ten times that.
+_MOST_BYTES = 1 << 28
+_MOST_TENSORS = 100_000
+_UNFOLDED, _MOST_RATIO = 1 << 26, 200
 # What NumPy writes before the values of an array, at most.
 _ARRAY_HEADER = 1 << 10
+_MEMBERS = ("header", "bins", "range", "special", "counts", "means", "sums")
 
 _DAMAGE = (
     ValueError,
@@ -63,7 +70,6 @@ _DAMAGE = (
     SyntaxError,
     OSError,
     struct.error,
-    lzma.LZMAError,
     tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
@@ -138,10 +144,10 @@ def read_table(path: Union[str, Path]) -> Tuple[Dict[str, Any], Dict[str, Histog
         a later version of mxquant.
     """
     try:
-        with open(path, "rb") as file:
-            content = file.read(_MOST_BYTES)
-    except OSError as error:
-        raise StatisticsError(f"cannot read '{path}': {error.strerror or error}") from error
+        content = content_of(path, _MOST_BYTES)
+    except (OSError, ValueError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or "it does not fit into memory"
+        raise StatisticsError(f"cannot read '{path}': {reason}") from error
     header, members = _open(path, content)
     try:
         return header, _unpack(header, members), _unpack_sums(header, members)
@@ -155,7 +161,8 @@ def _open(path: Union[str, Path], content: bytes) -> Tuple[Dict[str, Any], zipfi
     """Return the header of a table of a known version, and the archive."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
-        is_table = "header.npy" in archive.namelist()
+        is_table = "header" in arrays_in(archive)
+        _check_unfolded(archive, len(content))
         header = parse_json(_member(archive, "header", _MOST_HEADER).tobytes().decode()) if is_table else None
     except _DAMAGE as error:
         begins = "begins like one but is damaged" if content[:2] == b"PK" else "is none"
@@ -177,25 +184,32 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [repr(error)])[0]
 
 
+def _check_unfolded(archive: zipfile.ZipFile, size: int) -> None:
+    """Refuse a small file that would unfold to very much, as no counts do."""
+    unfolded = sum(checked_member(archive, name).file_size for name in arrays_in(archive) if name in _MEMBERS)
+    most = max(_UNFOLDED, _MOST_RATIO * size)
+    if unfolded > most:
+        raise ValueError(f"its {size} bytes would unfold to {unfolded}, expected at most {most}")
+
+
 def _member(archive: zipfile.ZipFile, name: str, most: int) -> NDArray[Any]:
     """Return an array of the archive, which has no more than `most` bytes in any table."""
-    size = archive.getinfo(f"{name}.npy").file_size
+    size = checked_member(archive, name).file_size
     if size > most + _ARRAY_HEADER:
         raise ValueError(f"its member '{name}' would have {size} bytes, expected at most {most + _ARRAY_HEADER}")
     # Read whole first, so that the archive's checksum is verified before the array's own header is believed.
-    content = io.BytesIO(archive.read(f"{name}.npy"))
-    array = np.load(content, allow_pickle=False)
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"its member '{name}' is no array")
-    return array
+    return read_array(io.BytesIO(archive.read(name + SUFFIX)), size)
 
 
 def _unpack(header: Mapping[str, Any], archive: zipfile.ZipFile) -> Dict[str, Histogram]:
     names = header.get("tensors")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise StatisticsError("its header has no list of tensors")
-    if len(set(names)) != len(names):
-        raise StatisticsError("it names a tensor twice")
+    if len(names) > _MOST_TENSORS:
+        raise StatisticsError(f"it names {len(names)} tensors, expected at most {_MOST_TENSORS}")
+    twice = first_twice(names)
+    if twice is not None:
+        raise StatisticsError(f"it names a tensor twice, '{twice}'")
     rows = 8 * len(names)
     bins, extremes, special = (
         _member(archive, name, columns * rows) for name, columns in (("bins", 3), ("range", 2), ("special", 2))
@@ -207,6 +221,9 @@ def _unpack(header: Mapping[str, Any], archive: zipfile.ZipFile) -> Dict[str, Hi
         raise StatisticsError(f"arrays of shapes {shapes} and kinds {kinds} do not fit its {len(names)} tensors")
     if int(bins[:, 2].sum()) != counts.size:
         raise StatisticsError(f"it holds {counts.size} counts, but its tensors have {int(bins[:, 2].sum())} bins")
+    # A sum that overflows could come out right.
+    if names and not 0 <= int(bins[:, 2].min()) <= int(bins[:, 2].max()) <= counts.size:
+        raise StatisticsError(f"a tensor has {bins[:, 2].min()} or {bins[:, 2].max()} bins")
     if counts.size and int(counts.max()) > np.iinfo(np.int64).max:
         raise StatisticsError("a count is above 2**63 - 1")
     found: Dict[str, Histogram] = {}

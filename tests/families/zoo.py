@@ -6,6 +6,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from mxquant.compat import repair
 from mxquant.graph import Network
 from mxquant.model import read
 from mxquant.runtime.mxnet import mx
@@ -54,8 +55,6 @@ _REGIONS = 16
 _ENOUGH = 64
 # What a residual adds is small, as in trained networks; training often starts with a gamma of 0 there.
 _RESIDUAL_GAMMA = np.float32(0.2)
-# Aliases of Python's types that NumPy dropped, and GluonCV reads.
-_DROPPED = {"float": float, "int": int, "object": object}
 
 
 def loaded(name: str, shape: Optional[Tuple[int, ...]] = None) -> Tuple[Any, Params, Params, np.ndarray]:
@@ -85,9 +84,7 @@ def loaded(name: str, shape: Optional[Tuple[int, ...]] = None) -> Tuple[Any, Par
 
 
 def _of_gluoncv(entry: Entry, shape: Tuple[int, ...]) -> Any:
-    for alias, kind in _DROPPED.items():
-        if alias not in np.__dict__:
-            setattr(np, alias, kind)
+    repair("gluoncv")
     from gluoncv import model_zoo
 
     options: Dict[str, Any] = {} if entry.family in ("mobile", "attention") else {"pretrained_base": False}

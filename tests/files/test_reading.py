@@ -15,6 +15,7 @@ from mxquant.files.reading import parse_json, read_json, read_text
         ("{", "Expecting property name"),
         ("[" * 100_000 + "]" * 100_000, "nested too deeply"),
         ('{"a": ' * 100_000, "nested too deeply"),
+        ("[" + "[],[]," * 1_100_000 + "0]", "it has some 4400001 values, expected at most 4194304"),
         ('{"version": ' + "7" * 5000 + "}", "a number has 5000 digits"),
         ('{"a": {"b": 1, "c": 2, "b": 3}}', "'b' stands twice"),
     ],

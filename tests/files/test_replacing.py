@@ -11,7 +11,8 @@ from typing import Any, List
 import pytest
 
 from mxquant import OutputError
-from mxquant.files.replacing import _turn_in, digest_of, reading_together, replacing, replacing_together, write_text
+from mxquant.files.replacing import digest_of, replacing, replacing_together, write_text
+from mxquant.files.turns import reading_together, turn_in
 
 
 def test_a_file_is_replaced_when_the_block_ends(tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_writers_take_turns(tmp_path: Path) -> None:
             with replacing_together(paths) as temporaries:
                 for temporary in temporaries:
                     temporary.write_text(text)
-            with _turn_in(tmp_path):
+            with turn_in(tmp_path):
                 found = {path.read_text() for path in paths}
             mixed.extend(found if len(found) > 1 else ())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import pytest
 
 import mxquant
 from mxquant import InputError, OutputError, QuantPlan
-from mxquant.files.replacing import _turn_in, digest_of
+from mxquant.files.replacing import digest_of
+from mxquant.files.turns import turn_in
 from mxquant.runtime.mxnet import mx
 from tests.networks import forward, sqnr, zoo
 
@@ -104,10 +106,27 @@ def test_files_of_two_networks_are_not_loaded_together(mixed: str, network: Any,
         mxquant.load(tmp_path / "net")
 
 
-def test_a_plan_that_does_not_say_its_files_is_loaded_with_any(quantized: Any, tmp_path: Path) -> None:
+def test_a_plan_that_does_not_say_its_files_is_loaded_with_any_and_that_is_told(quantized: Any, tmp_path: Path) -> None:
     quantized.save(tmp_path / "net")
+    whole = json.loads((tmp_path / "net-plan.json").read_text())
     quantized.plan.save(tmp_path / "net-plan.json")
-    assert mxquant.load(tmp_path / "net").plan == quantized.plan
+    with pytest.warns(
+        UserWarning, match="not verified: '.*net-plan.json' has no digest of '.*params' and '.*symbol.js"
+    ):
+        assert mxquant.load(tmp_path / "net").plan == quantized.plan
+    del whole["files"]["params"]
+    (tmp_path / "net-plan.json").write_text(json.dumps(whole))
+    with pytest.warns(UserWarning, match="not verified: '.*net-plan.json' has no digest of '.*net-0000.params', which"):
+        mxquant.load(tmp_path / "net")
+
+
+@pytest.mark.parametrize("files", [None, [], "text", {"params": 5}, {"symbol": ["x"]}])
+def test_digests_of_another_form_are_refused(files: Any, quantized: Any, tmp_path: Path) -> None:
+    quantized.save(tmp_path / "net")
+    document = json.loads((tmp_path / "net-plan.json").read_text())
+    (tmp_path / "net-plan.json").write_text(json.dumps({**document, "files": files}))
+    with pytest.raises(mxquant.PlanError, match="has files .*, expected digests by name"):
+        mxquant.load(tmp_path / "net")
 
 
 def test_without_a_symbol_nothing_is_loaded(quantized: Any, tmp_path: Path) -> None:
@@ -123,7 +142,7 @@ def test_who_loads_waits_until_who_saves_is_done(quantized: Any, tmp_path: Path)
     content = symbol.read_bytes()
     found: List[Any] = []
     reader = threading.Thread(target=lambda: found.append(mxquant.load(tmp_path / "net")))
-    with _turn_in(tmp_path):
+    with turn_in(tmp_path):
         symbol.unlink()
         reader.start()
         reader.join(0.5)

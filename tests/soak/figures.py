@@ -23,8 +23,11 @@ def rows(found: Dict[str, Dict[str, Any]]) -> Iterator[Row]:
         yield f"damaged files, of {files['formats']} kinds", files["files"]
         yield "refused with an error of mxquant's", files["refused"]
         yield "read, up to a forward pass", files["read"]
-        yield "processes that died, or hung", f"{files['died']}, {files['hung']}"
-        yield "anything else", len(files["wrong"]) - files["died"] - files["hung"]
+        yield (
+            "processes that died, or hung; files that took ten seconds",
+            f"{files['died']}, {files['hung']}; {files['slow']}",
+        )
+        yield "anything else", len(files["wrong"]) - files["died"] - files["hung"] - files["slow"]
     faults = found.get("faults")
     if faults:
         yield "faults, and what was looked at after them", faults["injected"]

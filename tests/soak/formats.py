@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +23,7 @@ from mxquant.model import inputs_of, load_checkpoint
 from mxquant.plan import tables
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import graph_of
+from tests.soak.bounds import archive, array, external, jpeg, json_values, strip, table, tiff
 from tests.soak.material import DATA, SIDE, network
 from tests.soak.mutations import NUMBERS, TEXTS, Random, choose, damage_attributes, damage_bytes, damage_json
 
@@ -45,6 +45,8 @@ class Format(NamedTuple):
         Which ones.
     exact : bool
         Whether any change has to be noticed, since files carry digests of each other.
+    links : bool
+        Whether there are links and a FIFO beside it, to which the file may refer.
     """
 
     file: str
@@ -52,6 +54,7 @@ class Format(NamedTuple):
     read: Callable[[Path], Any]
     beside: Tuple[str, ...] = ()
     exact: bool = False
+    links: bool = False
 
 
 def _params(content: bytes, rng: Random) -> bytes:
@@ -176,7 +179,7 @@ def _read_network(path: Path) -> None:
 
 
 def _read_symbol(path: Path) -> None:
-    shutil.copy(str(path), str(path.with_name("net-symbol.json")))
+    path.replace(path.with_name("net-symbol.json"))
     _read_network(path)
 
 
@@ -254,19 +257,21 @@ FORMATS = (
     Format("int8-symbol.json", (damage_json, damage_attributes), _read_int8_symbol, ("int8-0000.params",)),
     Format("int8-0000.params", (damage_bytes, _params), _read_int8_params, ("int8-symbol.json",)),
     Format("compact-0000.params", (damage_bytes, _params), _read_int8_params, ("compact-symbol.json",)),
-    Format("plan.json", (damage_json, damage_json, damage_bytes), _read_plan),
-    Format("statistics.npz", (damage_bytes, _statistics, _statistics, _zip), _read_statistics),
+    Format("plan.json", (damage_json, damage_json, damage_bytes, json_values), _read_plan),
+    Format("statistics.npz", (damage_bytes, _statistics, _statistics, _zip, table), _read_statistics),
     Format("tensorrt.cache", (damage_bytes, _text), _read_table(tables.read_tensorrt_cache), ("statistics.npz",)),
     Format(
         "calibration.json", (damage_bytes, damage_json), _read_table(tables.read_onnxruntime_table), ("statistics.npz",)
     ),
     Format("net.onnx", (damage_bytes, _onnx, _onnx), _read_onnx),
-    Format("external.onnx", (damage_bytes, _onnx), _read_onnx, ("external.bin",)),
+    Format("external.onnx", (damage_bytes, _onnx, external, external), _read_onnx, ("external.bin",), links=True),
     Format("images.rec", (damage_bytes,), _read_record),
-    *(Format(f"image.{suffix}", (damage_bytes,), _read_image) for suffix in ("jpg", "bmp", "webp", "tif")),
-    Format("image.png", (damage_bytes, _png_size), _read_image),
-    Format("data.npy", (damage_bytes,), _read_arrays),
-    Format("data.npz", (damage_bytes, _zip), _read_arrays),
+    *(Format(f"image.{suffix}", (damage_bytes,), _read_image) for suffix in ("bmp", "webp")),
+    Format("image.jpg", (damage_bytes, jpeg), _read_image),
+    Format("image.tif", (damage_bytes, tiff), _read_image),
+    Format("image.png", (damage_bytes, _png_size, strip), _read_image),
+    Format("data.npy", (damage_bytes, array), _read_arrays),
+    Format("data.npz", (damage_bytes, _zip, archive), _read_arrays),
     Format("trials.json", (damage_bytes, damage_json), _read_trials),
 )
 TRIALS = f'{{"format": "{FORMAT}", "key": "k", "trials": [[[], 1.0], [["conv1"], 1.5]]}}'

@@ -3,7 +3,8 @@
     python -m tests.soak.hostile_files --count 20000 --seed 0
 
 Files are read in processes of their own, which may take 1.5 GB and a minute for one of them. A process that dies is
-counted, and another one goes on. Exits with 1 where anything else happened than a refusal or a result.
+counted, and another one goes on; a file that takes more than ten seconds is counted too. Some are FIFOs. Exits with 1
+where anything else happened than a refusal or a result.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from pathlib import Path
 from typing import Dict, Iterator, List, Tuple
 
 SECONDS = 60.0
+# What takes longer is slow: sound files take less than one.
+SLOW = 10.0
+Found = Tuple[int, str, str, float]
 
 
 def main() -> int:
@@ -49,23 +53,28 @@ def main() -> int:
     return 1 if summary["wrong"] else 0
 
 
-def _summary(found: List[Tuple[int, str, str]], seconds: float) -> Dict[str, object]:
-    outcomes = Counter(outcome for _, _, outcome in found)
-    wrong = [f"{number} ({name}): {outcome}" for number, name, outcome in found if outcome not in ("refused", "read")]
+def _summary(found: List[Found], seconds: float) -> Dict[str, object]:
+    outcomes = Counter(outcome for _, _, outcome, _ in found)
+    wrong = [
+        f"{number} ({name}): {outcome}" for number, name, outcome, _ in found if outcome not in ("refused", "read")
+    ]
+    slow = [f"{number} ({name}): {took:.0f} s" for number, name, _, took in found if took > SLOW]
     return {
         "files": len(found),
-        "formats": len({name for _, name, _ in found}),
+        "formats": len({name for _, name, *_ in found}),
         "refused": outcomes["refused"],
         "read": outcomes["read"],
         "died": sum(outcome.startswith("died") for outcome in outcomes.elements()),
         "hung": outcomes["hung"],
-        "wrong": wrong,
+        "slow": len(slow),
+        "longest": round(max((took for *_, took in found), default=0), 1),
+        "wrong": [*wrong, *slow],
         "seconds": round(seconds),
     }
 
 
-def _read_all(seed: int, numbers: List[int]) -> Iterator[Tuple[int, str, str]]:
-    """Yield number, format and outcome of each file, from as many processes as it takes."""
+def _read_all(seed: int, numbers: List[int]) -> Iterator[Found]:
+    """Yield number, format, outcome and seconds of each file, from as many processes as it takes."""
     left = list(numbers)
     while left:
         done = list(_read_in_one_process(seed, left))
@@ -73,7 +82,7 @@ def _read_all(seed: int, numbers: List[int]) -> Iterator[Tuple[int, str, str]]:
         left = left[len(done) :]
 
 
-def _read_in_one_process(seed: int, numbers: List[int]) -> Iterator[Tuple[int, str, str]]:
+def _read_in_one_process(seed: int, numbers: List[int]) -> Iterator[Found]:
     """Yield outcomes up to the file that the process dies of, or hangs at."""
     command = [sys.executable, "-m", "tests.soak.hostile_files", "--seed", str(seed), "--child"]
     with tempfile.TemporaryFile() as errors:
@@ -86,10 +95,10 @@ def _read_in_one_process(seed: int, numbers: List[int]) -> Iterator[Tuple[int, s
             line = _line(child, SECONDS)
             if line is None:
                 child.kill()
-                yield number, "?", "hung"
+                yield number, "?", "hung", SECONDS
                 break
             if not line:
-                yield number, "?", f"died with {child.wait()}: {_last_words(errors)}"
+                yield number, "?", f"died with {child.wait()}: {_last_words(errors)}", 0.0
                 break
             yield (number, *json.loads(line))
         child.kill()

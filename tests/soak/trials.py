@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import tempfile
+import time
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +15,15 @@ from typing import Iterator, Tuple
 import numpy as np
 
 from mxquant import MXQuantError
-from tests.soak.formats import FORMATS, TRIALS
+from tests.soak.bounds import links_to
+from tests.soak.formats import FORMATS, TRIALS, Format
 from tests.soak.material import write_material
 from tests.soak.mutations import choose
 
 # How much memory may be taken above what there is when the first file is read.
 MEMORY = 3 << 29
+# Of so many files one is a FIFO.
+FIFOS = 47
 
 
 class Trials:
@@ -38,32 +42,47 @@ class Trials:
         self.sound = Path(tempfile.mkdtemp())
         write_material(self.sound)
         (self.sound / "trials.json").write_text(TRIALS)
+        (self.sound / "marker").write_bytes(b"marker" * 10_000)
 
     def close(self) -> None:
         shutil.rmtree(str(self.sound))
 
-    def run(self, number: int) -> Tuple[str, str]:
-        """Return the format of a damaged file, and 'refused', 'read', or what is wrong."""
+    def run(self, number: int) -> Tuple[str, str, float]:
+        """Return the format of a damaged file, 'refused', 'read', or what is wrong, and the seconds it took."""
         rng = np.random.RandomState((self.seed * 1_000_003 + number) % 2**32)
         form = FORMATS[number % len(FORMATS)]
+        for each in self.folder.iterdir():  # the one that was kept
+            each.unlink()
         for name in form.beside:
             shutil.copy(str(self.sound / name), str(self.folder))
         content = (self.sound / form.file).read_bytes()
         with _inside(self.folder):
             damaged = choose(rng, form.damages)(content, rng)
+        if form.links:
+            links_to(self.sound / "marker", self.folder)
         path = self.folder / form.file
-        path.write_bytes(damaged)
+        if number % FIFOS == FIFOS - 1:
+            path.unlink(missing_ok=True)  # a sound one, of those beside it
+            # Who would open it is waited for no longer than for any file.
+            os.mkfifo(str(path))
+        else:
+            path.write_bytes(damaged)
+        begin = time.monotonic()
+        outcome = self._outcome(form, path, damaged != content)
+        seconds = time.monotonic() - begin
+        self._clear(form.file)
+        return form.file, outcome, seconds
+
+    def _outcome(self, form: Format, path: Path, changed: bool) -> str:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 form.read(path)
         except MXQuantError as error:
-            return form.file, "refused" if str(error) and "\n" not in str(error).strip() else f"says {str(error)!r}"
+            return "refused" if str(error) and "\n" not in str(error).strip() else f"says {str(error)!r}"
         except BaseException as error:
-            return form.file, f"raised {type(error).__name__}: {error}"
-        finally:
-            self._clear(form.file)
-        return form.file, "read what was changed" if form.exact and damaged != content else "read"
+            return f"raised {type(error).__name__}: {error}"
+        return "read what was changed" if form.exact and changed else "read"
 
     def _clear(self, kept: str) -> None:
         """Empty the folder, but leave the file that was read last, to be looked at if the process dies."""

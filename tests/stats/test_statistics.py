@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mxquant.errors import InputError, OutputError, StatisticsError
-from mxquant.stats import Histogram, Statistics
+from mxquant.stats import Histogram, Statistics, table
 from mxquant.stats.channel_sums import ChannelSums
 
 DATA = Path(__file__).parent.parent / "data"
@@ -397,3 +397,41 @@ def test_an_array_that_claims_to_be_huge_is_refused(tmp_path, size):
     np.lib.format.write_array_header_1_0(content, {"descr": "<i8", "fortran_order": False, "shape": (size,)})
     with pytest.raises(StatisticsError, match="damaged"):
         Statistics.load(with_member(tmp_path / "table.npz", "counts", content.getvalue()))
+
+
+def test_a_small_table_that_unfolds_to_very_much_is_refused(tmp_path):
+    path = tmp_path / "table.npz"
+    tampered(path)
+    with np.load(path) as members:
+        arrays = {name: members[name] for name in members.files}
+    np.savez_compressed(path, **{**arrays, "counts": np.zeros((1 << 26) + 1, np.uint8)})
+    with pytest.raises(StatisticsError, match=r"its \d+ bytes would unfold to 671\d+, expected at most 67108864"):
+        Statistics.load(path)
+    # What nobody asks for is not counted, and not read.
+    np.savez_compressed(path, **arrays, other=np.zeros((1 << 26) + 1, np.uint8))
+    assert Statistics.load(path) == statistics()
+
+
+def test_a_table_of_very_many_bytes_or_tensors_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "table.npz"
+    statistics().save(path)
+    for name, message in (
+        ("_MOST_BYTES", "it has more than 3 bytes"),
+        ("_MOST_TENSORS", "it names 4 tensors, expected"),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(table, name, 3)
+            with pytest.raises(StatisticsError, match=message):
+                Statistics.load(path)
+
+
+def test_bins_whose_sum_overflows_are_refused(tmp_path):
+    def overflow(bins):
+        bins[0, 2] += 2**62
+        bins[1, 2] += 2**62
+        bins[2, 2] += 2**62
+        bins[3, 2] += 2**62
+        return bins
+
+    with pytest.raises(StatisticsError, match="contradicts itself: a tensor has .* bins"):
+        Statistics.load(tampered(tmp_path / "table.npz", bins=overflow))

@@ -1,0 +1,79 @@
+"""Outputs are tried before the work: what cannot be written is refused before anything is read or computed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+COMMANDS = {
+    "calibrate": ("calibrate -m net -d calib.npy -o", "{out}"),
+    "plan": ("plan -m net --statistics stats.npz -o", "{out}"),
+    "export": ("export -m net --input-shape 1,3,32,32 -o", "{out}"),
+    "doctor": ("doctor -m net -d calib.npy -o", "{out}"),
+    "compare": ("compare -m net --plan plan.json -d calib.npy -o", "{out}"),
+    "sensitivity": ("sensitivity -m net -d calib.npy -o", "{out}"),
+    "quantize": ("quantize -m net -d calib.npy -o", "{prefix}"),
+    "tensorrt cache": ("export -m net --input-shape 1,3,32,32 --plan plan.json --tensorrt-cache", "{out}"),
+}
+NAME = "out-symbol.json"
+
+
+@pytest.fixture
+def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let any reading of a network fail: it would come too early."""
+
+    def refuse(self: Any) -> Any:
+        raise AssertionError("the network is read before the output is tried")
+
+    monkeypatch.setattr("mxquant.cli.network.NetworkOptions.load", refuse)
+
+
+def words(command: str) -> str:
+    head, tail = COMMANDS[command]
+    return f"{head} {tail.format(out=NAME, prefix='out')}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: os.mkfifo(path), "it is a FIFO, expected a regular file"),
+        (lambda path: path.symlink_to(os.devnull), "it is a device, expected a regular file"),
+        (lambda path: path.mkdir(), "is a folder, expected a file"),
+    ],
+    ids=["fifo", "device", "folder"],
+)
+def test_what_is_no_file_is_refused_before_the_work(
+    command: str, make: Any, reason: str, folder: Path, call: Any, no_work: None
+) -> None:
+    make(Path(NAME))
+    before = os.lstat(NAME).st_mode
+    done = call(*words(command).split())
+    assert done.code == 2 and reason in done.err and NAME in done.err, done.err
+    assert os.lstat(NAME).st_mode == before
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_name_that_is_too_long_is_refused_before_the_work(
+    command: str, folder: Path, call: Any, no_work: None
+) -> None:
+    head, _ = COMMANDS[command]
+    done = call(*head.split(), "x" * 256)
+    assert done.code == 2 and "File name too long" in done.err
+
+
+def test_what_an_interrupted_run_keeps_is_tried_too(folder: Path, call: Any, no_work: None) -> None:
+    done = call("calibrate", "-m", "net", "-d", "calib.npy", "-o", "x" * 250)
+    assert done.code == 2 and "--out: cannot write 'xxx" in done.err and "File name too long" in done.err
+
+
+def test_an_output_keeps_the_mode_of_what_it_replaces(folder: Path, call: Any) -> None:
+    Path("s.npz").write_text("old")
+    Path("s.npz").chmod(0o600)
+    assert call("calibrate", "-m", "net", "-d", "calib.npy", "-o", "s.npz").code == 0
+    assert stat.S_IMODE(Path("s.npz").stat().st_mode) == 0o600
+    assert not [each for each in os.listdir() if each.startswith(".")]
