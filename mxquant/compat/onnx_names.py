@@ -14,6 +14,8 @@ from mxquant.compat.numpy_names import Overlay
 __all__ = ["onnx_mapping", "with_old_opset"]
 
 _NEWEST = 13
+# The version of the file format that came with it; runtimes refuse what is newer than they are.
+_FORMAT = 7
 
 
 def onnx_mapping() -> Dict[str, Any]:
@@ -45,7 +47,6 @@ def with_old_opset(module: ModuleType, names: Mapping[str, Any]) -> ModuleType:
     names : mapping of str to object
         What onnx is to have besides.
     """
-    import onnx
     from onnx import checker, defs, helper
 
     if defs.onnx_opset_version() <= _NEWEST:
@@ -55,14 +56,15 @@ def with_old_opset(module: ModuleType, names: Mapping[str, Any]) -> ModuleType:
         return old_defs
 
     def make_model(graph: Any, **options: Any) -> Any:
-        return helper.make_model(graph, **{"opset_imports": [helper.make_opsetid("", _NEWEST)], **options})
+        old = {"opset_imports": [helper.make_opsetid("", _NEWEST)], "ir_version": _FORMAT}
+        return helper.make_model(graph, **{**old, **options})
 
     def check_graph(graph: Any, *context: Any) -> None:
         checker.check_graph(graph, *(context or [_context()]))
 
     def _context() -> Any:
         context = type(checker.DEFAULT_CONTEXT)()
-        context.ir_version = onnx.IR_VERSION
+        context.ir_version = _FORMAT
         context.opset_imports = {"": _NEWEST}
         return context
 

@@ -37,6 +37,7 @@ def outcome(feature: Feature) -> Outcome:
     try:
         _seed()
         feature.check()
+        _wait()
     except Exception as error:
         return Outcome(feature.name, "failed", _reason(error), _seconds(begin), traceback.format_exc())
     return Outcome(feature.name, "ok", "", _seconds(begin))
@@ -49,6 +50,13 @@ def _seed() -> None:
     random.seed(0)
     numpy.random.seed(0)
     mxnet.random.seed(0)
+
+
+def _wait() -> None:
+    """Let what is still being computed raise what it has to."""
+    import mxnet
+
+    mxnet.nd.waitall()
 
 
 def _seconds(begin: float) -> float:

@@ -207,17 +207,13 @@ def _mixed_precision() -> None:
     equal(kinds, [np.float32])
     values = np.random.randn(5).astype("float32")
     equal(mx.nd.amp_cast(mx.nd.array(values), dtype="float16"), values.astype("float16"))
-    wide = mx.nd.amp_multicast(mx.nd.array(values).astype("float16"), mx.nd.array(values), num_outputs=2)
-    equal([each.dtype for each in wide], [np.float32, np.float32])
+    equal(mx.nd.amp_cast(mx.nd.array(values).astype("float16"), dtype="float32"), values.astype("float16").astype("f"))
     scaler = amp.loss_scaler.LossScaler()
     close(scaler.loss_scale, 2.0**16)
-    network = gluon.nn.HybridSequential()
-    network.add(gluon.nn.Dense(3, in_units=4))
-    network.initialize()
-    network.hybridize()
-    network(mx.nd.ones((1, 4)))
-    turned = amp.convert_hybrid_block(network, "float16", ctx=mx.cpu())
-    holds(any("amp_cast" in name for name in turned._cached_graph[1].get_internals().list_outputs()), "blocks as well")
+    args = {name: mx.nd.ones((2, 2)) for name in symbol.list_arguments() if name != "data"}
+    turned, kept, _ = amp.convert_model(symbol, args, {}, "float16", cast_optional_params=True)
+    holds(any("amp_cast" in name for name in turned.get_internals().list_outputs()), "models as well")
+    equal(kept["fc_weight"].dtype, np.float16)
 
 
 FEATURES = (
