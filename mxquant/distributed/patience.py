@@ -69,8 +69,8 @@ def asked(client: Any, what: str, *arguments: Any, times: int = 1, **options: An
 
     Raises
     ------
-    NoAnswer
-        If none comes, whatever the reason.
+    ClusterError
+        A :class:`NoAnswer`, if none comes, whatever the reason.
     """
     try:
         return within(times * PATIENCE, lambda: getattr(client, what)(*arguments, **options))
