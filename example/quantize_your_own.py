@@ -23,7 +23,7 @@ os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")  # MXNet would tell of ever
 
 import numpy as np
 
-import mxquant  # before MXNet: it gives back what MXNet 1.9 misses in NumPy, and lets it use all processors
+import mxquant  # before MXNet: it gives back what MXNet 1.9 misses, and lets it use all processors
 
 # isort: split
 import mxnet as mx

@@ -5,8 +5,10 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Iterator, Optional
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional
 
+from mxquant.cli.files import the_file
 from mxquant.cli.options import option
 from mxquant.errors import ClusterError, InputError
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ClusterOptions", "dataset_of"]
 
-_SECONDS = 10
+_PANEL = "Data"
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,36 @@ class ClusterOptions:
         default=None,
         metadata=option(
             "--scheduler",
-            metavar="tcp://HOST:PORT",
-            help="Let the workers of this Dask cluster do it; they find --data by the same path or URL.",
-            panel="Data",
+            metavar="tcp|tls://HOST:PORT",
+            help="Let the workers of this Dask cluster do it; they find --data by the same path or URL. Whoever can "
+            "talk to a scheduler can run code on it, and it on you: name one that you trust.",
+            panel=_PANEL,
+        ),
+    )
+    tls_ca_file: Optional[Path] = field(
+        default=None,
+        metadata=option(
+            "--tls-ca-file",
+            metavar="FILE",
+            help="For tls://: certificate of the cluster's authority. Default, as of the next two: Dask's settings.",
+            panel=_PANEL,
+            reads=the_file,
+        ),
+    )
+    tls_cert: Optional[Path] = field(
+        default=None,
+        metadata=option(
+            "--tls-cert", metavar="FILE", help="For tls://: your certificate.", panel=_PANEL, reads=the_file
+        ),
+    )
+    tls_key: Optional[Path] = field(
+        default=None,
+        metadata=option(
+            "--tls-key",
+            metavar="FILE",
+            help="For tls://: its key, if it is not in the file of --tls-cert.",
+            panel=_PANEL,
+            reads=the_file,
         ),
     )
 
@@ -40,23 +69,27 @@ class ClusterOptions:
         Raises
         ------
         InputError
-            If Dask is not installed, or the address is none.
+            If Dask is not installed, or the address or a file for TLS is none.
         ClusterError
             If no scheduler answers.
         """
+        files: Dict[str, Any] = {"tls_ca_file": self.tls_ca_file, "tls_cert": self.tls_cert, "tls_key": self.tls_key}
         if self.scheduler is None:
+            for name, value in files.items():
+                if value is not None:
+                    raise InputError(f"--{name.replace('_', '-')} is for --scheduler tls://HOST:PORT, which is missing")
             yield None
             return
         try:
-            distributed: Any = import_module("distributed")
+            import_module("distributed")
         except ImportError as error:
             raise InputError(f"--scheduler: {error}; pip install 'mxquant[dask]'") from error
+        from mxquant.distributed.connection import connect
+
         try:
-            client = distributed.Client(self.scheduler, timeout=_SECONDS, set_as_default=False)
-        except (OSError, distributed.TimeoutError) as error:
-            raise ClusterError(f"--scheduler: nobody answers at '{self.scheduler}' within {_SECONDS} s") from error
-        except (ValueError, TypeError) as error:
-            raise InputError(f"--scheduler is '{self.scheduler}', expected tcp://HOST:PORT: {error}") from error
+            client = connect(self.scheduler, **files)
+        except (InputError, ClusterError) as error:
+            raise type(error)(f"--scheduler: {error}") from error
         with client:
             yield client
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Optional
 from mxquant.cli.cluster import dataset_of
 from mxquant.cli.errors import Interrupted
 from mxquant.cli.options import option
-from mxquant.errors import InputError
+from mxquant.errors import ClusterError, InputError
 
 if TYPE_CHECKING:
     from mxquant.cli.cluster import ClusterOptions
@@ -81,6 +81,11 @@ def resumable(partial: Path, resume: bool) -> Iterator[None]:
             f"interrupted; '{partial}' keeps the calibration on {count} examples, and the same command with --resume "
             "goes on from there"
         ) from None
+    except ClusterError as error:
+        # What was counted is right, whatever the cluster did then.
+        if partial.exists() and "--resume" not in str(error):
+            raise ClusterError(f"{error}; '{partial}' is kept, and --resume goes on from there") from error
+        raise
     except BaseException:
         # What is wrong may be the data, of which nothing can be told any more from what was counted.
         if fresh and partial.exists():

@@ -6,7 +6,7 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterable, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, Mapping, Optional, Sequence, Set, Tuple, Union
 
 from mxquant import model as models
 from mxquant.calibration import observed_tensors, statistics_of
@@ -15,7 +15,7 @@ from mxquant.distributed.environment import common_environment
 from mxquant.distributed.parcel import Parcel, pack
 from mxquant.distributed.shards import Shard, sharded
 from mxquant.distributed.worker import Loaded, Task
-from mxquant.errors import InputError
+from mxquant.errors import ClusterError, InputError
 from mxquant.graph.channel_axes import channel_axes
 from mxquant.progress import Progress, progress_bar, reporting
 from mxquant.runtime.data import batches
@@ -27,7 +27,7 @@ from mxquant.targets import target_named
 
 __all__ = ["calibrate"]
 
-_SECONDS = 60.0
+_SECONDS = 30.0
 _log = logging.getLogger(__name__)
 
 
@@ -55,7 +55,7 @@ def calibrate(
     client : dask.distributed.Client
         Of the cluster. Its workers need mxquant, the same version as here, and have to find the data by the same names.
     net, arg_params, aux_params, data_names, label_names, nonfinite_params
-        The fp32 network, as for :func:`mxquant.calibrate`. It is sent to each worker once.
+        The fp32 network, as for :func:`mxquant.calibrate`. It is sent to each worker that does not have it yet.
     data : Dataset, dask.array.Array or dask.bag.Bag
         One of :mod:`mxquant.datasets`; or rows of an array, or elements of a bag, which are examples: arrays, or tuples
         of arrays and perhaps a label.
@@ -95,26 +95,16 @@ def calibrate(
         target_named(target)
     HistogramCollector(nonfinite)
     before = _Before.of(checkpoint, parcel.fp32.digest)
-    workers = len(workers_of(client))
-    parts = sharded(data, workers, shard_size, num_calib_examples, before.examples)
-    if before.path is not None and parts.total is None:
-        raise InputError("checkpoint: a dask.bag has no first examples to go on from; leave it out")
-    task = CountTask(common_environment(client), parts.batch_size, target, nonfinite)
+    counted = _Counted(before)
     begin = time.perf_counter()
-    with reporting(progress), progress_bar("calibrating", parts.total) as report:
-
-        def told(examples: int, shards: int) -> None:
-            if report is not None:
-                report(before.examples + examples, f"shard {shards} of {len(parts.shards)}")
-
-        dispatch = Dispatch(client, parcel, task, parts.shards, told)
-        counted = _Counted(before)
-        try:
-            for first, last, found in dispatch.results():
-                counted.add(first, last, found)
-        except BaseException:
-            counted.save()
-            raise
+    try:
+        workers = _count(client, parcel, data, counted, shard_size, num_calib_examples, target, nonfinite, progress)
+    except ClusterError as error:
+        counted.save()
+        raise ClusterError(f"{error}{before.remains(counted.written)}") from error
+    except BaseException:
+        counted.save()
+        raise
     statistics = counted.all
     if before.path is not None and before.path.exists():
         before.path.unlink()
@@ -127,6 +117,36 @@ def calibrate(
         seconds,
     )
     return statistics
+
+
+def _count(
+    client: Any,
+    parcel: Parcel,
+    data: Any,
+    counted: _Counted,
+    shard_size: Optional[int],
+    num_calib_examples: Optional[int],
+    target: Optional[str],
+    nonfinite: str,
+    progress: Progress,
+) -> int:
+    """Count what was not counted before; return on how many workers."""
+    before = counted.before
+    told: Set[str] = set()
+    workers = len(workers_of(client))
+    parts = sharded(data, workers, shard_size, num_calib_examples, before.examples)
+    if before.path is not None and parts.total is None:
+        raise InputError("checkpoint: a dask.bag has no first examples to go on from; leave it out")
+    task = CountTask(common_environment(client, told), parts.batch_size, target, nonfinite)
+    with reporting(progress), progress_bar("calibrating", parts.total) as report:
+
+        def count(examples: int, shards: int) -> None:
+            if report is not None:
+                report(before.examples + examples, f"shard {shards} of {len(parts.shards)}")
+
+        for first, last, found in Dispatch(client, parcel, task, parts.shards, count, told).results():
+            counted.add(first, last, found)
+    return workers
 
 
 @dataclass(frozen=True)
@@ -146,6 +166,17 @@ class _Before:
     @property
     def examples(self) -> int:
         return 0 if self.statistics is None else self.statistics.num_examples
+
+    def remains(self, examples: int) -> str:
+        """Return how to go on after an error, with so many examples in the file."""
+        if self.path is None:
+            return ""
+        if not examples:
+            return "; nothing was counted yet: the same command begins anew, with --resume or without"
+        return (
+            f"; '{self.path}' keeps the calibration on {examples} examples, and the same command with --resume, or the "
+            "same checkpoint=, goes on from there"
+        )
 
 
 class _Counted:

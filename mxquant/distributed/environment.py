@@ -5,27 +5,31 @@ from __future__ import annotations
 import logging
 import socket
 from collections import Counter
-from dataclasses import dataclass
-from typing import Any, Dict, FrozenSet, List, Mapping, Optional
+from dataclasses import dataclass, replace
+from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, Optional, Set
 
+from mxquant.distributed.patience import asked
 from mxquant.errors import ClusterError
 
 __all__ = ["Environment", "Facts", "common_environment", "environment", "facts", "levels_of"]
 
+_VERSIONS = ("mxquant", "mxnet", "numpy", "numba")
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Environment:
-    """Versions, and how many threads MXNet has: the last digits of float32 sums may depend on them."""
+    """Versions, and how many threads MXNet has: the last digits of sums may depend on them."""
 
     mxquant: str
     mxnet: str
+    numpy: str
+    numba: str
     threads: int
 
     def difference(self, other: Environment) -> Optional[str]:
         """Return in what another one differs, and what to do, or None."""
-        for name in ("mxquant", "mxnet"):
+        for name in _VERSIONS:
             found, expected = getattr(other, name), getattr(self, name)
             if found != expected:
                 return f"has {name} {found}, expected {expected}; pip install '{name}=={expected}' there"
@@ -49,11 +53,14 @@ class Facts:
 
 def environment() -> Environment:
     """Return the environment of this process."""
+    import numba
+    import numpy as np
+
     from mxquant.runtime.mxnet import mx
     from mxquant.runtime.threads import number_of_threads
     from mxquant.version import __version__
 
-    return Environment(__version__, mx.__version__, number_of_threads())
+    return Environment(__version__, mx.__version__, np.__version__, numba.__version__, number_of_threads())
 
 
 def facts() -> Facts:
@@ -64,13 +71,15 @@ def facts() -> Facts:
     return Facts(environment(), detect(), socket.gethostname(), usable_processors())
 
 
-def common_environment(client: Any) -> Environment:
+def common_environment(client: Any, told: Optional[Set[str]] = None) -> Environment:
     """Ask all workers of a cluster what they are.
 
     Parameters
     ----------
     client : dask.distributed.Client
         Of the cluster.
+    told : set of str, optional
+        Warnings that were given before, and are not given again; those of this call are added.
 
     Returns
     -------
@@ -80,51 +89,58 @@ def common_environment(client: Any) -> Environment:
     Raises
     ------
     ClusterError
-        If there are no workers, one does not have mxquant, another version than this process has, or another number of
-        threads than the others.
+        If there are no workers, one does not answer or does not have mxquant, another version of what computes than
+        this process has, or another number of threads than the others.
     """
-    answers: Dict[str, Any] = client.run(facts, on_error="return")
+    answers: Dict[str, Any] = asked(client, "run", facts, on_error="return")
     # Of one that has just died comes an error of the connection; what it does is done by others.
     found = {worker: each for worker, each in answers.items() if not isinstance(each, OSError)}
     if not found:
         raise ClusterError("the cluster has no workers")
-    here = environment()
+    here = facts()
     threads = Counter(each.environment.threads for each in found.values() if isinstance(each, Facts))
-    expected = Environment(here.mxquant, here.mxnet, max(threads, key=lambda each: (threads[each], -each), default=1))
+    common = max(threads, key=lambda each: (threads[each], -each), default=1)
+    expected = replace(here.environment, threads=common)
     for worker, each in sorted(found.items()):
         if not isinstance(each, Facts):
             raise ClusterError(
                 f"worker {worker} cannot use mxquant: {type(each).__name__}: {each}; "
-                f"pip install 'mxquant[dask]=={here.mxquant}' there"
+                f"pip install 'mxquant[dask]=={here.environment.mxquant}' there"
             )
         difference = expected.difference(each.environment)
         if difference is not None:
             raise ClusterError(f"worker {worker} {difference}")
-    _warn(found, expected)
+    told = set() if told is None else told
+    for sentence in _doubts(found, expected, here.cpu):
+        if sentence not in told:
+            told.add(sentence)
+            _log.warning("%s", sentence)
     return expected
 
 
 def levels_of(client: Any) -> FrozenSet[str]:
     """Return the levels of int8 instructions that the workers of a cluster have; see :mod:`mxquant.lowering.isa`."""
-    return frozenset(each.cpu for each in client.run(facts, on_error="return").values() if isinstance(each, Facts))
+    answers: Dict[str, Any] = asked(client, "run", facts, on_error="return")
+    return frozenset(each.cpu for each in answers.values() if isinstance(each, Facts))
 
 
-def _warn(found: Mapping[str, Facts], common: Environment) -> None:
+def _doubts(found: Mapping[str, Facts], common: Environment, here: str) -> Iterator[str]:
+    """Yield what may make results differ, or slow."""
     levels: List[str] = sorted({each.cpu for each in found.values()})
     if len(levels) > 1:
-        _log.warning(
-            "workers have CPUs of levels %s: the last digits of activations depend on which of them does what, and so "
-            "may single counts",
-            ", ".join(levels),
+        yield (
+            f"workers have CPUs of levels {', '.join(levels)}: the last digits of activations depend on which of them "
+            "does what, and so may single counts"
+        )
+    elif levels != [here]:
+        yield (
+            f"workers have CPUs of level {levels[0]}, this process one of level {here}: without the cluster the last "
+            "digits of activations may differ, and so may single counts"
         )
     for host, workers in Counter(each.host for each in found.values()).items():
         cores = max(each.cores for each in found.values() if each.host == host)
         if workers * common.threads > max(cores, common.threads):
-            _log.warning(
-                "%d workers with %d threads each share the %d cores of '%s': start fewer, or set OMP_NUM_THREADS=%d",
-                workers,
-                common.threads,
-                cores,
-                host,
-                max(1, cores // workers),
+            yield (
+                f"{workers} workers with {common.threads} threads each share the {cores} cores of '{host}': start "
+                f"fewer, or set OMP_NUM_THREADS={max(1, cores // workers)}"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple
 
 from mxquant.errors import ClusterError
@@ -39,6 +40,11 @@ class Packed:
     labels: Tuple[str, ...]
     digest: str
 
+    @property
+    def name(self) -> str:
+        """SHA-256 of all that this is, hexadecimal."""
+        return sha256("\0".join((self.digest, self.text, *self.inputs, "", *self.labels)).encode()).hexdigest()
+
     def source(self) -> Source:
         """Return the network as :func:`mxquant.model.read` does.
 
@@ -63,15 +69,15 @@ class Packed:
 
 @dataclass(frozen=True, eq=False)
 class Parcel:
-    """What is sent to every worker once: an fp32 network, and perhaps the int8 network that was made of it."""
+    """What every worker has to have: an fp32 network, and perhaps the int8 network that was made of it."""
 
     fp32: Packed
     int8: Optional[Packed] = None
 
     @property
-    def digest(self) -> str:
-        """Of all that is in it."""
-        return self.fp32.digest + (self.int8.digest if self.int8 is not None else "")
+    def networks(self) -> Tuple[Packed, ...]:
+        """All that are in it, the fp32 one first."""
+        return (self.fp32,) if self.int8 is None else (self.fp32, self.int8)
 
 
 def pack(source: Source) -> Packed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Iterable, Mapping, Optional, Tuple
+from typing import Any, Iterable, Mapping, Optional, Set, Tuple
 
 from mxquant import model as models
 from mxquant.analysis.scores import Scores
@@ -77,15 +77,17 @@ def score(
         raise InputError("data are a dask.bag, expected a data set of mxquant.datasets or a dask.array")
     if not parts.shards:
         raise InputError(f"begin is {begin}, but there are {parts.total} examples")
-    task = ScoreTask(common_environment(client), parts.batch_size, min(parts.batch_size, parts.total))
+    told: Set[str] = set()
+    task = ScoreTask(common_environment(client, told), parts.batch_size, min(parts.batch_size, parts.total))
     found = Scores()
     with reporting(progress), progress_bar("scoring", parts.total - begin) as report:
 
-        def told(examples: int, shards: int) -> None:
+        def count(examples: int, shards: int) -> None:
             if report is not None:
                 report(examples, f"shard {shards} of {len(parts.shards)}")
 
-        for _, _, scores in Dispatch(client, Parcel(pack(source), packed), task, parts.shards, told).results():
+        parcel = Parcel(pack(source), packed)
+        for _, _, scores in Dispatch(client, parcel, task, parts.shards, count, told).results():
             found = found + scores
     return found
 

@@ -20,12 +20,13 @@ from mxquant.distributed.environment import Environment, environment
 from mxquant.distributed.failures import ShardFailure
 from mxquant.distributed.parcel import Parcel
 from mxquant.distributed.shards import Shard, batches_in
+from mxquant.distributed.shelf import clear, parcel_of
 from mxquant.errors import CalibrationError, ClusterError, InputError, MXQuantError
 
 __all__ = ["Loaded", "Task", "forget", "merged", "run_shard"]
 
 _one_at_a_time = Lock()
-_kept: Dict[Tuple[str, Task], Loaded] = {}
+_kept: Dict[Tuple[Tuple[str, ...], Task], Loaded] = {}
 
 
 class Loaded(ABC):
@@ -60,24 +61,31 @@ class Task(ABC):
         """Return the networks of a parcel, ready to run."""
 
 
-def run_shard(parcel: Parcel, task: Task, shard: Shard, data: Any) -> Any:
+def run_shard(networks: Tuple[str, ...], task: Task, shard: Shard, data: Any, after: Any = None) -> Any:
     """Run one shard on this worker.
 
     Parameters
     ----------
-    parcel : Parcel
-        The networks.
+    networks : tuple of str
+        Names of the networks, which lie on the shelf of the worker; the fp32 one first.
     task : Task
         What to do.
     shard : Shard
         Which part of the data it is.
     data : Dataset, numpy.ndarray or list
         The part.
+    after : object
+        What Dask has to have done before, such as bringing the networks.
 
     Returns
     -------
     object
         What comes of it; merges by ``+``.
+
+    Raises
+    ------
+    MissingNetwork
+        If a network is not there.
 
     A :class:`~mxquant.distributed.failures.ShardFailure` tells what goes wrong.
     """
@@ -89,7 +97,7 @@ def run_shard(parcel: Parcel, task: Task, shard: Shard, data: Any) -> Any:
         raise ShardFailure(address, ClusterError(f"worker {address} {difference}"), False)
     with _one_at_a_time:
         try:
-            return _loaded(parcel, task).run(shard, _reading(address, batches_in(data, task.batch_size)))
+            return _loaded(address, networks, task).run(shard, _reading(address, batches_in(data, task.batch_size)))
         except MXQuantError as error:
             raise ShardFailure(address, error, False) from error
         finally:
@@ -102,19 +110,25 @@ def _give_memory_back() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
-def _loaded(parcel: Parcel, task: Task) -> Loaded:
-    key = parcel.digest, task
+def _loaded(worker: str, networks: Tuple[str, ...], task: Task) -> Loaded:
+    key = networks, task
     if key not in _kept:
-        forget()
+        parcel = parcel_of(worker, networks)
+        _unload()
         _kept[key] = task.load(parcel)
     return _kept[key]
 
 
-def forget() -> None:
-    """Let go of the networks that are loaded."""
+def _unload() -> None:
     for loaded in _kept.values():
         loaded.close()
     _kept.clear()
+
+
+def forget() -> None:
+    """Let go of the networks that this worker has, loaded or not."""
+    _unload()
+    clear()
 
 
 # Executors have to go before MXNet does.

@@ -6,6 +6,7 @@ over different examples merge by ``+`` into those of one run over all of them, e
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple, Union
@@ -14,7 +15,7 @@ from mxquant.errors import StatisticsError
 from mxquant.shown import html_table, percent
 from mxquant.stats.channel_sums import ChannelSums
 from mxquant.stats.histogram import Histogram
-from mxquant.stats.table import read_table, write_table
+from mxquant.stats.table import packed_table, parse_table, read_table, write_table
 
 __all__ = ["Statistics"]
 
@@ -138,7 +139,17 @@ class Statistics(Mapping[str, Histogram]):
         OutputError
             If the file cannot be written; nothing is left behind then.
         """
-        write_table(path, {name: getattr(self, name) for name in _HEADER}, self.histograms, self.channel_sums)
+        write_table(path, self._header, self.histograms, self.channel_sums)
+
+    @property
+    def _header(self) -> Dict[str, object]:
+        return {name: getattr(self, name) for name in _HEADER}
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        """Travel between processes as the calibration table, in a seventh of the bytes."""
+        # At the fastest level: a file may take six times as long, for 4 % less.
+        table = packed_table(self._header, self.histograms, self.channel_sums, compress=False)
+        return _unpacked, (zlib.compress(table, 1),)
 
     @classmethod
     def load(cls, path: Union[str, Path], network: Optional[str] = None) -> Statistics:
@@ -162,18 +173,31 @@ class Statistics(Mapping[str, Histogram]):
             If the file cannot be read, is no calibration table, is damaged, is of a later version, or belongs
             to another network.
         """
-        header, histograms, sums = read_table(path)
-        about: Dict[str, Any] = {name: header.get(name) for name in _HEADER}
-        try:
-            found = cls(histograms, **about, channel_sums=sums)
-        except StatisticsError as error:
-            raise StatisticsError(f"the calibration table '{path}' is damaged: {error}") from error
+        found = _of_table(path, *read_table(path))
         if network is not None and found.network != network:
             raise StatisticsError(
                 f"the calibration table '{path}' belongs to network {found.network}, not to {network}; "
                 "calibrate this network, or pass network=None to load it anyhow"
             )
         return found
+
+
+def _of_table(
+    path: Union[str, Path],
+    header: Mapping[str, Any],
+    histograms: Mapping[str, Histogram],
+    sums: Mapping[str, ChannelSums],
+) -> Statistics:
+    about: Dict[str, Any] = {name: header.get(name) for name in _HEADER}
+    try:
+        return Statistics(histograms, **about, channel_sums=sums)
+    except StatisticsError as error:
+        raise StatisticsError(f"the calibration table '{path}' is damaged: {error}") from error
+
+
+def _unpacked(content: bytes) -> Statistics:
+    """Return statistics that came from another process."""
+    return _of_table("that came", *parse_table("that came", zlib.decompress(content)))
 
 
 def _union(first: str, second: str) -> str:

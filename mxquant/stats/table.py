@@ -44,7 +44,7 @@ from mxquant.stats.histogram import Histogram
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FORMAT", "VERSION", "read_table", "write_table"]
+__all__ = ["FORMAT", "VERSION", "packed_table", "parse_table", "read_table", "write_table"]
 
 FORMAT = "mxquant statistics"
 VERSION = 2
@@ -100,14 +100,26 @@ def write_table(
     OutputError
         If the file cannot be written.
     """
+    # Packed in memory: a zip file that cannot be finished complains from its destructor, where nobody can catch it.
+    with replacing(path) as temporary:
+        temporary.write_bytes(packed_table(about, histograms, channel_sums))
+
+
+def packed_table(
+    about: Mapping[str, object],
+    histograms: Mapping[str, Histogram],
+    channel_sums: Mapping[str, ChannelSums],
+    compress: bool = True,
+) -> bytes:
+    """Return the content of the file that :func:`write_table` writes, or the same without compression."""
     names, rows = list(histograms), list(histograms.values())
     header = {**about, "format": FORMAT, "version": VERSION, "tensors": names}
     counts = np.concatenate([np.zeros(0, np.int64), *[row.counts for row in rows]])
     narrow = np.min_scalar_type(counts.max()) if counts.size else np.dtype(np.uint8)
     sums = [channel_sums.get(name) for name in names]
-    # A zip file that cannot be finished complains from its destructor, where nobody can catch it.
-    with replacing(path) as temporary, io.BytesIO() as content:
-        np.savez_compressed(
+    write = np.savez_compressed if compress else np.savez
+    with io.BytesIO() as content:
+        write(
             content,
             header=np.frombuffer(json.dumps(header, sort_keys=True).encode(), np.uint8),
             bins=_matrix([(row.exponent or 0, row.first_bin, row.counts.size) for row in rows], 3, np.int64),
@@ -117,7 +129,7 @@ def write_table(
             means=_matrix([(each.count, len(each.parts)) if each else (0, 0) for each in sums], 2, np.int64),
             sums=np.concatenate([np.zeros((0, 2), np.int64), *[each.parts for each in sums if each]]),
         )
-        temporary.write_bytes(content.getvalue())
+        return content.getvalue()
 
 
 def _matrix(rows: Any, columns: int, dtype: Any) -> NDArray[Any]:
@@ -148,6 +160,13 @@ def read_table(path: Union[str, Path]) -> Tuple[Dict[str, Any], Dict[str, Histog
     except (OSError, ValueError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or str(error) or "it does not fit into memory"
         raise StatisticsError(f"cannot read '{path}': {reason}") from error
+    return parse_table(path, content)
+
+
+def parse_table(
+    path: Union[str, Path], content: bytes
+) -> Tuple[Dict[str, Any], Dict[str, Histogram], Dict[str, ChannelSums]]:
+    """Read what :func:`packed_table` returned, or a file holds, as :func:`read_table` does; `path` is for messages."""
     header, members = _open(path, content)
     try:
         return header, _unpack(header, members), _unpack_sums(header, members)

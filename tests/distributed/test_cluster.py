@@ -131,7 +131,6 @@ def test_progress_counts_examples_once_and_tells_shards(
 def test_an_interrupted_run_goes_on_here_or_there_to_the_same_bytes(
     client: Any, net: Net, data: ArrayFile, expected: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(dispatch, "_GROUP", 2)
     path, results = tmp_path / "partial.npz", dispatch.Dispatch.results
 
     def interrupted(self: Any) -> Any:
@@ -146,19 +145,21 @@ def test_an_interrupted_run_goes_on_here_or_there_to_the_same_bytes(
             patch.setattr(dispatch.Dispatch, "results", interrupted)
             calibrate(client, net.symbol, data, checkpoint=path, shard_size=8, **net.params)
         before = mxquant.Statistics.load(path).num_examples
-        assert 0 < before < COUNT and before % 16 == 0
+        assert 0 < before < COUNT and before % 8 == 0
         found = mxquant.calibrate(net.symbol, data, checkpoint=path, **goes_on, **net.params)
         assert saved(found, tmp_path) == saved(expected, tmp_path) and not path.exists()
 
 
-def test_a_worker_that_is_killed_in_mid_shard_costs_nothing_but_time(
-    client: Any, net: Net, data: ArrayFile, expected: Any, tmp_path: Path
+def test_a_worker_that_is_killed_in_mid_shard_costs_nothing_but_time_and_is_told_of(
+    client: Any, net: Net, data: ArrayFile, expected: Any, tmp_path: Path, caplog: Any
 ) -> None:
     marks = tmp_path / "marks"
     marks.mkdir()
     faulty = Faulty(data, 42, "kill", marks, times=1)
     found = calibrate(client, net.symbol, faulty, shard_size=16, **net.params)
     assert len(list(marks.iterdir())) == 1 and saved(found, tmp_path) == saved(expected, tmp_path)
+    (told,) = [each.getMessage() for each in caplog.records if each.getMessage().startswith("workers that are gone: ")]
+    assert told.startswith("workers that are gone: tcp://127.0.0.1:") and told.count("tcp://") == 1
 
 
 @pytest.mark.slow

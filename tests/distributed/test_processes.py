@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, Callable, Iterator, List
@@ -16,54 +12,21 @@ from distributed import Client
 
 import mxquant
 from mxquant.datasets import ArrayFile
-from mxquant.distributed import calibrate, dispatch
+from mxquant.distributed import calibrate, dispatch, patience
 from mxquant.errors import ClusterError
 from tests.distributed.conftest import Net
+from tests.distributed.processes import Processes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
-class Processes:
-    """A scheduler on a port of its own, and workers."""
-
-    def __init__(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.address = f"tcp://127.0.0.1:{self.port}"
-        self.schedulers: List[Any] = []
-        self.workers: List[Any] = []
-
-    def start_scheduler(self) -> None:
-        words = ["--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard"]
-        self.schedulers.append(self._start("distributed.cli.dask_scheduler", words))
-
-    def start_worker(self) -> None:
-        words = [self.address, "--nthreads", "1", "--no-dashboard", "--no-nanny"]
-        self.workers.append(self._start("distributed.cli.dask_worker", words))
-
-    def _start(self, module: str, words: List[str]) -> Any:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        return subprocess.Popen([sys.executable, "-m", module, *words], env=environment, **quiet)
-
-    def end(self, processes: List[Any], how: int = signal.SIGKILL) -> None:
-        for process in processes:
-            process.send_signal(how)
-        for process in processes:
-            process.wait()
-        processes.clear()
-
-
 @pytest.fixture
 def processes() -> Iterator[Processes]:
-    made = Processes()
-    made.start_scheduler()
-    for _ in range(2):
-        made.start_worker()
-    yield made
-    made.end(made.workers)
-    made.end(made.schedulers)
+    with Processes() as made:
+        made.start_scheduler()
+        for _ in range(2):
+            made.start_worker()
+        yield made
 
 
 @pytest.fixture
@@ -90,9 +53,8 @@ def saved(statistics: mxquant.Statistics, path: Path) -> bytes:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_scheduler_that_is_restarted(
-    processes: Processes, net: Net, data: ArrayFile, tmp_path: Path, monkeypatch: Any, how: int
+    processes: Processes, net: Net, data: ArrayFile, tmp_path: Path, how: int
 ) -> None:
-    monkeypatch.setattr(dispatch, "_GROUP", 3)
 
     def restart() -> None:
         processes.end(processes.schedulers, how)
@@ -110,10 +72,9 @@ def test_a_scheduler_that_is_restarted(
 def test_a_scheduler_that_does_not_come_back_ends_the_run_and_what_was_counted_is_kept(
     processes: Processes, net: Net, data: ArrayFile, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(dispatch, "_GROUP", 1)
     with Client(processes.address, timeout=60) as client:
         dispatch.workers_of(client)
-        monkeypatch.setattr(dispatch, "PATIENCE", 3.0)
+        monkeypatch.setattr(patience, "PATIENCE", 3.0)
         begin = time.monotonic()
         with pytest.raises(ClusterError, match=f"the scheduler at {processes.address} is gone"):
             calibrate(
@@ -134,7 +95,7 @@ def test_a_scheduler_that_does_not_come_back_ends_the_run_and_what_was_counted_i
 def test_workers_that_all_die_end_the_run(processes: Processes, net: Net, data: ArrayFile, monkeypatch: Any) -> None:
     with Client(processes.address, timeout=60) as client:
         dispatch.workers_of(client)
-        monkeypatch.setattr(dispatch, "PATIENCE", 3.0)
+        monkeypatch.setattr(patience, "PATIENCE", 3.0)
         with pytest.raises(ClusterError, match="is of no use: it has no workers"):
             progress = once(20, lambda: processes.end(processes.workers))
             calibrate(client, net.symbol, data, shard_size=8, progress=progress, **net.params)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Set
 
 import numpy as np
 import pytest
@@ -14,13 +15,14 @@ from hypothesis import strategies as st
 import mxquant
 from mxquant.datasets import ImageFiles, Preprocessing
 from mxquant.distributed.calibration import _Before, _Counted
-from mxquant.distributed.environment import Environment, Facts, common_environment, levels_of
+from mxquant.distributed.environment import Facts, common_environment, environment, levels_of
 from mxquant.distributed.failures import ShardFailure, named
 from mxquant.distributed.parcel import pack, pack_symbol
 from mxquant.distributed.shards import batches_in, sharded
+from mxquant.distributed.shelf import MissingNetwork, clear, lacking, parcel_of, put
 from mxquant.errors import CalibrationError, ClusterError, InputError, NonFiniteError
+from mxquant.lowering import isa
 from mxquant.model import read
-from mxquant.runtime.mxnet import mx
 from tests.cli.conftest import tiny_network
 from tests.networks import forward, images, network_of
 
@@ -91,8 +93,8 @@ class Answers:
 
 
 def facts(cpu: str = "avx2", host: str = "a", cores: int = 2, **changes: Any) -> Facts:
-    versions = {"mxquant": mxquant.__version__, "mxnet": mx.__version__, "threads": 1, **changes}
-    return Facts(Environment(**versions), cpu, host, cores)
+    """Return what a worker says that differs from this process in nothing but what is given."""
+    return Facts(replace(environment(), **{"threads": 1, **changes}), cpu, host, cores)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +107,8 @@ def facts(cpu: str = "avx2", host: str = "a", cores: int = 2, **changes: Any) ->
             "worker v has mxnet 1.8.0, expected 1.9.1; pip install 'mxnet==1.9.1'",
         ),
         ({"w": facts(), "v": facts(mxquant="9")}, "worker v has mxquant 9, expected"),
+        ({"w": facts(numpy="1.20.0")}, "worker w has numpy 1.20.0, expected "),
+        ({"w": facts(), "v": facts(numba="0.1")}, "worker v has numba 0.1, expected "),
         ({"w": facts(threads=4), "v": facts(), "u": facts()}, "worker w runs MXNet with 4 threads, others with 1"),
         (
             {"w": facts(), "v": ModuleNotFoundError("No module named 'mxquant'")},
@@ -126,11 +130,19 @@ def test_workers_that_do_not_fit_are_refused(answers: Dict[str, Any], sentence: 
         ({"w": facts(threads=2), "v": facts(threads=2, host="b")}, ""),
         ({"w": facts(threads=4)}, ""),
         ({"w": facts(), "v": ConnectionError("it has just died")}, ""),
+        ({"w": facts("vnni")}, "workers have CPUs of level vnni, this process one of level avx2: without the cluster"),
     ],
 )
-def test_workers_that_may_differ_or_share_cores_are_told(answers: Any, sentence: str, caplog: Any) -> None:
-    assert common_environment(Answers(answers)) == answers["w"].environment
-    assert sentence in caplog.text and bool(caplog.text) == bool(sentence)
+def test_workers_that_may_differ_or_share_cores_are_told(
+    answers: Any, sentence: str, caplog: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(isa, "detect", lambda: "avx2")
+    told: Set[str] = set()
+    assert common_environment(Answers(answers), told) == answers["w"].environment
+    assert len(caplog.records) == len(told) == bool(sentence)
+    # It comes once, however often a run looks at its workers.
+    assert common_environment(Answers(answers), told) == answers["w"].environment
+    assert sentence in caplog.text and len(caplog.records) == bool(sentence)
 
 
 def test_the_levels_of_workers_are_those_of_all_that_answer() -> None:
@@ -149,6 +161,30 @@ def test_a_network_arrives_as_it_was() -> None:
     packed.params[next(iter(args))][:] = 0
     with pytest.raises(ClusterError, match="on its way to a worker"):
         packed.source()
+
+
+def test_a_shelf_keeps_the_last_two_networks_under_names_of_all_that_they_are() -> None:
+    symbol, args, aux = tiny_network()
+    first = pack(read(symbol, args, aux))
+    changes = ({"inputs": ("other",)}, {"labels": ("label",)}, {"text": first.text + " "}, {"digest": "other"})
+    others = [replace(first, **change) for change in changes]
+    names = [each.name for each in (first, *others)]
+    assert len(set(names)) == 5 and pickle.loads(pickle.dumps(first)).name == first.name
+    clear()
+    try:
+        put(first)
+        put(others[0])
+        assert lacking(names) == names[2:]
+        assert lacking(names[:1]) == []
+        put(others[1])  # what was asked for last stays
+        assert lacking(names) == [names[1], *names[3:]]
+        assert parcel_of("w", (names[2], names[0])).networks == (others[1], first)
+        with pytest.raises(MissingNetwork) as raised:
+            parcel_of("w", (names[0], names[1]))
+        found = pickle.loads(pickle.dumps(raised.value))
+        assert (found.worker, found.names) == ("w", (names[1],))
+    finally:
+        clear()
 
 
 def test_errors_travel_and_name_their_shard() -> None:

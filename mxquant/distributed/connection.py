@@ -1,0 +1,119 @@
+"""A connection to a scheduler, with one deadline for all of it.
+
+Dask's own client waits without end where a connection stands and nobody speaks. So what answers is looked at first:
+its first bytes (:mod:`mxquant.distributed.greeting`), then what it says that it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from pathlib import Path
+from typing import Any, Optional
+
+from mxquant.distributed.address import Address
+from mxquant.distributed.greeting import greet
+from mxquant.distributed.patience import within
+from mxquant.distributed.tls import security_of
+from mxquant.errors import ClusterError, InputError
+
+__all__ = ["SECONDS", "connect", "opened"]
+
+SECONDS = 10.0
+_LEAST = 0.5
+
+
+def connect(
+    text: str,
+    *,
+    tls_ca_file: Optional[Path] = None,
+    tls_cert: Optional[Path] = None,
+    tls_key: Optional[Path] = None,
+    seconds: float = SECONDS,
+) -> Any:
+    """Connect to a scheduler.
+
+    Parameters
+    ----------
+    text : str
+        ``tcp://HOST:PORT`` or ``tls://HOST:PORT``.
+    tls_ca_file, tls_cert, tls_key : Path, optional
+        As for :func:`mxquant.distributed.tls.security_of`.
+    seconds : float
+        How long all of it may take.
+
+    Returns
+    -------
+    distributed.Client
+        To be closed.
+
+    Raises
+    ------
+    InputError
+        If the address or a file is wrong; nothing was sent then.
+    ClusterError
+        If no scheduler answers.
+    """
+    address = Address.of(text)
+    return opened(str(address), security_of(address, tls_ca_file, tls_cert, tls_key), seconds)
+
+
+def opened(text: str, security: Any, seconds: float = SECONDS) -> Any:
+    """Connect to a scheduler whose address and certificates were looked at; as :func:`connect`."""
+    import distributed
+
+    make: Any = distributed.Client
+    end = time.monotonic() + seconds
+    try:
+        if text.startswith(("tcp://", "tls://")):
+            _look(Address.of(text), security, end)
+        left = max(_LEAST, end - time.monotonic())
+        return within(left, lambda: make(text, timeout=left, security=security, set_as_default=False))
+    except (InputError, ClusterError):
+        raise
+    except TimeoutError as error:
+        raise ClusterError(f"the scheduler at '{text}' does not answer within {seconds:.0f} s") from error
+    except Exception as error:  # of the connection, which has many kinds of them
+        raise ClusterError(f"cannot connect to the scheduler at '{text}': {type(error).__name__}: {error}") from error
+
+
+def _look(address: Address, security: Any, end: float) -> None:
+    """Raise ClusterError unless a scheduler answers at an address."""
+    # asyncio would leave a search for a name behind that keeps the process until it has ended.
+    try:
+        within(max(_LEAST, end - time.monotonic()), lambda: socket.getaddrinfo(address.host, address.port))
+    except (TimeoutError, OSError, UnicodeError) as error:
+        raise ClusterError(f"the host of '{address}' is not found: {error}") from error
+    arguments = security.get_connection_args("client")
+    left = max(_LEAST, end - time.monotonic())
+
+    def look() -> str:
+        return asyncio.run(asyncio.wait_for(_kind(address, arguments, left), left))
+
+    try:
+        kind = within(left + _LEAST, look)
+    except (TimeoutError, asyncio.TimeoutError) as error:
+        raise ClusterError(
+            f"what answers at '{address}' does not say within {left:.0f} s that it is a scheduler"
+        ) from error
+    if kind != "Scheduler":
+        raise ClusterError(
+            f"what answers at '{address}' is a {kind.lower()} of Dask; give the address of the scheduler, which that "
+            "one was started with"
+        )
+
+
+async def _kind(address: Address, arguments: Any, seconds: float) -> str:
+    """Return what a process of Dask says that it is; nothing that it sends is unpickled."""
+    import distributed.comm
+
+    reach: Any = getattr(distributed.comm, "connect")  # noqa: B009, for versions that do not export it to checkers
+    await greet(address, arguments.get("ssl_context"), max(_LEAST, seconds - _LEAST))
+    comm = await reach(str(address), timeout=seconds, deserialize=False, **arguments)
+    try:
+        await comm.write({"op": "identity", "reply": True})
+        answer = await comm.read()
+    finally:
+        comm.abort()
+    return str(answer.get("type", "stranger")) if isinstance(answer, dict) else "stranger"

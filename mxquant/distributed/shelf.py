@@ -1,0 +1,75 @@
+"""What a worker keeps of networks: the last two that came, by name, so that none goes over the wire to it twice.
+
+A name is the digest of all that is sent, so that what lies here under it is what would be sent again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from threading import Lock
+from typing import Dict, List, Sequence, Tuple
+
+from mxquant.distributed.parcel import Packed, Parcel
+
+__all__ = ["MissingNetwork", "clear", "lacking", "parcel_of", "put"]
+
+# An fp32 network and the int8 network that was made of it.
+_MOST = 2
+_lock = Lock()
+_kept: OrderedDict[str, Packed] = OrderedDict()
+
+
+class MissingNetwork(Exception):
+    """A worker does not have a network: it has come later, or others have had more to send to it.
+
+    Parameters
+    ----------
+    worker : str
+        Its address.
+    names : tuple of str
+        What it lacks.
+    """
+
+    def __init__(self, worker: str, names: Tuple[str, ...]) -> None:
+        self.worker, self.names = worker, names
+        super().__init__(worker, names)
+
+
+def put(network: Packed) -> None:
+    """Keep a network; runs on workers."""
+    with _lock:
+        _kept[network.name] = network
+        _kept.move_to_end(network.name)
+        while len(_kept) > _MOST:
+            _kept.popitem(last=False)
+
+
+def lacking(names: Sequence[str]) -> List[str]:
+    """Return which of these networks this worker does not have; those that it has are kept before others."""
+    with _lock:
+        for name in names:
+            if name in _kept:
+                _kept.move_to_end(name)
+        return [name for name in names if name not in _kept]
+
+
+def parcel_of(worker: str, names: Sequence[str]) -> Parcel:
+    """Return networks, the fp32 one first.
+
+    Raises
+    ------
+    MissingNetwork
+        If one is not here.
+    """
+    with _lock:
+        found: Dict[str, Packed] = {name: _kept[name] for name in names if name in _kept}
+    missing = tuple(name for name in names if name not in found)
+    if missing:
+        raise MissingNetwork(worker, missing)
+    return Parcel(*(found[name] for name in names))
+
+
+def clear() -> None:
+    """Let go of all of them."""
+    with _lock:
+        _kept.clear()
