@@ -117,7 +117,7 @@ def _mend_multiarray(multiarray: Any) -> Dict[int, Any]:
 
 
 def _mend_dispatch(protocol: Any) -> Dict[int, Any]:
-    """NumPy 1.22 and later call ``true_divide`` 'divide', and would compute it by themselves, without gradients."""
+    """NumPy 1.23 and later call ``true_divide`` 'divide', and would compute it by themselves, without gradients."""
     protocol._NUMPY_ARRAY_UFUNC_DICT.setdefault("divide", protocol.mx_np.true_divide)
     return {}
 
