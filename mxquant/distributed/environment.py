@@ -14,6 +14,8 @@ from mxquant.errors import ClusterError
 __all__ = ["Environment", "Facts", "common_environment", "environment", "facts", "levels_of"]
 
 _VERSIONS = ("mxquant", "mxnet", "numpy", "numba")
+# Workers load MXNet when they are asked first: many of them, perhaps from one disk.
+_LOADING = 5
 _log = logging.getLogger(__name__)
 
 
@@ -92,7 +94,7 @@ def common_environment(client: Any, told: Optional[Set[str]] = None) -> Environm
         If there are no workers, one does not answer or does not have mxquant, another version of what computes than
         this process has, or another number of threads than the others.
     """
-    answers: Dict[str, Any] = asked(client, "run", facts, on_error="return")
+    answers: Dict[str, Any] = asked(client, "run", facts, on_error="return", times=_LOADING)
     # Of one that has just died comes an error of the connection; what it does is done by others.
     found = {worker: each for worker, each in answers.items() if not isinstance(each, OSError)}
     if not found:
@@ -120,7 +122,7 @@ def common_environment(client: Any, told: Optional[Set[str]] = None) -> Environm
 
 def levels_of(client: Any) -> FrozenSet[str]:
     """Return the levels of int8 instructions that the workers of a cluster have; see :mod:`mxquant.lowering.isa`."""
-    answers: Dict[str, Any] = asked(client, "run", facts, on_error="return")
+    answers: Dict[str, Any] = asked(client, "run", facts, on_error="return", times=_LOADING)
     return frozenset(each.cpu for each in answers.values() if isinstance(each, Facts))
 
 

@@ -53,16 +53,27 @@ def within(seconds: float, call: Callable[[], _Found]) -> _Found:
     return found[0]
 
 
-def asked(client: Any, what: str, *arguments: Any, **options: Any) -> Any:
-    """Call a method of a client that asks the scheduler or the workers, and wait :data:`PATIENCE` for the answer.
+def asked(client: Any, what: str, *arguments: Any, times: int = 1, **options: Any) -> Any:
+    """Call a method of a client that asks the scheduler or the workers, and wait for the answer.
+
+    Parameters
+    ----------
+    client : dask.distributed.Client
+        Of the cluster.
+    what : str
+        The method.
+    *arguments, **options
+        For it.
+    times : int
+        How many times :data:`PATIENCE` to wait.
 
     Raises
     ------
-    NoAnswer
-        If none comes, whatever the reason.
+    ClusterError
+        A :class:`NoAnswer`, if none comes, whatever the reason.
     """
     try:
-        return within(PATIENCE, lambda: getattr(client, what)(*arguments, **options))
+        return within(times * PATIENCE, lambda: getattr(client, what)(*arguments, **options))
     except Exception as error:  # of the connection, which has many kinds of them
         raise NoAnswer(
             f"the cluster at {address_of(client)} does not answer: {type(error).__name__}: {error}"

@@ -54,13 +54,7 @@ def lacking(names: Sequence[str]) -> List[str]:
 
 
 def parcel_of(worker: str, names: Sequence[str]) -> Parcel:
-    """Return networks, the fp32 one first.
-
-    Raises
-    ------
-    MissingNetwork
-        If one is not here.
-    """
+    """Return networks, the fp32 one first; :class:`MissingNetwork` tells which are not here."""
     with _lock:
         found: Dict[str, Packed] = {name: _kept[name] for name in names if name in _kept}
     missing = tuple(name for name in names if name not in found)

@@ -82,12 +82,8 @@ def run_shard(networks: Tuple[str, ...], task: Task, shard: Shard, data: Any, af
     object
         What comes of it; merges by ``+``.
 
-    Raises
-    ------
-    MissingNetwork
-        If a network is not there.
-
-    A :class:`~mxquant.distributed.failures.ShardFailure` tells what goes wrong.
+    A :class:`~mxquant.distributed.failures.ShardFailure` tells what goes wrong, a
+    :class:`~mxquant.distributed.shelf.MissingNetwork` which network is not there.
     """
     from distributed import get_worker
 

@@ -46,6 +46,12 @@ def once(at: int, action: Callable[[], None]) -> Callable[..., None]:
     return report
 
 
+def impatient(monkeypatch: Any, processes: Processes, which: List[Any]) -> None:
+    """End processes, and wait for nobody from then on."""
+    monkeypatch.setattr(patience, "PATIENCE", 3.0)
+    processes.end(which)
+
+
 def saved(statistics: mxquant.Statistics, path: Path) -> bytes:
     statistics.save(path)
     return path.read_bytes()
@@ -74,7 +80,6 @@ def test_a_scheduler_that_does_not_come_back_ends_the_run_and_what_was_counted_i
 ) -> None:
     with Client(processes.address, timeout=60) as client:
         dispatch.workers_of(client)
-        monkeypatch.setattr(patience, "PATIENCE", 3.0)
         begin = time.monotonic()
         with pytest.raises(ClusterError, match=f"the scheduler at {processes.address} is gone"):
             calibrate(
@@ -83,7 +88,7 @@ def test_a_scheduler_that_does_not_come_back_ends_the_run_and_what_was_counted_i
                 data,
                 shard_size=8,
                 checkpoint=tmp_path / "partial.npz",
-                progress=once(60, lambda: processes.end(processes.schedulers)),
+                progress=once(60, lambda: impatient(monkeypatch, processes, processes.schedulers)),
                 **net.params,
             )
         assert time.monotonic() - begin < 90
@@ -95,9 +100,8 @@ def test_a_scheduler_that_does_not_come_back_ends_the_run_and_what_was_counted_i
 def test_workers_that_all_die_end_the_run(processes: Processes, net: Net, data: ArrayFile, monkeypatch: Any) -> None:
     with Client(processes.address, timeout=60) as client:
         dispatch.workers_of(client)
-        monkeypatch.setattr(patience, "PATIENCE", 3.0)
         with pytest.raises(ClusterError, match="is of no use: it has no workers"):
-            progress = once(20, lambda: processes.end(processes.workers))
+            progress = once(20, lambda: impatient(monkeypatch, processes, processes.workers))
             calibrate(client, net.symbol, data, shard_size=8, progress=progress, **net.params)
 
 
