@@ -62,9 +62,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
 def test_python_runs(page: str, folder: Path) -> None:
     """In a process of its own, as a reader's, where nothing has been imported but NumPy."""
-    Path("page.py").write_text("\n".join([DATA, *blocks(page, "python")]), encoding="utf-8")
+    code = "\n".join([DATA, *blocks(page, "python")])
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "page.py"], env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
 
 

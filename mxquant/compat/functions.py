@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from functools import wraps
 from types import FunctionType, ModuleType
-from typing import Any, Callable, Dict, Mapping, Tuple
+from typing import Any, Callable, Dict, Mapping
 
 from mxquant.compat.sums import keep_double
 
@@ -31,54 +31,37 @@ def mend(module: ModuleType) -> Dict[int, Any]:
 def _mend_base(base: Any) -> Dict[int, Any]:
     """NumPy 2.5 makes no number of an array with one element; MXNet fills arrays of C with such."""
 
-    def numbers(ctype: Any, values: Any) -> Tuple[Any, ...]:
-        ndarray = getattr(sys.modules.get("numpy"), "ndarray", ())
-        return ctype, [value.item() if isinstance(value, ndarray) else value for value in values]
+    def made(old: Any) -> Any:
+        def c_array(ctype: Any, values: Any) -> Any:
+            ndarray = getattr(sys.modules.get("numpy"), "ndarray", ())
+            return old(ctype, [value.item() if isinstance(value, ndarray) else value for value in values])
 
-    return _with_arguments(base, "c_array", numbers)
+        return c_array
+
+    return _replaced(base, "c_array", made)
 
 
 def _mend_quantization(quantization: Any) -> Dict[int, Any]:
-    """NumPy 2 computes with scalars of float32 in float32: histograms get other edges, but not by numbers of Python."""
+    """NumPy 2 computes with scalars of float32 in float32: edges of histograms move; 2.5 writes no array by ``%f``."""
 
-    def numbers(old_hist: Any, arr: Any, new_min: Any, new_max: Any, new_th: Any) -> Tuple[Any, ...]:
-        *others, old_th = old_hist
-        return (*others, float(old_th)), arr, new_min, new_max, float(new_th)
+    def combining(old: Any) -> Any:
+        def combine_histogram(old_hist: Any, arr: Any, new_min: Any, new_max: Any, new_th: Any) -> Any:
+            *others, old_th = old_hist
+            return old((*others, float(old_th)), arr, new_min, new_max, float(new_th))
 
-    def scalars(found: Any) -> Tuple[Any, ...]:
-        """NumPy 2.5 writes no array by ``%f``."""
-        return tuple(value.item() if getattr(value, "size", 0) == 1 else value for value in found)
+        return combine_histogram
 
-    thresholds = _with_result(quantization, "_get_optimal_threshold", scalars)
-    return {**thresholds, **_with_arguments(quantization, "combine_histogram", numbers)}
+    def searching(old: Any) -> Any:
+        def _get_optimal_threshold(*args: Any, **options: Any) -> Any:
+            found = old(*args, **options)
+            return tuple(value.item() if getattr(value, "size", 0) == 1 else value for value in found)
 
+        return _get_optimal_threshold
 
-def _with_arguments(module: Any, name: str, changed: Callable[..., Tuple[Any, ...]]) -> Dict[int, Any]:
-    """Let a function of a module be called with arguments that another one makes of those that are given."""
-    old = getattr(module, name)
-    if hasattr(old, "__wrapped__"):
-        return {}
-
-    @wraps(old)
-    def function(*args: Any, **options: Any) -> Any:
-        return old(*changed(*args, **options))
-
-    setattr(module, name, function)
-    return {id(old): function}
-
-
-def _with_result(module: Any, name: str, changed: Callable[[Any], Any]) -> Dict[int, Any]:
-    """Let a function of a module return what another one makes of its result."""
-    old = getattr(module, name)
-    if hasattr(old, "__wrapped__"):
-        return {}
-
-    @wraps(old)
-    def function(*args: Any, **options: Any) -> Any:
-        return changed(old(*args, **options))
-
-    setattr(module, name, function)
-    return {id(old): function}
+    return {
+        **_replaced(quantization, "combine_histogram", combining),
+        **_replaced(quantization, "_get_optimal_threshold", searching),
+    }
 
 
 def _mend_recordio(recordio: Any) -> Dict[int, Any]:
@@ -103,21 +86,19 @@ def _mend_ndarray(ndarray: Any) -> Dict[int, Any]:
 
 def _mend_multiarray(multiarray: Any) -> Dict[int, Any]:
     """NumPy 1.25 and later return named tuples, such as that of ``qr``, which are made of so many arguments."""
-    old = multiarray._as_mx_np_array
-    if hasattr(old, "__wrapped__"):
-        return {}
 
-    @wraps(old)
-    def _as_mx_np_array(object: Any, ctx: Any = None) -> Any:
-        make = getattr(type(object), "_make", None)
-        return old(object, ctx) if make is None else make(_as_mx_np_array(each) for each in object)
+    def made(old: Any) -> Any:
+        def _as_mx_np_array(object: Any, ctx: Any = None) -> Any:
+            make = getattr(type(object), "_make", None)
+            return old(object, ctx) if make is None else make(_as_mx_np_array(each) for each in object)
 
-    multiarray._as_mx_np_array = _as_mx_np_array
-    return {id(old): _as_mx_np_array}
+        return _as_mx_np_array
+
+    return _replaced(multiarray, "_as_mx_np_array", made)
 
 
 def _mend_dispatch(protocol: Any) -> Dict[int, Any]:
-    """NumPy 1.22 and later call ``true_divide`` 'divide', and would compute it by themselves, without gradients."""
+    """NumPy 1.23 and later call ``true_divide`` 'divide', and would compute it by themselves, without gradients."""
     protocol._NUMPY_ARRAY_UFUNC_DICT.setdefault("divide", protocol.mx_np.true_divide)
     return {}
 
@@ -126,6 +107,16 @@ def _mend_metric(metric: Any) -> Dict[int, Any]:
     """NumPy 2 adds scalars of float32 in float32: of a long epoch's last batches little would be left in a metric."""
     keep_double(metric.EvalMetric, "sum_metric", "global_sum_metric", "num_inst", "global_num_inst")
     return {}
+
+
+def _replaced(module: Any, name: str, made: Callable[[Any], Any]) -> Dict[int, Any]:
+    """Put what is made of a function in its place, once; return the function by the old one's ``id``."""
+    old = getattr(module, name)
+    if hasattr(old, "__wrapped__"):
+        return {}
+    function = wraps(old)(made(old))
+    setattr(module, name, function)
+    return {id(old): function}
 
 
 def _rename(function: FunctionType, names: Mapping[str, str]) -> None:

@@ -6,11 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Wrong", "as_numpy", "close", "equal", "holds", "raises"]
-
-
-class Wrong(Exception):
-    """A value is not what it has to be."""
+__all__ = ["as_numpy", "close", "equal", "holds", "raises"]
 
 
 def as_numpy(value: Any) -> Any:
@@ -36,18 +32,18 @@ def close(actual: Any, expected: Any, rtol: float = 1e-5, atol: float = 1e-6) ->
 
     Raises
     ------
-    Wrong
+    AssertionError
         If they have not.
     """
     found, right = as_numpy(actual), as_numpy(expected)
     if found.shape != right.shape:
-        raise Wrong(f"shape {found.shape}, expected {right.shape}")
+        raise AssertionError(f"shape {found.shape}, expected {right.shape}")
     if not np.all(np.isfinite(found)):
-        raise Wrong("values are not finite")
+        raise AssertionError("values are not finite")
     apart = np.abs(found.astype("float64") - right.astype("float64"))
     if not np.all(apart <= atol + rtol * np.abs(right)):
         place = np.unravel_index(int(np.argmax(apart)), apart.shape)
-        raise Wrong(f"{found[place]!s} instead of {right[place]!s}")
+        raise AssertionError(f"{found[place]!s} instead of {right[place]!s}")
 
 
 def equal(actual: Any, expected: Any) -> None:
@@ -60,21 +56,21 @@ def equal(actual: Any, expected: Any) -> None:
 
     Raises
     ------
-    Wrong
+    AssertionError
         If they are not.
     """
     if not (hasattr(actual, "shape") or hasattr(expected, "shape")):
         if actual != expected:
-            raise Wrong(f"{actual!r} instead of {expected!r}")
+            raise AssertionError(f"{actual!r} instead of {expected!r}")
         return
     found, right = as_numpy(actual), as_numpy(expected)
     if hasattr(actual, "dtype") and hasattr(expected, "dtype") and found.dtype != right.dtype:
-        raise Wrong(f"{found.dtype} instead of {right.dtype}")
+        raise AssertionError(f"{found.dtype} instead of {right.dtype}")
     if found.shape != right.shape:
-        raise Wrong(f"shape {found.shape}, expected {right.shape}")
+        raise AssertionError(f"shape {found.shape}, expected {right.shape}")
     if not np.array_equal(found, right):
         place = np.unravel_index(int(np.argmax(found != right)), found.shape)
-        raise Wrong(f"{found[place]!s} instead of {right[place]!s}")
+        raise AssertionError(f"{found[place]!s} instead of {right[place]!s}")
 
 
 def holds(truth: Any, text: str) -> None:
@@ -89,11 +85,11 @@ def holds(truth: Any, text: str) -> None:
 
     Raises
     ------
-    Wrong
+    AssertionError
         If it is not.
     """
     if not bool(truth):
-        raise Wrong(f"not so: {text}")
+        raise AssertionError(f"not so: {text}")
 
 
 def raises(kind: Any, function: Any, *arguments: Any) -> None:
@@ -110,11 +106,11 @@ def raises(kind: Any, function: Any, *arguments: Any) -> None:
 
     Raises
     ------
-    Wrong
+    AssertionError
         If it returns.
     """
     try:
         function(*arguments)
     except kind:
         return
-    raise Wrong(f"no {kind.__name__} was raised")
+    raise AssertionError(f"no {kind.__name__} was raised")
