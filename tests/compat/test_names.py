@@ -144,6 +144,8 @@ def test_distutils_is_stood_for_and_other_modules_are_not():
     assert stand_in("os.path") is None and stand_in("distutils") is None
 
 
+# An onnx that has it still deprecates it.
+@pytest.mark.filterwarnings("ignore:`mapping:DeprecationWarning")
 def test_onnx_has_the_table_of_its_types():
     onnx = pytest.importorskip("onnx")
     mapping = with_old_names(onnx).mapping

@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Tuple
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -19,6 +20,9 @@ from tests.networks import forward, images
 from tests.onnx_export.runtimes import in_onnxruntime
 from tests.onnx_import.models import IMAGE, check, model_of, node, read, whole
 
+# Up to 1.24 ONNX Runtime has some of this otherwise than ONNX, and Python 3.10 has no later one; 1.32 has it right.
+BEFORE = tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 32)
+in_later_ones = pytest.mark.skipif(BEFORE, reason="ONNX Runtime before 1.32 may have it otherwise than ONNX")
 REAL, INT32, INT64 = TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64
 Case = Tuple[List[Any], Tuple[int, ...], int, Dict[str, np.ndarray]]
 
@@ -134,7 +138,11 @@ FORMS: Dict[str, Case] = {
 }
 
 
-@pytest.mark.parametrize("name", FORMS)
+LATER = {"axes of which none is reduced"}
+CASES = [pytest.param(name, marks=in_later_ones) if name in LATER else name for name in FORMS]
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_the_value_is_onnx_runtimes(name: str, tmp_path: Path) -> None:
     nodes, shape, opset, constants = FORMS[name]
     data = np.random.RandomState(1).randint(-6, 7, shape).astype(np.float32)
@@ -145,6 +153,7 @@ def test_the_value_is_onnx_runtimes(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@in_later_ones
 @pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
 @pytest.mark.parametrize(
     ("kernel", "stride", "pad"), [(1, 2, 0), (2, 2, 1), (2, 3, 1), (3, 2, 1), (3, 4, 1), (4, 3, 2)]
@@ -159,6 +168,7 @@ def test_a_window_that_begins_in_padding_is_left_out(
             check(model_of([node(op, "x", **attrs)], (1, 2, length)), tmp_path, images(1, 2, length))
 
 
+@in_later_ones
 def test_a_window_that_begins_in_padding_on_one_axis_alone(tmp_path: Path) -> None:
     attrs = {"kernel_shape": [2, 3], "strides": [2, 2], "pads": [1, 0, 1, 0], "ceil_mode": 1}
     check(model_of([node("MaxPool", "x", **attrs)], (1, 2, 5, 6)), tmp_path, images(1, 2, 5, 6))
@@ -180,6 +190,7 @@ def test_windows_are_counted_as_they_are_drawn() -> None:
         assert last_window(length, size, stride, front, back) == (len(begins), beyond)
 
 
+@in_later_ones
 def test_what_follows_a_pooling_has_its_windows(tmp_path: Path) -> None:
     nodes = [
         node("MaxPool", "x", outputs=("p",), kernel_shape=[1, 1], strides=[2, 2], ceil_mode=1),
