@@ -33,7 +33,7 @@ EXTRAS = {
         *TESTS,
         "aiohttp>=3.8,<4",
         "build>=1,<2",
-        "cryptography>=39",
+        "cryptography>=39,<100",
         "dask>=2023.5",
         "distributed>=2023.5",
         "jinja2>=3,<4",

@@ -177,12 +177,6 @@ def test_the_command_is_a_function() -> None:
     assert callable(command.load())
 
 
-def test_opencv_of_every_extra_leaves_numpy_below_2() -> None:
-    lines = [line for line in importlib.metadata.requires("mxquant") or [] if line.startswith("opencv")]
-    assert len(lines) == 2
-    assert all("<4.12" in line for line in lines)
-
-
 def headings(level: int) -> List[str]:
     """Return the headings of the change log of one level."""
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

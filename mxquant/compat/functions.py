@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from functools import wraps
+from functools import lru_cache, wraps
 from types import FunctionType, ModuleType
 from typing import Any, Callable, Dict, Mapping
 
@@ -53,8 +53,7 @@ def _mend_quantization(quantization: Any) -> Dict[int, Any]:
 
     def searching(old: Any) -> Any:
         def _get_optimal_threshold(*args: Any, **options: Any) -> Any:
-            found = old(*args, **options)
-            return tuple(value.item() if getattr(value, "size", 0) == 1 else value for value in found)
+            return tuple(_with_number(value) for value in old(*args, **options))
 
         return _get_optimal_threshold
 
@@ -117,6 +116,22 @@ def _replaced(module: Any, name: str, made: Callable[[Any], Any]) -> Dict[int, A
     function = wraps(old)(made(old))
     setattr(module, name, function)
     return {id(old): function}
+
+
+def _with_number(value: Any) -> Any:
+    """Return an array of one element as one that is a number too; all else as it is."""
+    numpy: Any = sys.modules["numpy"]
+    return value.view(_number()) if isinstance(value, numpy.ndarray) and value.size == 1 else value
+
+
+@lru_cache(maxsize=None)
+def _number() -> Any:
+    numpy: Any = sys.modules["numpy"]
+
+    def __float__(self: Any) -> float:
+        return float(self.item())
+
+    return type("OneNumber", (numpy.ndarray,), {"__float__": __float__})
 
 
 def _rename(function: FunctionType, names: Mapping[str, str]) -> None:

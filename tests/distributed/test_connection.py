@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 import time
@@ -246,6 +247,8 @@ def test_tls_files_are_looked_at_before_anything_is_sent(made: Certificates, tmp
         connect("tcp://127.0.0.1:1")
 
 
+# Dask leaves what is open of a handshake that failed to the garbage collector.
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_cluster_with_tls_and_who_does_not_belong_to_it(
     made: Certificates, folder: Path, tmp_path: Path, monkeypatch: Any, capsys: Any
 ) -> None:
@@ -291,6 +294,7 @@ def test_a_cluster_with_tls_and_who_does_not_belong_to_it(
         files = {"tls_ca_file": made.ca, "tls_cert": made.cert, "tls_key": made.key}
         with pytest.raises(ClusterError, match="does not speak TLS: write tcp://, or start it with its certificate"):
             connect(processes.address.replace("tcp", "tls"), **files)
+    gc.collect()
 
 
 def test_a_scheduler_with_a_host_listens_on_that_interface_only() -> None:
