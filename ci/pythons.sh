@@ -9,7 +9,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # What Python and NumPy can break: each stage of the way to an int8 network, its files, and what MXNet is given.
 readonly CORE=(
-    tests/compat tests/files tests/graph tests/plan tests/stats tests/thresholds tests/lowering/test_simulate.py
+    tests/compat tests/files tests/graph tests/stats tests/thresholds tests/lowering/test_simulate.py
     tests/onnx_export/test_translations.py tests/onnx_import/test_forms.py tests/test_quantization.py
 )
 # The features of MXNet take a minute and more: each Python's are in the table of docs/compat.md.
