@@ -51,21 +51,23 @@ def run_program(path: str, arguments: Sequence[str]) -> None:
         With status 2 if there is no such file, 1 if there is no ``__main__.py`` in it. The program may raise anything.
     """
     sys.argv = [path, *arguments]
-    path = os.path.abspath(path)
+    # Python 3.8 calls a program as it was called, later ones by its whole path.
+    name, path = path, os.path.abspath(path)
+    name = name if sys.version_info < (3, 9) else path
     if pkgutil.get_importer(path) is not None:
         spec = PathFinder.find_spec("__main__", [path])
         if spec is None:
             _stop(f"can't find '__main__' module in {path!r}", 1)
-        _put_first(path)
+        _put_first(name)
         _run(lambda: _code_of(spec), {"__file__": spec.origin, "__loader__": spec.loader, "__package__": ""})
         return
-    loader = SourceFileLoader("__main__", path)
+    loader = SourceFileLoader("__main__", name)
     try:
         text = loader.get_data(path)
     except OSError as error:
         _stop(f"can't open file {path!r}: [Errno {error.errno}] {error.strerror}", 2)
     _put_first(os.path.dirname(os.path.realpath(path)))
-    _run(lambda: _compiled(text, path), {"__file__": path, "__loader__": loader}, f"path:{path}")
+    _run(lambda: _compiled(text, name), {"__file__": name, "__loader__": loader}, f"path:{path}")
 
 
 def run_module(name: str, arguments: Sequence[str]) -> None:
