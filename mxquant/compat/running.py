@@ -57,7 +57,7 @@ def run_program(path: str, arguments: Sequence[str]) -> None:
     if pkgutil.get_importer(path) is not None:
         spec = PathFinder.find_spec("__main__", [path])
         if spec is None:
-            _stop(f"can't find '__main__' module in {path!r}", 1)
+            _stop(f"can't find '__main__' module in {name!r}", 1)
         _put_first(name)
         _run(lambda: _code_of(spec), {"__file__": spec.origin, "__loader__": spec.loader, "__package__": ""})
         return
@@ -65,7 +65,7 @@ def run_program(path: str, arguments: Sequence[str]) -> None:
     try:
         text = loader.get_data(path)
     except OSError as error:
-        _stop(f"can't open file {path!r}: [Errno {error.errno}] {error.strerror}", 2)
+        _stop(f"can't open file {name!r}: [Errno {error.errno}] {error.strerror}", 2)
     _put_first(os.path.dirname(os.path.realpath(path)))
     _run(lambda: _compiled(text, name), {"__file__": name, "__loader__": loader}, f"path:{path}")
 
