@@ -65,7 +65,7 @@ def run_program(path: str, arguments: Sequence[str]) -> None:
     try:
         text = loader.get_data(path)
     except OSError as error:
-        _stop(f"can't open file {name!r}: [Errno {error.errno}] {error.strerror}", 2)
+        _stop(f"can't open file {path!r}: [Errno {error.errno}] {error.strerror}", 2)
     _put_first(os.path.dirname(os.path.realpath(path)))
     _run(lambda: _compiled(text, name), {"__file__": name, "__loader__": loader}, f"path:{path}")
 
