@@ -22,13 +22,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, List, Mapping
 
-from mxquant.compat import install, while_importing
+from mxquant.compat import while_importing
 from mxquant.runtime.moved import keep_old_names
 from mxquant.runtime.processors import enough_threads
 
 keep_old_names()
-# From here on MXNet is imported so that it works, and with all processors; by whoever comes first.
-install()
+# From here on MXNet is imported so that it works, which importing compat arranges, and with all processors.
 while_importing(enough_threads)
 if "mxnet" in sys.modules:
     import_module("mxquant.runtime.mxnet")  # what can be said of an MXNet that came before is said at once
