@@ -16,27 +16,35 @@ in int16, the two differ.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
 from mxquant.analysis.comparison import Comparison, LayerComparison, OutputComparison
 from mxquant.analysis.int8_weights import nodes_of, weights_of
-from mxquant.analysis.judge import sqnr
+from mxquant.analysis.judge import Judge
+from mxquant.analysis.lone_layer import LoneLayer, data_of
 from mxquant.analysis.macs import layer_macs
+from mxquant.analysis.noise_ratio import NoiseRatio
 from mxquant.analysis.saturation_warnings import difference_warnings, saturation_warnings
-from mxquant.graph import Graph, Network, Node, Tensor
+from mxquant.analysis.scores import Faithfulness
+from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.heads import Heads
 from mxquant.lowering.isa import detect
 from mxquant.lowering.simulate import simulate
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
-from mxquant.runtime.forward import at_heads, outputs, with_labels
-from mxquant.runtime.walk import Walk
+from mxquant.runtime.forward import outputs_in_turn, with_labels
+from mxquant.runtime.walk import Ready, Walk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["compare_networks"]
+
+# Values of which something was found, of how many.
+_Count = Tuple[int, int]
 
 # A value at the end of a range is not beyond it, whatever the division by the scale has rounded.
 _AT_THE_END = 1 + 1e-6
@@ -79,15 +87,10 @@ def compare_networks(
     """
     weights = network if int8 is None else weights_of(network, plan, int8)
     heads = Heads.of(network)
-    exact, given = at_heads(network, heads, inputs)
+    judge = Judge(network, inputs)
     pair = heads.undecided(network), heads.undecided(weights)
-    rows = _compare_layers(*pair, plan, with_labels(network, given), progress)
-    simulated = outputs(simulate(heads.judged(weights), plan), given)
-    found = outputs(heads.judged(int8), given) if int8 is not None else None
-    results = tuple(
-        _compare_output(tensor.name, exact[i], simulated[i], None if found is None else found[i])
-        for i, tensor in enumerate(heads.tensors)
-    )
+    rows = _compare_layers(*pair, plan, [with_labels(network, part) for part in judge.inputs], progress)
+    results = _compare_outputs(judge, weights, plan, int8)
     macs = layer_macs(network, inputs)
     in_int8 = {name for layer in plan.layers.values() if layer.precision == "int8" for name in layer.contains}
     total = sum(macs.values())
@@ -106,8 +109,10 @@ def compare_networks(
 class _Tapped:
     """A forward pass from which chosen tensors are taken, each as often as it is listed."""
 
-    def __init__(self, network: Network, inputs: Mapping[str, NDArray[Any]], tensors: Iterable[Tensor]) -> None:
-        self.walk = Walk(network, inputs)
+    def __init__(
+        self, network: Network, inputs: Mapping[str, NDArray[Any]], tensors: Iterable[Tensor], ready: Ready
+    ) -> None:
+        self.walk = Walk(network, inputs, ready)
         self.walk.uses.update(tensors)
 
     def take(self, tensor: Tensor) -> NDArray[Any]:
@@ -122,11 +127,52 @@ class _Tapped:
         return value
 
 
+@dataclass
+class _Layer:
+    """A layer, and what was found of it so far."""
+
+    plan: LayerPlan
+    head: Tensor
+    result: Optional[TensorPlan]
+    read: Mapping[Tensor, Optional[TensorPlan]]
+    lone: Optional[LoneLayer]
+    ratio: NoiseRatio = field(default_factory=NoiseRatio)
+    alone: NoiseRatio = field(default_factory=NoiseRatio)
+    clipped: List[_Count] = field(default_factory=list)
+    clipped_data: Dict[Tensor, List[_Count]] = field(default_factory=dict)
+
+    def add(self, read: Mapping[Tensor, NDArray[Any]], expected: NDArray[Any], found: NDArray[Any]) -> None:
+        """Take in what it reads and returns in fp32, and what it returns in the simulation."""
+        self.ratio.add(expected, found)
+        if self.lone is None:
+            return
+        self.alone.add(expected, self.lone(read))
+        self.clipped += _clipped(expected, self.result)
+        for tensor, value in read.items():
+            self.clipped_data.setdefault(tensor, []).extend(_clipped(value, self.read[tensor]))
+
+    def row(self) -> LayerComparison:
+        """Return its line of the table."""
+        shares = [share for share in map(_share, self.clipped_data.values()) if share is not None]
+        return LayerComparison(
+            self.plan.name,
+            self.plan.op,
+            self.plan.precision,
+            self.plan.reason,
+            "float32" if self.result is None else self.result.dtype,
+            None if self.result is None else self.result.codes,
+            self.ratio.sqnr,
+            None if self.lone is None else self.alone.sqnr,
+            _share(self.clipped),
+            max(shares, default=None),
+        )
+
+
 def _compare_layers(
     network: Network,
     weights: Network,
     plan: QuantPlan,
-    inputs: Mapping[str, NDArray[Any]],
+    parts: Sequence[Mapping[str, NDArray[Any]]],
     progress: Optional[Callable[[int], None]],
 ) -> Tuple[LayerComparison, ...]:
     # With every layer's result returned, the simulation tells its real value.
@@ -137,101 +183,80 @@ def _compare_layers(
         return ()
     graph.outputs = [nodes[name][-1].output for name in names]
     graph.prune()
-    simulation = simulate(Network(graph, weights.params), plan)
-    data = {name: _data_of(nodes[name], network.params) for name in names}
-    taken = [*graph.outputs, *(tensor for name in names for tensor in data[name])]
-    exact = _Tapped(Network(graph, network.params), inputs, taken)
-    rounded = _Tapped(simulation, inputs, simulation.graph.outputs)
-    rows: List[LayerComparison] = []
-    for name, twin in zip(names, simulation.graph.outputs):
-        head = nodes[name][-1].output
-        read = {tensor: exact.take(tensor) for tensor in data[name]}
-        expected, found = exact.take(head), rounded.take(twin)
-        alone = None
-        if plan.layers[name].precision == "int8":
-            local = simulate(_alone(nodes[name], weights.params), plan)
-            alone = outputs(local, {tensor.name: value for tensor, value in read.items()})[0]
-        rows.append(_row(plan, plan.layers[name], head, read, expected, found, alone))
-        if progress is not None:
-            progress(len(rows))
-    return tuple(rows)
+    fp32, simulation = Network(graph, network.params), simulate(Network(graph, weights.params), plan)
+    layers = [_layer(plan, plan.layers[name], nodes[name], weights.params) for name in names]
+    taken = [*graph.outputs, *(tensor for layer in layers for tensor in layer.read)]
+    ready = Ready(), Ready()
+    for number, inputs in enumerate(parts):
+        exact = _Tapped(fp32, inputs, taken, ready[0])
+        rounded = _Tapped(simulation, inputs, simulation.graph.outputs, ready[1])
+        for done, (layer, twin) in enumerate(zip(layers, simulation.graph.outputs), 1):
+            read = {tensor: exact.take(tensor) for tensor in layer.read}
+            layer.add(read, exact.take(layer.head), rounded.take(twin))
+            if progress is not None:
+                progress((number * len(layers) + done) // len(parts))
+    return tuple(layer.row() for layer in layers)
 
 
-def _data_of(nodes: Sequence[Node], params: Mapping[str, NDArray[Any]]) -> List[Tensor]:
-    """Return what a layer reads, other than its parameters, each tensor once."""
-    inside = set(nodes)
-    read = [tensor for node in nodes for tensor in node.inputs if tensor.node not in inside]
-    return [t for t in dict.fromkeys(read) if not (t.node.is_variable and t.node.name in params)]
+def _layer(plan: QuantPlan, layer: LayerPlan, nodes: Sequence[Node], params: Mapping[str, NDArray[Any]]) -> _Layer:
+    in_int8 = layer.precision == "int8"
+    head = nodes[-1].output
+    read = {tensor: plan.tensors.get(tensor.name) for tensor in data_of(nodes, params)}
+    lone = LoneLayer(nodes, params, plan) if in_int8 else None
+    return _Layer(layer, head, plan.tensors.get(head.name) if in_int8 else None, read, lone)
 
 
-def _alone(nodes: Sequence[Node], params: Mapping[str, NDArray[Any]]) -> Network:
-    """Return the network that consists of one layer; what it reads are variables by the names of the tensors."""
-    twins: Dict[Tensor, Tensor] = {}
-    made: List[Node] = []
-    for node in nodes:
-        for tensor in node.inputs:
-            if tensor not in twins:
-                attrs = dict(tensor.node.attrs) if tensor.node.is_variable else {}
-                made.append(Node("null", tensor.name, attrs))
-                twins[tensor] = made[-1].output
-        read = [twins[tensor] for tensor in node.inputs]
-        attrs, layers, names = dict(node.attrs), node.layers, node.output_names
-        twin = Node(node.op, node.name, attrs, read, node.num_outputs, node.subgraphs, layers, names)
-        made.append(twin)
-        twins.update((Tensor(node, index), Tensor(twin, index)) for index in range(node.num_outputs))
-    used = {node.name for node in made if node.is_variable}
-    graph = Graph(made, [twins[nodes[-1].output]])
-    return Network(graph, {name: value for name, value in params.items() if name in used})
-
-
-def _row(
-    plan: QuantPlan,
-    layer: LayerPlan,
-    head: Tensor,
-    read: Mapping[Tensor, NDArray[Any]],
-    expected: NDArray[Any],
-    found: NDArray[Any],
-    alone: Optional[NDArray[Any]],
-) -> LayerComparison:
-    result = plan.tensors.get(head.name) if alone is not None else None
-    shares = [_clipped(value, plan.tensors.get(tensor.name)) for tensor, value in read.items()]
-    of_data = [share for share in shares if share is not None] if alone is not None else []
-    return LayerComparison(
-        layer.name,
-        layer.op,
-        layer.precision,
-        layer.reason,
-        "float32" if result is None else result.dtype,
-        None if result is None else result.codes,
-        sqnr(expected, found),
-        None if alone is None else sqnr(expected, alone),
-        _clipped(expected, result),
-        max(of_data, default=None),
-    )
-
-
-def _clipped(value: NDArray[Any], plan: Optional[TensorPlan]) -> Optional[float]:
-    """Return the share of values beyond the codes of a tensor; None where it has none."""
+def _clipped(value: NDArray[Any], plan: Optional[TensorPlan]) -> List[_Count]:
+    """Return how many values lie beyond the codes of a tensor, of how many; nothing where it has no codes."""
     if plan is None or plan.scale is None or not value.size:
-        return None
+        return []
     low, high = -128.5, 127.5
     if plan.dtype == "uint8" or plan.zero_point:
         # A uint8 sum in the memory of an int8 tensor ends at 127; every other one, however many are used, at 255.
         low, high = -0.5, 127.5 if plan.codes == 127 else 127.5 - (plan.zero_point or -128)
     codes = value.astype(np.float64) / plan.scale
-    return float(((codes > high * _AT_THE_END) | (codes < low * _AT_THE_END)).mean())
+    return [(int(((codes > high * _AT_THE_END) | (codes < low * _AT_THE_END)).sum()), codes.size)]
 
 
-def _compare_output(
-    name: str, exact: NDArray[Any], simulated: NDArray[Any], found: Optional[NDArray[Any]]
-) -> OutputComparison:
-    level, same = sqnr(exact, simulated), _top1(exact, simulated)
-    if found is None:
-        return OutputComparison(name, level, same)
-    return OutputComparison(name, level, same, sqnr(exact, found), _top1(exact, found), sqnr(simulated, found))
+def _share(counts: Sequence[_Count]) -> Optional[float]:
+    return sum(beyond for beyond, _ in counts) / sum(size for _, size in counts) if counts else None
 
 
-def _top1(exact: NDArray[Any], value: NDArray[Any]) -> Optional[float]:
-    if exact.ndim != 2 or exact.shape[1] < 2:
-        return None
-    return float((exact.argmax(axis=1) == value.argmax(axis=1)).mean())
+def _compare_outputs(
+    judge: Judge, weights: Network, plan: QuantPlan, int8: Optional[Network]
+) -> Tuple[OutputComparison, ...]:
+    simulated = outputs_in_turn(simulate(judge.heads.judged(weights), plan), judge.inputs)
+    on_cpu = repeat(None) if int8 is None else outputs_in_turn(judge.heads.judged(int8), judge.inputs)
+    found = [_Output(tensor.name, int8 is not None) for tensor in judge.heads.tensors]
+    for exact, rounded, computed in zip(judge.expected, simulated, on_cpu):
+        for index, output in enumerate(found):
+            output.add(exact[index], rounded[index], None if computed is None else computed[index])
+    return tuple(output.row() for output in found)
+
+
+@dataclass
+class _Output:
+    """An output, and what was found of it so far."""
+
+    name: str
+    on_cpu: bool
+    simulation: Faithfulness = field(default_factory=Faithfulness)
+    int8: Faithfulness = field(default_factory=Faithfulness)
+    between: NoiseRatio = field(default_factory=NoiseRatio)
+
+    def add(self, exact: NDArray[Any], simulated: NDArray[Any], found: Optional[NDArray[Any]]) -> None:
+        self.simulation.add([exact], [simulated])
+        if found is not None:
+            self.int8.add([exact], [found])
+            self.between.add(simulated, found)
+
+    def row(self) -> OutputComparison:
+        level, same = _level(self.simulation), self.simulation.agreement
+        if not self.on_cpu:
+            return OutputComparison(self.name, level, same)
+        return OutputComparison(self.name, level, same, _level(self.int8), self.int8.agreement, self.between.sqnr)
+
+
+def _level(faithful: Faithfulness) -> float:
+    assert faithful.sqnr is not None
+    return faithful.sqnr

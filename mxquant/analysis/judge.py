@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping
 
-import numpy as np
-
+from mxquant.analysis.scores import Faithfulness
 from mxquant.graph import Network
 from mxquant.graph.heads import Heads
 from mxquant.lowering.simulate import simulate
 from mxquant.plan import QuantPlan
-from mxquant.runtime.forward import at_heads, outputs
+from mxquant.runtime.forward import outputs_in_turn, parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Judge", "sqnr"]
-
-
-def sqnr(reference: NDArray[Any], value: NDArray[Any]) -> float:
-    """Return the signal-to-quantization-noise ratio 10 · log10(Σ y² / Σ (y - ŷ)²) in dB; infinite for equal arrays."""
-    reference, value = np.asarray(reference, np.float64), np.asarray(value, np.float64)
-    signal, noise = float(np.square(reference).sum()), float(np.square(reference - value).sum())
-    if noise == 0:
-        return float("inf")
-    return float(10 * np.log10(signal / noise)) if signal > 0 else float("-inf")
+__all__ = ["Judge"]
 
 
 class Judge:
@@ -40,7 +30,10 @@ class Judge:
 
     def __init__(self, network: Network, inputs: Mapping[str, NDArray[Any]]) -> None:
         self.heads = Heads.of(network)
-        self.expected, self.inputs = at_heads(network, self.heads, inputs)
+        given = parts(network, inputs)
+        found = [self.heads.parted(values) for values in outputs_in_turn(self.heads.deciding(network), given)]
+        self.expected: List[List[NDArray[Any]]] = [exact for exact, _ in found]
+        self.inputs: List[Dict[str, NDArray[Any]]] = [{**part, **made} for part, (_, made) in zip(given, found)]
 
     def level(self, network: Network, plan: QuantPlan, exact_weights: bool = False) -> float:
         """Return the SQNR in dB of a network under a plan: the lowest of its heads; see :func:`simulate`."""
@@ -51,5 +44,9 @@ class Judge:
         return self._lowest(self.heads.judged(network))
 
     def _lowest(self, network: Network) -> float:
-        found = outputs(network, self.inputs)
-        return min(sqnr(expected, value) for expected, value in zip(self.expected, found))
+        faithful = Faithfulness()
+        for expected, values in zip(self.expected, outputs_in_turn(network, self.inputs)):
+            faithful.add(expected, values)
+        level = faithful.sqnr
+        assert level is not None
+        return level

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
+from mxquant.analysis.noise_ratio import NoiseRatio
 from mxquant.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,12 +64,10 @@ class Tally:
 class Faithfulness:
     """How near the outputs of one network come to those of another.
 
-    ``a + b`` is what one would have found on the examples of both. Sums of squares are kept for each batch, and added
-    only at the end, by :func:`math.fsum`, which rounds once: their order does not matter.
+    ``a + b`` is what one would have found on the examples of both; their order does not matter.
     """
 
-    signal: Dict[int, List[float]] = field(default_factory=dict)
-    noise: Dict[int, List[float]] = field(default_factory=dict)
+    ratios: Dict[int, NoiseRatio] = field(default_factory=dict)
     examples: int = 0
     same: int = 0
     classes: bool = True
@@ -77,9 +75,7 @@ class Faithfulness:
     def add(self, expected: Sequence[NDArray[Any]], found: Sequence[NDArray[Any]]) -> None:
         """Count a batch."""
         for index, (one, other) in enumerate(zip(expected, found)):
-            exact, difference = one.astype(np.float64), one.astype(np.float64) - other
-            self.signal.setdefault(index, []).append(float(np.square(exact).sum()))
-            self.noise.setdefault(index, []).append(float(np.square(difference).sum()))
+            self.ratios.setdefault(index, NoiseRatio()).add(one, other)
         first, second = expected[0], found[0]
         self.classes = self.classes and first.ndim == 2 and first.shape[1] > 1
         self.examples += len(first) if first.ndim else 1
@@ -87,9 +83,9 @@ class Faithfulness:
             self.same += int((first.argmax(axis=1) == second.argmax(axis=1)).sum())
 
     def __add__(self, other: Faithfulness) -> Faithfulness:
+        indices = sorted({*self.ratios, *other.ratios})
         return Faithfulness(
-            _joined(self.signal, other.signal),
-            _joined(self.noise, other.noise),
+            {i: self.ratios.get(i, NoiseRatio()) + other.ratios.get(i, NoiseRatio()) for i in indices},
             self.examples + other.examples,
             self.same + other.same,
             self.classes and other.classes,
@@ -98,27 +94,12 @@ class Faithfulness:
     @property
     def sqnr(self) -> Optional[float]:
         """SQNR in dB, the lowest of all outputs or heads; None before the first batch."""
-        return min((_decibels(_sum(self.signal[i]), _sum(self.noise[i])) for i in self.signal), default=None)
+        return min((ratio.sqnr for ratio in self.ratios.values()), default=None)
 
     @property
     def agreement(self) -> Optional[float]:
         """Share of examples with the same class in both; None where the first output is no scores of classes."""
         return self.same / self.examples if self.examples and self.classes else None
-
-
-def _joined(one: Mapping[int, List[float]], other: Mapping[int, List[float]]) -> Dict[int, List[float]]:
-    return {index: [*one.get(index, []), *other.get(index, [])] for index in sorted({*one, *other})}
-
-
-def _sum(values: Sequence[float]) -> float:
-    # math.fsum refuses infinities of both signs, and sums beyond the largest number.
-    return math.fsum(values) if all(map(math.isfinite, values)) else sum(values)
-
-
-def _decibels(signal: float, noise: float) -> float:
-    if noise == 0:
-        return math.inf
-    return 10 * math.log10(signal / noise) if signal > 0 and math.isfinite(noise) else -math.inf
 
 
 @dataclass

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Callable, FrozenSet, List, Mapping, Optional, Tuple
 
 from mxquant.analysis.judge import Judge
+from mxquant.analysis.one_layer import levels_of_one
 from mxquant.graph import Network
 from mxquant.graph.kinds import LINEAR
 from mxquant.lowering.planned_weights import planned_weights
@@ -114,6 +115,7 @@ def measure(
     judge = Judge(network, inputs)
     weights_of = planned_weights(network, plan).params
     nodes = {node.layers[0]: node for node in network.graph.operators}
+    both = levels_of_one(judge, network, plan, None if parts else progress)
     rows: List[LayerSensitivity] = []
     for name, layer in plan.layers.items():
         if layer.precision != "int8":
@@ -126,7 +128,8 @@ def measure(
             rounded = rounded.astype("float32")
             weights = judge.level_of(Network(network.graph, {**network.params, variable: rounded}))
             activations = judge.level(network, alone, exact_weights=True)
-        rows.append(LayerSensitivity(name, layer.op, judge.level(network, alone), weights, activations))
+        level = both[name] if name in both else judge.level(network, alone)
+        rows.append(LayerSensitivity(name, layer.op, level, weights, activations))
         if progress is not None:
-            progress(len(rows))
+            progress(max(len(rows), 0 if parts else len(both)))
     return Sensitivity(tuple(sorted(rows, key=lambda row: row.both)), judge.level(network, plan))

@@ -6,6 +6,8 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Sequence, Tuple, Union
 
+import numpy as np
+
 from mxquant import model as models
 from mxquant.accuracy.bias_correction import correct_biases
 from mxquant.accuracy.improving import divide, improve
@@ -36,7 +38,7 @@ from mxquant.planning.loaded import check_plan, plan_loaded
 from mxquant.progress import Progress, progress_bar, reporting
 from mxquant.runtime.checks import whole_number
 from mxquant.runtime.data import peek
-from mxquant.runtime.forward import outputs, takes_any_batch
+from mxquant.runtime.forward import outputs_in_turn, parts, takes_any_batch
 from mxquant.runtime.mxnet_bridge import numpy_params
 from mxquant.stats import Statistics
 
@@ -49,6 +51,8 @@ _log = logging.getLogger(__name__)
 
 # The sensitivity of each layer is a forward pass of its own: examples that all of them may see together, and each.
 _PASSES, _FEW = 1000, 8
+# Options of quantize with which it counts other examples than these, or counts them in another way.
+_COUNTED_OTHERWISE = frozenset({"statistics", "nonfinite", "num_calib_examples", "ctx"})
 # Fewer are not divided into some to quantize with and others to judge by.
 _ENOUGH = 4
 
@@ -110,11 +114,16 @@ def diagnose(
     if int8 is None and examples.count >= _ENOUGH and takes_any_batch(loaded.canonical.network, examples.arrays):
         half = examples.count // 2
         fitted, judged = examples.part(0, half), examples.part(half, examples.count)
+    fitted_parts = parts(loaded.canonical.network, fitted.arrays)
+    counted = None
     with reporting(progress):
         if int8 is None:
+            if not options.keys() & _COUNTED_OTHERWISE:
+                counted = collect(loaded, fitted_parts, target=options.get("target") or OneDNN.name)
+                options = {**options, "statistics": counted}
             made = quantize(
                 net,
-                [fitted.arrays],
+                fitted_parts,
                 arg_params=arg_params,
                 aux_params=aux_params,
                 data_names=loaded.inputs,
@@ -131,9 +140,10 @@ def diagnose(
         if plan is None or plan.settings.get("method") == "none":
             raise InputError("the plan has no thresholds; a network without calibration cannot be examined")
         check_plan(loaded, plan)
-        loaded = smoothed_model(loaded, _parameters(made if int8 is None else int8))
-        statistics = collect(loaded, [fitted.arrays], target=plan.target)
-        found = _examined(loaded, source.unlabelled, model, plan, statistics, fitted, judged)
+        smoothed = smoothed_model(loaded, _parameters(made if int8 is None else int8))
+        if counted is None or smoothed.canonical.network is not loaded.canonical.network:
+            counted = collect(smoothed, fitted_parts, target=plan.target)
+        found = _examined(smoothed, source.unlabelled, model, plan, counted, fitted, judged)
         return found if int8 is not None else replace(found, fresh=judged is not fitted)
 
 
@@ -233,8 +243,9 @@ def _accuracy(network: Network, int8: Network, examples: Labelled) -> Tuple[Opti
     if examples.labels is None:
         return None, None
     found: List[float] = []
+    given = parts(network, examples.arrays)
     for each in (network, int8):
-        scores = outputs(each, examples.arrays)[0]
+        scores = np.concatenate([np.atleast_1d(values[0]) for values in outputs_in_turn(each, given)])
         if scores.ndim != 2 or len(scores) != len(examples.labels):
             return None, None
         tally = Tally()

@@ -137,7 +137,8 @@ def rested(network: Network, plan: QuantPlan) -> Network:
         params[name] = inserted(params[name], places, 1)
     for node, end in ends.items():
         weight = params[node.inputs[1].node.name]
-        weight[(slice(None), zeros.anchors[node.name], *(0,) * (weight.ndim - 2))] = -end
+        first: Any = (slice(None), zeros.anchors[node.name], *(0,) * (weight.ndim - 2))
+        weight[first] = -end
     return Network(graph, params)
 
 

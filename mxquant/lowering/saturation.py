@@ -213,4 +213,4 @@ def weight_scales(values: NDArray[Any]) -> NDArray[np.float32]:
     """Return the codes per weight of each output channel, shape (O,), as MXNet computes them."""
     rows = values.reshape(len(values), -1)
     largest = np.maximum(rows.max(axis=1), -rows.min(axis=1)).astype(np.float32)
-    return np.float32(INT8_RANGE) / np.where(largest > _SMALLEST_WEIGHT, largest, np.float32(1))
+    return np.asarray(np.float32(INT8_RANGE) / np.where(largest > _SMALLEST_WEIGHT, largest, np.float32(1)), np.float32)

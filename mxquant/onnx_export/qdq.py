@@ -248,7 +248,7 @@ def _codes(
     Codes are symmetric: none is -128.
     """
     codes, steps = stored_weights(weight, layer.weight_codes or 127, layer.granularity, symmetric=True)
-    least = np.finfo(np.float32).tiny / min(scale, 1.0) * 4
+    least: Any = float(np.finfo(np.float32).tiny) / min(scale, 1.0) * 4
     if bias is not None:
         least = np.maximum(least, np.abs(bias).astype(np.float64) / (scale * _LARGEST_BIAS))
     wider = np.maximum(steps, least)

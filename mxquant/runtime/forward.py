@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Mapping, Tuple
 
 import numpy as np
 
@@ -21,7 +21,10 @@ from mxquant.runtime.sizes import check_sizes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["at_heads", "kept_examples", "outputs", "takes_any_batch", "with_labels"]
+__all__ = ["at_heads", "kept_examples", "outputs", "outputs_in_turn", "parts", "takes_any_batch", "with_labels"]
+
+# So many examples are run at once where a network takes any number: more take memory, and no less time.
+_AT_ONCE = 8
 
 
 def outputs(network: Network, inputs: Mapping[str, NDArray[Any]]) -> List[NDArray[Any]]:
@@ -44,23 +47,52 @@ def outputs(network: Network, inputs: Mapping[str, NDArray[Any]]) -> List[NDArra
     InputError
         If it cannot take these data.
     """
-    shapes = {name: value.shape for name, value in inputs.items()}
-    check_sizes(network, shapes)
-    try:
-        return _computed(network, inputs)
-    except mx.MXNetError as error:
-        raise InputError(f"the network cannot take these inputs {shapes}: {first_line(error)}") from error
+    return next(outputs_in_turn(network, [inputs]))
 
 
-def _computed(network: Network, inputs: Mapping[str, NDArray[Any]]) -> List[NDArray[Any]]:
+def outputs_in_turn(network: Network, batches: Iterable[Mapping[str, NDArray[Any]]]) -> Iterator[List[NDArray[Any]]]:
+    """Yield what :func:`outputs` returns for each of several batches; memory is that of one of them.
+
+    Parameters
+    ----------
+    network : Network
+        Any network.
+    batches : iterable of mapping of str to numpy.ndarray
+        Data by name. Where two that follow each other have the same shapes, the network is bound once.
+
+    Raises
+    ------
+    InputError
+        If it cannot take these data.
+    """
+    executor: Any = None
+    known: Any = None
+    for inputs in batches:
+        shapes = {name: value.shape for name, value in inputs.items()}
+        check_sizes(network, shapes)
+        kinds = {name: (value.shape, value.dtype) for name, value in inputs.items()}
+        try:
+            if kinds != known:
+                executor, known = _bound(network, inputs), kinds
+            else:
+                for name in inputs.keys() & executor.arg_dict.keys():  # nothing may read an input
+                    executor.arg_dict[name][:] = inputs[name]
+            with semantics(network.graph):
+                found = [output.asnumpy() for output in executor.forward(is_train=False)]
+        except mx.MXNetError as error:
+            raise InputError(f"the network cannot take these inputs {shapes}: {first_line(error)}") from error
+        yield found
+
+
+def _bound(network: Network, inputs: Mapping[str, NDArray[Any]]) -> Any:
+    """Return an executor of a network for these inputs, without MXNet's fusions."""
     symbol = symbol_of(runnable(network.graph))
     values = with_labels(network, inputs)
     with semantics(network.graph):
         args, aux = split_params(network, symbol)
         data = {name: mx.nd.array(value, dtype=value.dtype) for name, value in values.items()}
         with environment(MXNET_SUBGRAPH_BACKEND="default", MXNET_SUBGRAPH_VERBOSE="0"):
-            executor = symbol.bind(mx.cpu(), {**args, **data}, aux_states=aux, grad_req="null")
-        return [output.asnumpy() for output in executor.forward(is_train=False)]
+            return symbol.bind(mx.cpu(), {**args, **data}, aux_states=aux, grad_req="null")
 
 
 def with_labels(network: Network, inputs: Mapping[str, NDArray[Any]]) -> Dict[str, NDArray[Any]]:
@@ -110,6 +142,24 @@ def takes_any_batch(network: Network, inputs: Mapping[str, NDArray[Any]]) -> boo
     except InputError:
         return False
     return True
+
+
+def parts(network: Network, inputs: Mapping[str, NDArray[Any]], most: int = _AT_ONCE) -> List[Examples]:
+    """Return examples in parts that are run one after the other, so that memory does not grow with their number.
+
+    Parameters
+    ----------
+    network : Network
+        What reads them.
+    inputs : mapping of str to numpy.ndarray
+        Data by name. Only :class:`Examples` know where their examples are; others stay whole.
+    most : int
+        How many examples a part has, at most.
+    """
+    examples = examples_of(inputs)
+    if not isinstance(inputs, Examples) or examples.count <= most or not takes_any_batch(network, inputs):
+        return [examples]
+    return [examples.part(begin, begin + most) for begin in range(0, examples.count, most)]
 
 
 def kept_examples(network: Network, sample: Sample) -> Examples:

@@ -7,7 +7,8 @@ rest of the network; they are found before.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Dict, FrozenSet, List, Mapping, Tuple
+from copy import copy
+from typing import TYPE_CHECKING, Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
 from mxquant.graph import Graph, Network, Node, Tensor
 from mxquant.graph.barriers import runnable
@@ -18,10 +19,18 @@ from mxquant.runtime.sizes import check_sizes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Walk"]
+__all__ = ["Ready", "Walk"]
 
 # What a CachedOp cannot be made of.
 _WITHOUT_GRADIENTS = ("_contrib_quantize_asym", "_contrib_quantized_rnn")
+
+
+class Ready:
+    """Operators and parameters of one network, made ready for MXNet once for all its passes."""
+
+    def __init__(self) -> None:
+        self.operators: Dict[Tuple[Node, Tuple[int, ...]], Any] = {}
+        self.params: Dict[str, Any] = {}
 
 
 class Walk:
@@ -35,9 +44,12 @@ class Walk:
         What is computed; its parameters may be replaced in :attr:`params` until an operator reads them.
     inputs : mapping of str to numpy.ndarray
         Data by name.
+    ready : Ready, optional
+        What passes of the same network share, whose parameters then are not replaced.
     """
 
-    def __init__(self, network: Network, inputs: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, network: Network, inputs: Mapping[str, NDArray[Any]], ready: Optional[Ready] = None) -> None:
+        self.ready = ready
         check_sizes(network, {name: value.shape for name, value in inputs.items()})
         self.params: Dict[str, NDArray[Any]] = dict(network.params)
         self.inputs = inputs
@@ -49,6 +61,12 @@ class Walk:
         self.labels = {node.name for node in network.graph.variables} - set(self.params) - set(inputs)
         if self.labels or any(not node.inputs for node in self.pending):
             self.shapes = tensor_shapes(network, {name: value.shape for name, value in inputs.items()}) or {}
+
+    def branch(self) -> Walk:
+        """Return a pass that goes on from here by itself."""
+        twin = copy(self)
+        twin.pending, twin.values, twin.uses = list(self.pending), dict(self.values), Counter(self.uses)
+        return twin
 
     @property
     def known(self) -> FrozenSet[str]:
@@ -68,8 +86,14 @@ class Walk:
         name = tensor.node.name
         if name in self.labels:
             return mx.nd.zeros(self.shapes[name])
-        value = self.params[name] if name in self.params else self.inputs[name]
-        return mx.nd.array(value, dtype=value.dtype)
+        if name not in self.params:
+            return mx.nd.array(self.inputs[name], dtype=self.inputs[name].dtype)
+        value = self.params[name]
+        if self.ready is None:
+            return mx.nd.array(value, dtype=value.dtype)
+        if name not in self.ready.params:
+            self.ready.params[name] = mx.nd.array(value, dtype=value.dtype)
+        return self.ready.params[name]
 
     def compute(self, node: Node, *data: Any) -> Any:
         """Return the first output of the next operator, with other values for its first inputs, and stay before it."""
@@ -95,6 +119,14 @@ class Walk:
         """Return a function of NDArrays that computes one node."""
         if not node.inputs:
             return lambda: self._without_inputs(node, indices)
+        if self.ready is None:
+            return self._made(node, indices)
+        key = node, tuple(indices)
+        if key not in self.ready.operators:
+            self.ready.operators[key] = self._made(node, indices)
+        return self.ready.operators[key]
+
+    def _made(self, node: Node, indices: List[int]) -> Any:
         variables = [Node("null", f"input{i}") for i in range(len(node.inputs))]
         inputs = [variable.output for variable in variables]
         alone = Node(node.op, "op", dict(node.attrs), inputs, node.num_outputs, node.subgraphs)

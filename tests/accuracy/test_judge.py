@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant.analysis.judge import Judge, sqnr
+from mxquant.analysis.judge import Judge
+from mxquant.analysis.noise_ratio import sqnr
 from mxquant.graph.passes import canonicalize
 from mxquant.runtime.forward import outputs
 from mxquant.runtime.mxnet import mx

@@ -12,11 +12,11 @@ import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Dict, List
 
-ROOT = Path(__file__).parents[2]
+from tests.benchmark.trees import trees
+
 STATEMENTS = ("import mxquant", "import mxquant; mxquant.quantize", "import mxquant; mxquant.export_onnx")
 RUNS = 9
 
@@ -52,13 +52,8 @@ def main() -> None:
     parser.add_argument("--before", metavar="COMMIT", help="a commit to compare with")
     parser.add_argument("--runs", type=int, default=RUNS)
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        trees = {"now": ROOT}
-        if chosen.before:
-            archive = subprocess.check_output(["git", "archive", chosen.before, "mxquant"], cwd=ROOT)
-            subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
-            trees = {"before": Path(folder), **trees}
-        print(table(trees, chosen.runs))
+    with trees(chosen.before) as found:
+        print(table(found, chosen.runs))
 
 
 if __name__ == "__main__":

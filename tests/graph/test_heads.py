@@ -105,7 +105,9 @@ def test_detectors_have_heads_for_which_fp32_is_itself(name: str) -> None:
     heads = Heads.of(found)
     assert not any(decides(tensor.node) for tensor in heads.tensors)
     judge = Judge(found, {"data": data})
-    assert judge.level_of(found) == float("inf") and all(np.isfinite(each).all() for each in judge.expected)
+    assert judge.level_of(found) == float("inf") and all(
+        np.isfinite(each).all() for part in judge.expected for each in part
+    )
 
 
 def test_a_network_without_the_deciding_layer_is_refused() -> None:
