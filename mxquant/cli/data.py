@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import re
 import sys
@@ -19,6 +18,7 @@ from mxquant.cli.labels import labels_of
 from mxquant.cli.network import Net, NetworkOptions
 from mxquant.cli.options import option
 from mxquant.errors import InputError
+from mxquant.shown import logger
 
 if TYPE_CHECKING:
     from mxquant.cli.images import Kept
@@ -32,7 +32,7 @@ _FUNCTION = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)")
 _BATCHES = (1, 2, 4, 8, 16, 64, 128)
 # Of the formats whose size is known, none is shorter.
 _SHORTEST = 26
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 class Layout(str, Enum):

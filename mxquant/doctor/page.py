@@ -17,6 +17,7 @@ from mxquant.doctor.drawing import HEIGHT, WIDTH, draw
 from mxquant.doctor.findings import Findings, LayerFindings
 from mxquant.doctor.verdict import LEVELS, RULES
 from mxquant.errors import InputError
+from mxquant.shown import printable
 from mxquant.version import __version__
 
 __all__ = ["page"]
@@ -57,6 +58,7 @@ def page(findings: Findings) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(str(_TEMPLATES)),
         autoescape=True,
+        finalize=_shown,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -77,6 +79,11 @@ def page(findings: Findings) -> str:
         plotly=base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode(),
         data=_json([_charts(layer) for layer in findings.layers]),
     )
+
+
+def _shown(value: Any) -> Any:
+    """Return a value as the page shows it; style, scripts and what else is HTML already, as it is."""
+    return value if not isinstance(value, str) or hasattr(value, "__html__") else printable(value)
 
 
 def _colour(layer: LayerFindings) -> Dict[str, str]:
