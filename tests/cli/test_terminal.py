@@ -102,6 +102,18 @@ def test_a_name_of_two_lines_is_one_line_of_a_table(folder: Path, call: Any) -> 
     assert r"l\nconv0" in done.out and not any(line.startswith("conv0") for line in (done.out + done.err).splitlines())
 
 
+def test_a_cache_that_cannot_have_a_name_leaves_nothing_behind(folder: Path, call: Any) -> None:
+    pytest.importorskip("onnx")
+    symbol, args, aux = tiny_network("l\n")
+    mx.model.save_checkpoint("odd", 0, symbol, args, aux)
+    assert call("calibrate", "-m", "odd", "-d", "calib.npy", "-o", "odd.npz", "-q").code == 0
+    words = ("-m", "odd", "--statistics", "odd.npz", "--target", "onnx_qdq", "--dtype", "int8", "-q")
+    assert call("plan", *words, "-o", "odd.json").code == 0
+    done = call("export", "-m", "odd", "--plan", "odd.json", "--tensorrt-cache", "t.cache", "-o", "o.onnx")
+    assert done.code == 2 and r"tensor 'l\n" in done.err and done.err.count("\n") == 1, done.err
+    assert not Path("t.cache").exists() and not Path("o.onnx").exists()
+
+
 def test_errors_name_layers_so(turned: Tuple[Path, str], call: Any) -> None:
     _, shown = turned
     done = call("quantize", "-m", "odd", "-d", "calib.npy", "-o", "q", "--exclude", "l\u202econv7")
