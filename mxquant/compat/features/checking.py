@@ -14,6 +14,7 @@ from typing import Any, Dict, Iterator, List, Sequence, Tuple
 from mxquant.compat.features import GROUPS
 from mxquant.compat.features.feature import Outcome
 from mxquant.compat.starting import started
+from mxquant.shown import printable
 
 __all__ = ["check", "outcomes", "summary"]
 
@@ -40,7 +41,9 @@ def check(as_json: bool = False, groups: Sequence[str] = GROUPS) -> int:
     for outcome in outcomes(groups):
         found.append(outcome)
         if not as_json:
-            print(f"{outcome.feature}: {': '.join(filter(None, (outcome.state, outcome.reason)))}", flush=True)
+            # A reason may be the text of any exception.
+            line = ": ".join(filter(None, (outcome.feature, outcome.state, outcome.reason)))
+            print(printable(line), flush=True)
     last = {"summary": summary(found), **_versions()}
     print(json.dumps({"features": [asdict(each) for each in found], **last}, indent=1) if as_json else last["summary"])
     return int(any(each.state == "failed" for each in found))
