@@ -1,8 +1,13 @@
-"""The exceptions of mxquant: one base class over the built-in ones that callers already catch."""
+"""The exceptions of mxquant: one base class over the built-in ones that callers already catch.
+
+What they say is :func:`~mxquant.shown.printable`, whatever names it has; ``args`` has the text as it was.
+"""
 
 from __future__ import annotations
 
 from typing import Any, Tuple
+
+from mxquant.shown import printable
 
 __all__ = [
     "CalibrationError",
@@ -20,6 +25,9 @@ __all__ = [
 
 class MXQuantError(Exception):
     """Base class of everything that mxquant raises on purpose."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__(), lines=True)
 
 
 class InputError(MXQuantError, ValueError):

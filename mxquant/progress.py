@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Any, Callable, Iterator, List, Optional, Union
 
 from mxquant.errors import InputError
+from mxquant.shown import printable
 
 __all__ = ["Progress", "Report", "progress_bar", "reporting"]
 
@@ -97,10 +98,10 @@ def _bar(label: str, total: Optional[int]) -> Iterator[Report]:
         def render(self, task: Any) -> Text:
             return Text(_rate(task.completed, task.elapsed or 0.0))
 
-    columns: List[Any] = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate()]
+    columns: List[Any] = [TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), Rate()]
     columns += [TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()]
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=total)
+        task = bar.add_task(_head(label, ""), total=total)
         yield lambda done, word="": bar.update(task, completed=done, description=_head(label, word))
 
 
@@ -127,7 +128,7 @@ def _lines(label: str, total: Optional[int]) -> Iterator[Report]:
 
 
 def _head(label: str, word: str) -> str:
-    return f"{label}, {word}" if word else label
+    return printable(f"{label}, {word}" if word else label)
 
 
 def _rate(done: float, seconds: float) -> str:

@@ -46,6 +46,7 @@ from mxquant.runtime.data import batches, peek
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import symbol_of
 from mxquant.runtime.runner import run_monitored
+from mxquant.shown import printable
 from mxquant.stats.linear_histogram import combine_histogram
 from mxquant.targets import target_of
 from mxquant.thresholds.entropy import _smooth_distribution  # noqa: F401
@@ -484,4 +485,4 @@ def _report(logger: Any, quantized: QuantizedModel) -> None:
     logger.info("%d of %d layers run in int8", int8, len(layers))
     for layer in layers:
         if layer.precision != "int8":
-            logger.debug("%s (%s) stays float32: %s", layer.name, layer.op, layer.reason)
+            logger.debug("%s", printable(f"{layer.name} ({layer.op}) stays float32: {layer.reason}"))

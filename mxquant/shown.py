@@ -1,11 +1,69 @@
-"""How things show in a notebook: tables in HTML that need no style and no script; and how numbers read."""
+"""How things show: text of strangers, log records, tables for notebooks in HTML without style and script, numbers.
+
+Names of layers, files and tensors, and what an ONNX file says of itself, are whatever somebody wrote. A terminal obeys
+control characters, and formatting characters for text from right to left turn around what stands beside them. So all
+that this package prints, logs or raises has them as :func:`printable` writes them.
+"""
 
 from __future__ import annotations
 
+import logging
+import re
 from html import escape
 from typing import Any, Iterable, Optional, Sequence
 
-__all__ = ["decibels", "html_table", "percent"]
+__all__ = ["decibels", "html_table", "logger", "percent", "printable"]
+
+# Control characters, what sets the direction of text (Unicode Standard Annex 9), the separators of lines and of
+# paragraphs, and surrogates, by which Python names files that are no UTF-8.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ud800-\udfff]")
+
+
+def printable(text: object, lines: bool = False) -> str:
+    """Return text with everything in it that is not to be seen, but obeyed, as Python's escapes.
+
+    Parameters
+    ----------
+    text : object
+        Of whatever origin; what is no text is written by ``str``.
+    lines : bool
+        Leave ends of lines as they are, for text of our own in several lines.
+
+    Returns
+    -------
+    str
+        All other text, in whatever script, as it is, and a backslash too, so that it changes nothing the second time.
+    """
+    return _UNPRINTABLE.sub(lambda found: _escaped(found.group(), lines), str(text))
+
+
+def _escaped(character: str, lines: bool) -> str:
+    return character if lines and character == "\n" else character.encode("unicode_escape").decode()
+
+
+class _Printable(logging.Filter):
+    """Writes a record out before any handler gets it, those of the user's program too."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass, as one line."""
+        record.msg, record.args = printable(record.getMessage()), ()
+        return True
+
+
+_PRINTABLE = _Printable()
+
+
+def logger(name: str) -> logging.Logger:
+    """Return the logger of a module, whose records are :func:`printable`.
+
+    Parameters
+    ----------
+    name : str
+        Of the module.
+    """
+    found = logging.getLogger(name)
+    found.addFilter(_PRINTABLE)  # once, however often it is called
+    return found
 
 
 def html_table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[Any]], notes: Iterable[str] = ()) -> str:
@@ -22,16 +80,19 @@ def html_table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[Any]]
     notes : iterable of str
         Sentences below it.
     """
-    head = "".join(f"<th style='text-align:left'>{escape(each)}</th>" for each in heads)
+    head = "".join(f"<th style='text-align:left'>{_cell(each)}</th>" for each in heads)
     body = "".join(
-        "<tr>" + "".join(f"<td style='text-align:left'>{escape(str(cell))}</td>" for cell in row) + "</tr>"
-        for row in rows
+        "<tr>" + "".join(f"<td style='text-align:left'>{_cell(cell)}</td>" for cell in row) + "</tr>" for row in rows
     )
-    below = "".join(f"<p>{escape(note)}</p>" for note in notes)
+    below = "".join(f"<p>{_cell(note)}</p>" for note in notes)
     return (
-        f"<table><caption style='text-align:left'>{escape(caption)}</caption>"
+        f"<table><caption style='text-align:left'>{_cell(caption)}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}"
     )
+
+
+def _cell(text: object) -> str:
+    return escape(printable(text))
 
 
 def decibels(value: Optional[float]) -> str:

@@ -18,7 +18,8 @@ ROOT = Path(mxquant.__file__).parent
 # From the ground up. A room may import from itself and from what stands below its own line. The package itself, '', is
 # the door on top: it loads what is asked for.
 FLOORS = (
-    ("errors", "version", "shown", "compat"),
+    ("shown", "version"),
+    ("errors", "compat"),
     ("graph", "files", "progress"),
     ("runtime",),
     ("stats", "plan", "datasets"),

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import mxquant
 
@@ -42,31 +43,27 @@ def pretend(tmp_path):
     return make
 
 
-def requirements():
-    """Return what a plain installation needs, as name to specifier."""
-    lines = importlib.metadata.requires("mxquant")
-    plain = [line.partition(";")[0] for line in lines if "extra ==" not in line]
-    found = (re.fullmatch(r"([a-z]+)(.*)", line.replace(" ", "").strip("()")) for line in plain)
-    return {match.group(1): set(match.group(2).strip("()").split(",")) for match in found}
+def requirements(python):
+    """Return what a plain installation needs on a Python, as name to specifier."""
+    found = map(Requirement, importlib.metadata.requires("mxquant"))
+    environment = {"python_version": python, "extra": ""}
+    return {
+        each.name: str(each.specifier) for each in found if each.marker is None or each.marker.evaluate(environment)
+    }
 
 
 def test_the_version_is_written_once():
     assert importlib.metadata.version("mxquant") == mxquant.__version__
 
 
-def test_what_it_needs():
-    needed = requirements()
-    assert needed["mxnet"] == {">=1.7", "<1.10"}
-    assert needed["numpy"] == {">=1.20", "<3"}
-    assert set(needed) == {"mxnet", "numba", "numpy", "requests", "rich", "typer"}
-
-
-def test_mxnet_and_what_it_imports_are_asked_for_where_each_can_be_had():
-    """MXNet asks for numpy<2, of which Python 3.13 has no wheel."""
-    (mxnet,) = (line for line in importlib.metadata.requires("mxquant") if line.startswith("mxnet"))
-    (requests,) = (line for line in importlib.metadata.requires("mxquant") if line.startswith("requests"))
-    assert mxnet.replace(" ", "").endswith(';python_version<"3.13"')
-    assert requests.replace(" ", "").endswith(';python_version>="3.13"')
+@pytest.mark.parametrize("python", [f"3.{minor}" for minor in range(8, 15)])
+def test_what_it_needs(python):
+    """MXNet asks for numpy<2, of which Python 3.13 has no wheel; what MXNet imports is asked for everywhere."""
+    needed = requirements(python)
+    new = python not in ("3.8", "3.9")
+    assert needed["numpy"] == ("<3,>=1.22.2" if new else "<3,>=1.20")
+    assert needed.get("mxnet") == (None if python in ("3.13", "3.14") else "<1.10,>=1.9.1")
+    assert set(needed) - {"mxnet"} == {"numba", "numpy", "requests", "rich", "typer"}
 
 
 def test_every_requirement_has_a_lower_bound_and_an_upper_one():

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Dict, List, Optional, Tuple
 
-from mxquant.shown import decibels, html_table, percent
+from mxquant.shown import decibels, html_table, percent, printable
 
 __all__ = ["Comparison", "LayerComparison", "OutputComparison", "plain"]
 
@@ -123,20 +123,21 @@ class Comparison:
 
     def table(self) -> str:
         """Return a text table: a line per layer, those that lose most by themselves marked, then the summary."""
-        width = max([len("layer"), *(len(row.layer) for row in self.layers)])
-        widest = max([len("operator"), *(len(row.op) for row in self.layers)])
+        names = [(printable(row.layer), printable(row.op)) for row in self.layers]
+        width = max([len("layer"), *(len(layer) for layer, _ in names)])
+        widest = max([len("operator"), *(len(op) for _, op in names)])
         head = f"{'layer':<{width}}  {'operator':<{widest}}  {'result':<12}"
         lines = [f"{head}{'SQNR dB':>9}{'local':>8}{'clipped':>10}{'of data':>10}"]
         worst = self.worst()
-        for row in self.layers:
+        for row, (layer, op) in zip(self.layers, names):
             result = row.dtype if row.codes is None else f"{row.dtype} 0..{row.codes}"
             numbers = (
                 f"{row.sqnr:9.1f}{decibels(row.local):>8}{percent(row.clipped):>10}{percent(row.clipped_data):>10}"
             )
-            note = f"  float32: {row.reason}" if row.precision == "float32" else ""
+            note = f"  float32: {printable(row.reason)}" if row.precision == "float32" else ""
             note = f"  <- {worst.index(row) + 1}. lowest" if row in worst else note
-            lines.append(f"{row.layer:<{width}}  {row.op:<{widest}}  {result:<12}{numbers}{note}")
-        return "\n".join([*lines, "", *self._summary()])
+            lines.append(f"{layer:<{width}}  {op:<{widest}}  {result:<12}{numbers}{note}")
+        return "\n".join([*lines, "", *map(printable, self._summary())])
 
     def _repr_html_(self) -> str:
         outputs = "; ".join(f"{each.name}: {decibels(each.sqnr)} dB" for each in self.outputs)

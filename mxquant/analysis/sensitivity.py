@@ -12,7 +12,7 @@ from mxquant.graph.kinds import LINEAR
 from mxquant.lowering.planned_weights import planned_weights
 from mxquant.lowering.stored_weights import int8_weight, is_symmetric
 from mxquant.plan import LayerPlan, QuantPlan
-from mxquant.shown import decibels, html_table
+from mxquant.shown import decibels, html_table, printable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,11 +66,12 @@ class Sensitivity:
 
     def table(self) -> str:
         """Return a text table, one line per layer."""
-        width = max([len("layer"), *(len(row.layer) for row in self.layers)])
+        names = [printable(row.layer) for row in self.layers]
+        width = max([len("layer"), *map(len, names)])
         lines = [f"{'layer':<{width}}  {'operator':<16}{'both':>8}{'weights':>9}{'activations':>13}   dB"]
-        for row in self.layers:
+        for row, name in zip(self.layers, names):
             cells = f"{decibels(row.both):>8}{decibels(row.weights):>9}{decibels(row.activations):>13}"
-            lines.append(f"{row.layer:<{width}}  {row.op:<16}{cells}")
+            lines.append(f"{name:<{width}}  {printable(row.op):<16}{cells}")
         return "\n".join([*lines, f"{'all int8':<{width}}  {'':<16}{self.all:8.1f}"])
 
 

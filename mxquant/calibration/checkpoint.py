@@ -7,7 +7,6 @@ the same, byte for byte, as without the interruption.
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 import time
@@ -19,12 +18,13 @@ from typing import Any, Callable, Iterable, Iterator, Optional, Tuple
 
 from mxquant.errors import InputError
 from mxquant.runtime.batch import Batch, cut
+from mxquant.shown import logger
 from mxquant.stats import Statistics
 
 __all__ = ["CalibrationCheckpoint"]
 
 _SECONDS = 60.0
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from functools import partial
 from pathlib import Path
@@ -17,13 +16,14 @@ from mxquant.runtime.data import Sample, batches, peek
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.runner import run
 from mxquant.runtime.sizes import outline
+from mxquant.shown import logger
 from mxquant.stats import HistogramCollector, Statistics
 from mxquant.targets import TARGETS, target_named
 from mxquant.version import __version__
 
 __all__ = ["calibrate", "collect", "observed_tensors", "statistics_of"]
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 def calibrate(

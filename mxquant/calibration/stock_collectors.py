@@ -13,6 +13,7 @@ import numpy as np
 
 from mxquant.errors import InputError, NonFiniteError
 from mxquant.runtime.mxnet import mx
+from mxquant.shown import printable
 from mxquant.stats.linear_histogram import combine_histogram
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class _LayerOutputMinMaxCollector:
         before = self.min_max_dict.get(name, (low, high))
         self.min_max_dict[name] = (min(before[0], low), max(before[1], high))
         if self.logger:
-            self.logger.debug("%s: from %g to %g", name, *self.min_max_dict[name])
+            self.logger.debug("%s: from %g to %g", printable(name), *self.min_max_dict[name])
 
 
 class _LayerHistogramCollector:
@@ -89,7 +90,7 @@ class _LayerHistogramCollector:
         largest = max(abs(low), abs(high))
         self.hist_dict[name] = combine_histogram(self.hist_dict.get(name, empty), values, low, high, largest)
         if self.logger:
-            self.logger.debug("%s: histogram of shape %s", name, values.shape)
+            self.logger.debug("%s: histogram of shape %s", printable(name), values.shape)
 
 
 class _LayerOutputCollector:
@@ -107,7 +108,7 @@ class _LayerOutputCollector:
             return
         self.nd_dict.setdefault(name, []).append(mx.nd.array(values, dtype=values.dtype))
         if self.logger:
-            self.logger.debug("%s: shape %s", name, values.shape)
+            self.logger.debug("%s: shape %s", printable(name), values.shape)
 
 
 def _collect_layer_statistics(

@@ -7,6 +7,7 @@ from typing import Callable, Mapping, Sequence, Tuple
 import typer
 
 from mxquant.cli import bench, calibrate, compare, doctor, export, inspect, plan, quantize, score, sensitivity
+from mxquant.cli.console import show
 from mxquant.version import __version__
 
 __all__ = ["COMMANDS", "app"]
@@ -36,7 +37,7 @@ app = typer.Typer(name="mxquant", no_args_is_help=True, pretty_exceptions_enable
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"mxquant {__version__}")
+        show(f"mxquant {__version__}")
         raise typer.Exit
 
 

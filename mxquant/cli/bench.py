@@ -7,9 +7,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +21,7 @@ from mxquant.cli.network import Net, NetworkOptions
 from mxquant.cli.options import Common, option
 from mxquant.cli.shapes import input_shapes
 from mxquant.cli.text import table
+from mxquant.compat.starting import started
 from mxquant.errors import InputError
 
 __all__ = ["EXAMPLES", "BenchOptions", "bench"]
@@ -122,16 +121,11 @@ def _measured(job: Dict[str, Any], threads: Optional[int]) -> List[Dict[str, Any
 
     if threads is None or threads == number_of_threads():
         return measure(job)
-    # Found from here, whatever the working folder is.
-    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
-    done = subprocess.run(
-        [sys.executable, "-m", "mxquant.cli.timing"],
-        input=json.dumps(job),
-        env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words, environment = started("mxquant.cli.timing", OMP_NUM_THREADS=str(threads))
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            words, cwd=folder, env=environment, input=json.dumps(job), capture_output=True, text=True, check=False
+        )
     if done.returncode < 0 or done.returncode == 130:
         raise Interrupted("interrupted; nothing was written")
     if done.returncode:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import inspect
 import json
-import sys
 from dataclasses import dataclass, fields
 from functools import wraps
 from typing import Any, Callable, Dict, List, Mapping, Tuple, Type, get_type_hints
 
 import typer
 
+from mxquant.cli.console import say, show
 from mxquant.cli.errors import Interrupted
 from mxquant.cli.files import check_files
 from mxquant.cli.options import Common, files_of, parameter_of
@@ -109,12 +109,12 @@ def _show(name: str, result: Result, common: Common) -> None:
     elif result.text:
         _print(result.text)
     for sentence in result.unmet:
-        print(f"not reached: {sentence}", file=sys.stderr)
+        say(f"not reached: {sentence}")
 
 
 def _print(text: str) -> None:
     try:
-        print(text, flush=True)
+        show(text)
     except BrokenPipeError:
         raise  # nobody reads it, which is no error
     except OSError as error:

@@ -24,6 +24,7 @@ from mxquant.cli.requirements import requirements
 from mxquant.cli.text import csv_of
 from mxquant.errors import InputError
 from mxquant.files.replacing import write_text
+from mxquant.shown import printable
 
 __all__ = ["EXAMPLES", "CompareOptions", "compare"]
 
@@ -90,4 +91,4 @@ def compare(network: NetworkOptions, own: CompareOptions, data: DataOptions, com
     if own.out is not None:
         write_text(own.out, csv_of(found.layers))
     document = {"comparison": found.to_dict(), "sqnr": sqnr, "unmet": unmet, "out": own.out}
-    return Result(document, found.table() + (f"\n\nwrote {own.out}" if own.out is not None else ""), unmet)
+    return Result(document, found.table() + (f"\n\nwrote {printable(own.out)}" if own.out is not None else ""), unmet)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-import logging
-import os
 import re
-import sys
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, Optional, Sequence, Tuple
 
-from mxquant.cli.examples import NO_LABELS, Data, blaming
+from mxquant.cli.examples import NO_LABELS, Data
 from mxquant.cli.files import examples, the_file
 from mxquant.cli.fitting import Fitting, refusal
 from mxquant.cli.labels import labels_of
 from mxquant.cli.network import Net, NetworkOptions
 from mxquant.cli.options import option
+from mxquant.cli.own_code import called, function_of
 from mxquant.errors import InputError
+from mxquant.shown import logger
 
 if TYPE_CHECKING:
     from mxquant.cli.images import Kept
@@ -32,7 +30,7 @@ _FUNCTION = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)")
 _BATCHES = (1, 2, 4, 8, 16, 64, 128)
 # Of the formats whose size is known, none is shorter.
 _SHORTEST = 26
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 class Layout(str, Enum):
@@ -207,8 +205,8 @@ class DataOptions:
         match = _FUNCTION.fullmatch(self.data)
         if match is None or path.exists():
             raise self._unknown("has another suffix" if path.exists() else "does not exist")
-        function = _function(match["module"], match["name"])
-        return Data(lambda: _called(function, self.data), net.inputs, self.data)
+        function = function_of(match["module"], match["name"])
+        return Data(lambda: called(function, self.data), net.inputs, self.data)
 
     def _unknown(self, problem: str) -> InputError:
         return InputError(
@@ -326,21 +324,3 @@ def _outputs(net: Net, shape: Tuple[int, ...], batch_size: int) -> Optional[int]
         if outputs and outputs[0] is not None and len(outputs[0]) == 2:
             return outputs[0][1]
     return None
-
-
-def _function(module: str, name: str) -> Callable[[], Any]:
-    # As of 'python -m': modules of the working folder are found.
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        found = getattr(importlib.import_module(module), name, None)
-    except (Exception, SystemExit) as error:  # whatever the user's module raises
-        raise InputError(f"--data: cannot import '{module}': {type(error).__name__}: {error}") from error
-    if not callable(found):
-        raise InputError(f"--data: module '{module}' has no function '{name}'")
-    return found  # type: ignore[no-any-return]
-
-
-def _called(function: Callable[[], Any], title: str) -> Any:
-    with blaming(title):
-        return function()

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
@@ -23,6 +22,7 @@ from mxquant.cli.outputs import check_output
 from mxquant.cli.planning import PlanningOptions, Target
 from mxquant.cli.text import facts
 from mxquant.errors import InputError
+from mxquant.shown import logger
 
 __all__ = ["EXAMPLES", "DoctorOptions", "doctor"]
 
@@ -32,7 +32,7 @@ EXAMPLES = (
 )
 
 _EXAMPLES = 64
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 @dataclass(frozen=True)

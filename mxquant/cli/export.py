@@ -18,6 +18,7 @@ from mxquant.cli.outputs import check_output
 from mxquant.cli.shapes import input_shapes
 from mxquant.cli.text import facts
 from mxquant.errors import InputError
+from mxquant.files.replacing import write_text
 
 __all__ = ["EXAMPLES", "ExportOptions", "export"]
 
@@ -71,7 +72,7 @@ class ExportOptions:
 def export(network: NetworkOptions, own: ExportOptions, common: Common) -> Result:
     """Write the network as ONNX, and thresholds for TensorRT."""
     from mxquant.onnx_export.export import export_onnx
-    from mxquant.plan.tables import write_tensorrt_cache
+    from mxquant.plan.tables import tensorrt_cache
     from mxquant.planning.loaded import check_plan
 
     if own.out is None and own.tensorrt_cache is None:
@@ -84,16 +85,20 @@ def export(network: NetworkOptions, own: ExportOptions, common: Common) -> Resul
     net = network.load()
     plan = None if own.plan is None else plan_of(own.plan)
     statistics = None if own.statistics is None else statistics_of(net, own.statistics)
+    cache = ""
+    if own.tensorrt_cache is not None:
+        from mxquant.model import load
+
+        # Before anything is written: its lines cannot have all names.
+        assert plan is not None
+        check_plan(load(net.symbol, net.arg_params, net.aux_params), plan)
+        cache = tensorrt_cache(plan)
     shapes = {}
     if own.out is not None:
         shapes = input_shapes(own.input_shape, net.inputs)
         export_onnx(net.symbol, own.out, input_shapes=shapes, plan=plan, statistics=statistics, **net.params)
     if own.tensorrt_cache is not None:
-        from mxquant.model import load
-
-        assert plan is not None
-        check_plan(load(net.symbol, net.arg_params, net.aux_params), plan)
-        write_tensorrt_cache(own.tensorrt_cache, plan)
+        write_text(own.tensorrt_cache, cache)
     files = [path for path in (own.out, own.tensorrt_cache) if path is not None]
     int8 = 0 if plan is None else sum(layer.precision == "int8" for layer in plan.layers.values())
     document = {"files": files, "int8_layers": int8, "input_shapes": shapes}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import logging
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
@@ -11,10 +10,11 @@ from mxquant.errors import InputError
 from mxquant.model import load_params
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import first_line
+from mxquant.shown import logger
 
 __all__ = ["zoo_network"]
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 def zoo_network(name: str, size: Tuple[int, int], params: Optional[Path]) -> Tuple[Any, Dict[str, Any], Dict[str, Any]]:

@@ -7,7 +7,6 @@ how many channels, and which layout.
 
 from __future__ import annotations
 
-import logging
 import math
 import re
 import shlex
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Mapping, NamedT
 from mxquant.cli.fitting import refusal
 from mxquant.cli.shapes import size_of
 from mxquant.errors import InputError, PlanError
+from mxquant.shown import logger
 
 if TYPE_CHECKING:
     from mxquant.cli.network import Net
@@ -31,7 +31,7 @@ Size = Tuple[int, int]
 _IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375), "scale": 1.0}
 # Of networks that people publish.
 _USUAL = (224, 299, 32, 28, 64, 96, 112, 128, 160, 192, 227, 240, 256, 260, 300, 320, 331, 384, 416, 448, 480, 512, 640)
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 class Kept(NamedTuple):

@@ -27,6 +27,7 @@ from mxquant.cli.plan import float32_layers
 from mxquant.cli.text import facts, megabytes, plain
 from mxquant.errors import InputError
 from mxquant.files.reading import read_json
+from mxquant.shown import printable
 
 __all__ = ["EXAMPLES", "InspectOptions", "inspect"]
 
@@ -181,7 +182,7 @@ def _text(found: Found) -> str:
         if name in ("file", "kind") or value in (None, {}, []):
             continue
         rows.append((name.replace("_", " "), _said(name, value)))
-    return f"{found['file']}: {found['kind']}\n{facts([(f'  {name}', text) for name, text in rows])}"
+    return f"{printable(found['file'])}: {found['kind']}\n{facts([(f'  {name}', text) for name, text in rows])}"
 
 
 def _said(name: str, value: Any) -> str:

@@ -5,7 +5,6 @@ What was counted lies in a file beside the output, ``*.partial*``, as ordinary s
 
 from __future__ import annotations
 
-import logging
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import Enum
@@ -16,6 +15,7 @@ from mxquant.cli.cluster import dataset_of
 from mxquant.cli.errors import Interrupted
 from mxquant.cli.options import option
 from mxquant.errors import ClusterError, InputError
+from mxquant.shown import logger
 
 if TYPE_CHECKING:
     from mxquant.cli.cluster import ClusterOptions
@@ -40,7 +40,7 @@ class Nonfinite(str, Enum):
 NONFINITE = option(
     "--nonfinite", help="Whether NaN and infinities in a tensor are an error, or left out of the statistics."
 )
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, Optional, Sequence
 import typer
 
 from mxquant.cli.app import app
+from mxquant.cli.console import say
 from mxquant.cli.errors import Interrupted
 from mxquant.errors import MXQuantError
 
@@ -63,7 +64,8 @@ def _ended_by(error: BaseException, debug: bool) -> int:
         if isinstance(error, Interrupted):
             return _stop(str(error), INTERRUPTED)
         if debug:
-            traceback.print_exception(type(error), error, error.__traceback__)
+            lines = traceback.format_exception(type(error), error, error.__traceback__)
+            say("".join(lines).rstrip("\n"), lines=True)
         return _failed(error)
     except BrokenPipeError:
         return NOBODY_READS
@@ -93,7 +95,7 @@ def _sentence(error: BaseException) -> str:
 
 
 def _stop(sentence: str, code: int) -> int:
-    print(sentence, file=sys.stderr)
+    say(sentence)
     return code
 
 

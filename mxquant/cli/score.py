@@ -7,7 +7,6 @@ null, ``per_second``, of one worker where there are several), ``sqnr`` (dB, of a
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
@@ -23,6 +22,7 @@ from mxquant.cli.options import Common, option
 from mxquant.cli.requirements import Requirement, fallen, max_drop, requirements
 from mxquant.cli.text import number, table
 from mxquant.errors import InputError
+from mxquant.shown import logger
 
 if TYPE_CHECKING:
     from mxquant.analysis.scores import Scores
@@ -36,7 +36,7 @@ EXAMPLES = (
     "mxquant score -m net -d val.rec --preset imagenet",
     "mxquant score -m net --int8 net-int8 -d images --classes names.txt --max-drop 50%",
 )
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 _MEASURES = ("sqnr", "agreement", "top1", "top5")
 
 

@@ -22,6 +22,7 @@ from mxquant.cli.resuming import CALIBRATION_EXAMPLES
 from mxquant.cli.text import csv_of
 from mxquant.errors import InputError
 from mxquant.files.replacing import write_text
+from mxquant.shown import printable
 
 __all__ = ["EXAMPLES", "SensitivityOptions", "sensitivity"]
 
@@ -65,4 +66,4 @@ def sensitivity(
     if own.out is not None:
         write_text(own.out, csv_of(found.layers))
     document = {"all": found.all, "layers": found.layers, "out": own.out}
-    return Result(document, found.table() + (f"\n\nwrote {own.out}" if own.out is not None else ""))
+    return Result(document, found.table() + (f"\n\nwrote {printable(own.out)}" if own.out is not None else ""))

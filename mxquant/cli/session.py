@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import sys
 import warnings
 from contextlib import contextmanager
 from typing import Any, Iterator
 
+from mxquant.cli.console import say
 from mxquant.cli.options import Common
 from mxquant.progress import reporting
 
@@ -19,7 +19,7 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         head = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        print(f"{head}{record.getMessage()}", file=sys.stderr)
+        say(f"{head}{record.getMessage()}")
 
 
 @contextmanager
@@ -46,4 +46,4 @@ def session(common: Common) -> Iterator[None]:
 
 def _show(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
     """Write a warning without the place in the code that it comes from, which says nothing to a user."""
-    print(f"warning: {message}", file=sys.stderr)
+    say(f"warning: {message}")

@@ -12,6 +12,8 @@ from typing import Any, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
+from mxquant.shown import printable
+
 __all__ = ["csv_of", "facts", "megabytes", "number", "plain", "table"]
 
 
@@ -47,13 +49,14 @@ def plain(value: Any) -> Any:
 
 def facts(rows: Sequence[Tuple[str, str]]) -> str:
     """Return lines of a name and what there is to say of it, in two columns."""
-    width = max((len(name) for name, _ in rows), default=0) + 2
-    return "\n".join(f"{name:<{width}}{text}" for name, text in rows)
+    cells = [(printable(name), printable(text)) for name, text in rows]
+    width = max((len(name) for name, _ in cells), default=0) + 2
+    return "\n".join(f"{name:<{width}}{text}" for name, text in cells)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a text table; the first column is flush left, the others flush right."""
-    lines: List[Sequence[str]] = [head, *rows]
+    lines: List[Sequence[str]] = [list(map(printable, line)) for line in (head, *rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     cells = (
         [line[0].ljust(widths[0]), *(cell.rjust(w + 2) for cell, w in zip(line[1:], widths[1:]))] for line in lines

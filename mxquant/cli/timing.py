@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Sequence
 import numpy as np
 
 from mxquant.analysis.predictor import Predictor
+from mxquant.cli.console import say, show
 from mxquant.cli.files import prefix_and_epoch
 from mxquant.errors import MXQuantError
 from mxquant.model import load_checkpoint
@@ -90,9 +91,9 @@ def _row(job: Mapping[str, Any], batch_size: int) -> Dict[str, Any]:
 
 def _main() -> int:
     try:
-        print(json.dumps(measure(json.load(sys.stdin))))
+        show(json.dumps(measure(json.load(sys.stdin))))
     except MXQuantError as error:
-        print(error, file=sys.stderr)
+        say(str(error))
         return 2
     except KeyboardInterrupt:
         return 130

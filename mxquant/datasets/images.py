@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
@@ -15,6 +14,7 @@ from mxquant.datasets.image_size import MOST_ENCODED
 from mxquant.datasets.opening import content_at, entries, is_url
 from mxquant.datasets.preprocessing import Encoded, Preprocessing, batches_of
 from mxquant.errors import InputError
+from mxquant.shown import logger
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["SUFFIXES", "ImageFiles", "class_folders", "files_of", "read_files"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 File = Tuple[str, Optional[float]]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +21,14 @@ from mxquant.runtime.data import batches
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.runner import Runner
 from mxquant.runtime.sizes import outline
+from mxquant.shown import logger
 from mxquant.stats import HistogramCollector, Statistics
 from mxquant.targets import target_named
 
 __all__ = ["calibrate"]
 
 _SECONDS = 30.0
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 def calibrate(

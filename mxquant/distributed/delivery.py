@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from contextlib import suppress
 from typing import Any, Dict, List, Sequence, Tuple
@@ -11,12 +10,13 @@ from mxquant.distributed import patience
 from mxquant.distributed.parcel import Packed, Parcel
 from mxquant.distributed.patience import asked
 from mxquant.distributed.shelf import lacking, put
+from mxquant.shown import logger
 
 __all__ = ["Delivery"]
 
 _POLL = 0.05
 _URGENT = 10
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 class Delivery:

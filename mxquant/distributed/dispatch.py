@@ -14,7 +14,6 @@ unfinished groups, twice a minute: what is here is not lost with the cluster. Wh
 
 from __future__ import annotations
 
-import logging
 import queue
 import time
 import uuid
@@ -37,6 +36,7 @@ from mxquant.distributed.shards import Shard
 from mxquant.distributed.shelf import MissingNetwork
 from mxquant.distributed.worker import Task, merged, run_shard
 from mxquant.errors import ClusterError, MXQuantError
+from mxquant.shown import logger
 
 __all__ = ["Dispatch", "workers_of"]
 
@@ -45,7 +45,7 @@ _ATTEMPTS, _MISSES = 3, 20
 _GROUP, _SHARE, _FAN_IN = 16, 10, 4
 _HOME = 30.0
 _AHEAD = 2
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 def workers_of(client: Any, seconds: Optional[float] = None) -> List[str]:

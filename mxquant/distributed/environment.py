@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -10,13 +9,14 @@ from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, Optional, Set
 
 from mxquant.distributed.patience import asked
 from mxquant.errors import ClusterError
+from mxquant.shown import logger
 
 __all__ = ["Environment", "Facts", "common_environment", "environment", "facts", "levels_of"]
 
 _VERSIONS = ("mxquant", "mxnet", "numpy", "numba")
 # Workers load MXNet when they are asked first: many of them, perhaps from one disk.
 _LOADING = 5
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 @dataclass(frozen=True)

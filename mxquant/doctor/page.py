@@ -1,22 +1,29 @@
 """The diagnosis as one HTML page that needs nothing else: styles, scripts, Plotly and data are all inside.
 
 Plotly is packed by gzip, and unpacked by the browser when the first layer is opened.
+
+The page says so itself, by a policy that browsers hold it to (https://www.w3.org/TR/CSP3): nothing comes from
+elsewhere, and of scripts and styles none but those within that the hashes name. What somebody has put into it, by the
+name of a layer or on its way, neither runs nor loads.
 """
 
 from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
 import math
+import re
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterable, Mapping, Optional, Tuple
 
 from mxquant.analysis.comparison import plain
 from mxquant.doctor.drawing import HEIGHT, WIDTH, draw
 from mxquant.doctor.findings import Findings, LayerFindings
 from mxquant.doctor.verdict import LEVELS, RULES
 from mxquant.errors import InputError
+from mxquant.shown import printable
 from mxquant.version import __version__
 
 __all__ = ["page"]
@@ -33,6 +40,10 @@ SCALE: Tuple[Tuple[float, str, str], ...] = (
 )
 _DARK = ("#b35806", "#542788")
 FLOAT32 = "float32"
+# Plotly makes an element for styles that is empty, and fills it by a call that no policy forbids. For maps, which are
+# not drawn here, it brings a text, unless there is an element by this name already.
+_STYLE_OF_PLOTLY = ""
+_STYLE_OF_MAPS = re.compile(r'document\.getElementById\("([0-9a-f]{64})"\)')
 _NOTHING = "\N{EN DASH}"
 
 
@@ -57,11 +68,15 @@ def page(findings: Findings) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(str(_TEMPLATES)),
         autoescape=True,
+        finalize=_shown,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(short=_short, db=_db, percent=_percent, ms=_ms, megabytes=_megabytes, number=_number)
+    style = (_TEMPLATES / "style.css").read_text(encoding="utf-8") + _scale_style()
+    script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
+    charts = get_plotlyjs()
     return environment.get_template("page.html").render(
         found=findings,
         drawing=draw(findings.layers),
@@ -72,19 +87,43 @@ def page(findings: Findings) -> str:
         rules=RULES,
         version=__version__,
         slowest=_slowest(findings),
-        style=(_TEMPLATES / "style.css").read_text(encoding="utf-8"),
-        script=(_TEMPLATES / "page.js").read_text(encoding="utf-8"),
-        plotly=base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode(),
+        style=style,
+        script=script,
+        plotly=base64.b64encode(gzip.compress(charts.encode(), mtime=0)).decode(),
+        maps=sorted(set(_STYLE_OF_MAPS.findall(charts))),
+        policy=_policy((script, charts), (style, _STYLE_OF_PLOTLY)),
         data=_json([_charts(layer) for layer in findings.layers]),
     )
 
 
+def _policy(scripts: Iterable[str], styles: Iterable[str]) -> str:
+    """Return what the page may do, as a Content-Security-Policy: run these texts, and show images within itself."""
+    allowed = {"script-src": map(_hash, scripts), "style-src": map(_hash, styles), "img-src": ["data:"]}
+    rest = {"default-src": ["'none'"], "base-uri": ["'none'"], "form-action": ["'none'"]}
+    return "; ".join(" ".join((name, *sources)) for name, sources in {**rest, **allowed}.items())
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _scale_style() -> str:
+    """Return the colours of the scale as classes, since the policy allows no style of a single element."""
+    return "".join(f".scale{number} {{ background: {colour}; }}\n" for number, (_, colour, _) in enumerate(SCALE))
+
+
+def _shown(value: Any) -> Any:
+    """Return a value as the page shows it; style, scripts and what else is HTML already, as it is."""
+    return value if not isinstance(value, str) or hasattr(value, "__html__") else printable(value)
+
+
 def _colour(layer: LayerFindings) -> Dict[str, str]:
-    """Return the colours of a layer's box and of the text on it."""
+    """Return the colours of a layer's box and of the text on it, and the class of its dot in the table."""
     if layer.precision == FLOAT32 or layer.sqnr is None:
-        return {"box": "", "text": ""}
-    box = next(colour for end, colour, _ in SCALE if layer.sqnr < end or math.isinf(end))
-    return {"box": box, "text": "#ffffff" if box in _DARK else "#1c1917"}
+        return {"box": "", "text": "", "dot": "float32"}
+    number = next(number for number, (end, _, _) in enumerate(SCALE) if layer.sqnr < end or math.isinf(end))
+    box = SCALE[number][1]
+    return {"box": box, "text": "#ffffff" if box in _DARK else "#1c1917", "dot": f"scale{number}"}
 
 
 def _charts(layer: LayerFindings) -> Mapping[str, Any]:

@@ -14,7 +14,6 @@ An infinite constant that is no parameter of a layer, such as the mask of attent
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, Dict, FrozenSet, List, Mapping, Optional, Set, Tuple
 
 import numpy as np
@@ -22,6 +21,7 @@ import numpy as np
 from mxquant.errors import InputError
 from mxquant.graph import Network, Node, Tensor
 from mxquant.graph.attributes import read_bool, read_float, read_int
+from mxquant.shown import logger
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +38,7 @@ _KEEPING = frozenset({"Pooling", "Dropout", "_copy", "identity", "BlockGrad", "P
 _MOVING = frozenset({"Reshape", "reshape", "Flatten", "flatten", "transpose", "SwapAxis", "expand_dims", "Concat"})
 
 Rows = Optional[FrozenSet[int]]
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 def finite(network: Network, treatment: str) -> Tuple[Network, str]:

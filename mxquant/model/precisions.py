@@ -8,7 +8,6 @@ and its activation.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Tuple
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from mxquant.graph import Graph, Network, Tensor
 from mxquant.runtime.mxnet_bridge import tensor_dtypes
+from mxquant.shown import logger
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +27,7 @@ _OTHERS = ("float16", "float64", "bfloat16")
 _NUMBERS = {"2": "float16", "1": "float64", "12": "bfloat16"}
 _FLOAT32 = "0"
 _CASTS = ("Cast", "cast", "amp_cast")
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 def in_float32(network: Network) -> Tuple[Network, str]:

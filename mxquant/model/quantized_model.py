@@ -28,6 +28,7 @@ from mxquant.plan import QuantPlan
 from mxquant.runtime.checks import whole_number
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import context, graph_of, network_of, numpy_params, split_params, symbol_of, text_of
+from mxquant.shown import printable
 
 __all__ = ["QuantizedModel", "load", "quantized_model", "unlabelled"]
 
@@ -66,7 +67,7 @@ class QuantizedModel:
     def __repr__(self) -> str:
         outputs = len(self.symbol.list_outputs())
         simulated = "simulation, " if self.simulated else ""
-        return (
+        return printable(
             f"QuantizedModel({simulated}{self.plan.summary}; inputs: {', '.join(self.inputs)}; outputs: {outputs}; "
             f"parameters: {len(self.arg_params) + len(self.aux_params)})"
         )
@@ -308,11 +309,11 @@ def _check_files(prefix: Union[str, Path], epoch: int, digests: Any) -> None:
     paths = {"params": f"{prefix}-{epoch:04d}.params", "symbol": f"{prefix}-symbol.json"}
     missing = [repr(path) for role, path in paths.items() if role not in digests]
     if missing:
-        warnings.warn(
+        text = (
             f"not verified: '{prefix}-plan.json' has no digest of {' and '.join(missing)}, which may be of another "
-            "network; save the network again with mxquant to have them compared",
-            stacklevel=3,
+            "network; save the network again with mxquant to have them compared"
         )
+        warnings.warn(printable(text), stacklevel=3)
     for role, path in paths.items():
         if role in digests and not _has_digest(path, digests[role]):
             raise InputError(
@@ -330,7 +331,7 @@ def _has_digest(path: str, digest: Any) -> bool:
 
 def _warn_of_level(plan: QuantPlan) -> None:
     for text in level_warnings(plan):
-        warnings.warn(text, stacklevel=3)
+        warnings.warn(printable(text), stacklevel=3)
 
 
 def _of_numpy(symbols: Any) -> Any:

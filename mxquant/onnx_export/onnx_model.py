@@ -17,6 +17,7 @@ from mxquant.onnx_export.graph import float_model
 from mxquant.onnx_export.qdq import qdq_model
 from mxquant.plan import QuantPlan
 from mxquant.runtime.mxnet import mx
+from mxquant.shown import printable
 from mxquant.version import __version__
 
 __all__ = ["OnnxModel", "Shape", "named_shapes", "onnx_model"]
@@ -51,7 +52,7 @@ class OnnxModel:
             for role, values in (("inputs", graph.input), ("outputs", graph.output))
         )
         plan = "fp32" if self.plan is None else self.plan.summary
-        return f"OnnxModel({plan}; opset {opset}; {len(graph.node)} nodes; {named})"
+        return printable(f"OnnxModel({plan}; opset {opset}; {len(graph.node)} nodes; {named})")
 
     def _repr_html_(self) -> str:
         return f"<p>{escape(repr(self))}</p>" if self.plan is None else self.plan.table(repr(self))

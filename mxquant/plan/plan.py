@@ -16,7 +16,7 @@ from mxquant.files.replacing import write_text
 from mxquant.plan.layer_plan import LayerPlan
 from mxquant.plan.plan_file import read, written
 from mxquant.plan.tensor_plan import TensorPlan
-from mxquant.shown import html_table
+from mxquant.shown import html_table, printable
 
 __all__ = ["QuantPlan"]
 
@@ -114,10 +114,10 @@ class QuantPlan:
         """In a few words, for what it was made and how many layers are int8."""
         int8 = sum(layer.precision == "int8" for layer in self.layers.values())
         made_for = f" on {self.isa}" if self.isa else ""
-        return f"{self.target}{made_for}: {int8} of {len(self.layers)} layers in int8"
+        return printable(f"{self.target}{made_for}: {int8} of {len(self.layers)} layers in int8")
 
     def __repr__(self) -> str:
-        return f"QuantPlan({self.summary}; network {self.network[:12]})"
+        return printable(f"QuantPlan({self.summary}; network {self.network[:12]})")
 
     def _repr_html_(self) -> str:
         return self.table(f"QuantPlan for {self.summary}")

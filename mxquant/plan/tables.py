@@ -25,16 +25,18 @@ import struct
 from pathlib import Path
 from typing import Any, Dict, Mapping, Union
 
-from mxquant.errors import InputError
+from mxquant.errors import InputError, PlanError
 from mxquant.files.reading import read_json, read_text
 from mxquant.files.replacing import write_text
 from mxquant.plan import QuantPlan
+from mxquant.shown import printable
 
 __all__ = [
     "Table",
     "largest_values",
     "read_onnxruntime_table",
     "read_tensorrt_cache",
+    "tensorrt_cache",
     "write_onnxruntime_table",
     "write_tensorrt_cache",
 ]
@@ -71,6 +73,26 @@ def largest_values(plan: QuantPlan) -> Dict[str, float]:
     return found
 
 
+def tensorrt_cache(plan: QuantPlan) -> str:
+    """Return the text of a calibration cache for TensorRT.
+
+    Parameters
+    ----------
+    plan : QuantPlan
+        A calibrated plan.
+
+    Raises
+    ------
+    PlanError
+        If the name of a tensor would be read as another one, or as more lines.
+    """
+    values = largest_values(plan)
+    for name in values:
+        _check_name(name)
+    lines = [f"{name}: {struct.pack('>f', value / 127).hex()}" for name, value in values.items()]
+    return "\n".join([_HEADER, *lines, ""])
+
+
 def write_tensorrt_cache(path: PathLike, plan: QuantPlan) -> None:
     """Write a calibration cache for TensorRT.
 
@@ -83,11 +105,29 @@ def write_tensorrt_cache(path: PathLike, plan: QuantPlan) -> None:
 
     Raises
     ------
+    PlanError
+        If the name of a tensor would be read as another one, or as more lines.
     OutputError
         If the file cannot be written.
     """
-    lines = [f"{name}: {struct.pack('>f', value / 127).hex()}" for name, value in largest_values(plan).items()]
-    write_text(path, "\n".join([_HEADER, *lines, ""]))
+    write_text(path, tensorrt_cache(plan))
+
+
+def _check_name(name: str) -> None:
+    """Refuse a name that a line cannot have: a cache has no quotes and no escapes."""
+    problem = ""
+    if printable(name) != name:
+        problem = "it has ends of lines, or other characters that are not to be seen"
+    elif not name or name != name.strip():
+        problem = "it is empty, or begins or ends with a space, which readers leave out"
+    elif ": " in name:
+        problem = "it has a colon before a space, where readers end the name"
+    if problem:
+        raise PlanError(
+            f"tensor '{printable(name)}' cannot stand in a calibration cache for TensorRT, whose lines are "
+            f"'NAME: HEX': {problem}; give its layer another name, or leave the cache out and let TensorRT read the "
+            "ONNX file with the int8 tensors of the plan, which needs none"
+        )
 
 
 def read_tensorrt_cache(path: PathLike) -> Dict[str, float]:

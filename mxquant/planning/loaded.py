@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any, Dict, Optional
 
 from mxquant.errors import InputError, PlanError, StatisticsError
@@ -14,12 +13,13 @@ from mxquant.planning.exclusions import check_tensors
 from mxquant.planning.magnitudes import LOST
 from mxquant.planning.plan_options import PlanOptions
 from mxquant.planning.planner import make_plan
+from mxquant.shown import logger
 from mxquant.stats import Statistics
 from mxquant.targets import target_named
 
 __all__ = ["check_plan", "check_statistics", "log_decisions", "plan_loaded"]
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 def plan_loaded(model: Model, statistics: Optional[Statistics], target: str, options: Dict[str, Any]) -> QuantPlan:

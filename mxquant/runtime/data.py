@@ -14,7 +14,6 @@ iterable of ``DataBatch``      like a DataIter; a gluon ``DataLoader`` is one of
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
@@ -29,6 +28,7 @@ from mxquant.runtime.checks import whole_number
 from mxquant.runtime.lengths import check_lengths, inputs_of_lengths
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.wanted_types import WantedTypes
+from mxquant.shown import logger
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +40,7 @@ _BYTES_KEPT = 80e6
 _KEPT = ("float32", "int32", "int64")
 # That of a DataDesc for which nobody has said another.
 _USUAL_LAYOUT = "NCHW"
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 @dataclass

@@ -92,7 +92,7 @@ def _release(version: str) -> Tuple[int, int]:
 def _installing() -> str:
     """Return the command that installs MXNet: its metadata ask for a NumPy that Python 3.13 has no wheel of."""
     if sys.version_info < (3, 13):
-        return "pip install 'mxnet>=1.7,<1.10'"
+        return "pip install 'mxnet>=1.9.1,<1.10'"
     return "pip install --no-deps mxnet==1.9.1"
 
 

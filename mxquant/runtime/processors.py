@@ -6,13 +6,13 @@ it is half as fast as it could be; in a container with a quota it may take many 
 
 from __future__ import annotations
 
-import logging
 import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, Optional, Set
 
 from mxquant.runtime.control_groups import group_folders, read_word
+from mxquant.shown import logger
 
 __all__ = ["THREADS", "enough_threads", "usable_processors", "warn_of_few_threads"]
 
@@ -85,7 +85,7 @@ def warn_of_few_threads() -> None:
     """Log a warning if MXNet was imported before this package, and uses fewer processors than it may."""
     used, usable = max(1, _visible_processors() // 2), usable_processors()
     if not _given and THREADS not in os.environ and used < usable:
-        logging.getLogger("mxquant").warning(
+        logger("mxquant").warning(
             "MXNet was imported first, and uses %d of the %d processor cores that it may; import mxquant before "
             "it, or set %s=%d",
             used,

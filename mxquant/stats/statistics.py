@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple, Union
 
 from mxquant.errors import StatisticsError
-from mxquant.shown import html_table, percent
+from mxquant.shown import html_table, percent, printable
 from mxquant.stats.channel_sums import ChannelSums
 from mxquant.stats.histogram import Histogram
 from mxquant.stats.table import packed_table, parse_table, read_table, write_table
@@ -78,7 +78,8 @@ class Statistics(Mapping[str, Histogram]):
             object.__setattr__(self, name, {tensor: value[tensor] for tensor in sorted(value)})
 
     def __repr__(self) -> str:
-        return f"Statistics({len(self)} tensors, {self.num_examples:,} examples; network {self.network[:12]})"
+        about = f"{len(self)} tensors, {self.num_examples:,} examples; network {self.network[:12]}"
+        return printable(f"Statistics({about})")
 
     def _repr_html_(self) -> str:
         caption = f"Statistics of {len(self)} tensors on {self.num_examples:,} examples"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple, Union
 import numpy as np
 
 from mxquant.errors import InputError
+from mxquant.shown import printable
 from mxquant.thresholds.entropy import SIGNED_BINS, entropy_search
 from mxquant.thresholds.entropy import _get_optimal_threshold as _of_values
 
@@ -113,7 +114,10 @@ def _get_optimal_thresholds(
         end = float(threshold[0])
         found[name] = (0.0 if _is_unsigned(smallest, quantized_dtype) else -end, end)
         if logger:
-            logger.debug("%s: from %g to %g, threshold %g, divergence %g", name, smallest, largest, end, divergence[0])
+            logger.debug(
+                "%s: from %g to %g, threshold %g, divergence %g",
+                *(printable(name), smallest, largest, end, divergence[0]),
+            )
     return found
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import hashlib
 import html
 import re
 import sys
@@ -103,6 +106,40 @@ def test_it_opens_without_errors_and_asks_the_network_for_nothing(page: Any, pat
     assert requests(page) == set()
     assert page.find_element("id", "verdict").text in found.verdict
     assert len(shown(page)) == len(found.layers)
+
+
+@needs_browser
+def test_all_of_it_works_under_its_policy(page: Any) -> None:
+    page.find_element("css selector", "#layers tbody tr").click()
+    assert bars(page)
+    page.execute_script("Plotly.Fx.hover(document.querySelector('.chart'), [{curveNumber: 0, pointNumber: 1}])")
+    page.find_element("id", "close").click()
+    page.find_element("id", "theme").click()
+    scale = {page.execute_script("return getComputedStyle(arguments[0]).backgroundColor", each) for each in dots(page)}
+    assert len(scale) == len(SCALE) and "rgba(0, 0, 0, 0)" not in scale
+    assert complaints(page) == []
+
+
+def dots(browser: Any) -> List[Any]:
+    return list(browser.find_elements("css selector", ".legend i:not(.float32)"))
+
+
+@needs_browser
+def test_what_is_put_into_the_page_by_another_neither_runs_nor_loads(browser: Any, path: Path, tmp_path: Path) -> None:
+    added = (
+        '<img src="http://elsewhere.example/image.png" onerror="window.ran = 1"><script>window.ran = 2</script>'
+        '<style>main { display: none }</style><iframe src="http://elsewhere.example/frame"></iframe></main>'
+    )
+    changed = tmp_path / "changed.html"
+    changed.write_text(path.read_text(encoding="utf-8").replace("</main>", added, 1), encoding="utf-8")
+    opened(browser, changed)
+    assert browser.execute_script("return [window.ran, getComputedStyle(document.querySelector('main')).display]") == [
+        None,
+        "block",
+    ]
+    told = [each["message"] for each in complaints(browser)]
+    for what in ("inline event handler", "inline script", "inline style", "elsewhere.example/image.png", "Framing"):
+        assert any(what in each and "Content Security Policy" in each for each in told), (what, told)
 
 
 @needs_browser
@@ -223,6 +260,26 @@ def test_it_is_one_file_that_loads_nothing(path: Path) -> None:
     own = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
     assert re.findall(r"""(?:src|href)=["'](?!data:)""", own) == []
     assert "@import" not in own and "url(" not in own
+
+
+def test_its_policy_allows_its_own_texts_and_nothing_from_elsewhere(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    head, _, rest = text.partition('<meta http-equiv="Content-Security-Policy" content="')
+    assert "<style" not in head and "<script" not in head and "<link" not in head
+    policy = dict(each.split(" ", 1) for each in rest.partition('"')[0].split("; "))
+    assert {name: policy.pop(name) for name in ("default-src", "base-uri", "form-action", "img-src")} == {
+        **dict.fromkeys(("default-src", "base-uri", "form-action"), "'none'"),
+        "img-src": "data:",
+    }
+    assert policy.keys() == {"script-src", "style-src"}
+    plotly = gzip.decompress(base64.b64decode(re.findall(r'id="plotly">(.*?)</script>', text)[0]))
+    own = {"script-src": "<script>(.*?)</script>", "style-src": "<style>(.*?)</style>"}
+    for name, more in (("script-src", plotly), ("style-src", b"")):
+        texts = [each.encode() for each in re.findall(own[name], text, re.DOTALL)] + [more]
+        hashes = [base64.b64encode(hashlib.sha256(each).digest()).decode() for each in texts]
+        assert policy[name] == " ".join(f"'sha256-{each}'" for each in hashes), name
+    # None of these could be allowed by a hash.
+    assert not re.findall(r"""<[^<>]*\s(?:style|on\w+)=["']""", text.replace(plotly.decode(), ""))
 
 
 def test_names_are_escaped_everywhere(path: Path) -> None:

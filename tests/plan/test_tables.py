@@ -6,6 +6,7 @@ import json
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Tuple
 
@@ -15,7 +16,7 @@ from onnxruntime.quantization import CalibrationMethod
 from onnxruntime.quantization.calibrate import TensorsData
 
 import mxquant
-from mxquant import InputError, tables
+from mxquant import InputError, PlanError, tables
 from mxquant.runtime.mxnet import mx
 from tests.networks import conv, images, random_params, relu
 
@@ -61,6 +62,45 @@ def test_the_cache_of_tensorrt_has_the_bits_of_the_scale(tmp_path: Path) -> None
     assert found.keys() == plan.tensors.keys()
     (scale,) = struct.unpack(">f", bytes.fromhex(found["data"]))
     assert scale == pytest.approx(plan.tensors["data"].scale, rel=1e-6)
+
+
+def renamed(plan: Any, name: str) -> Any:
+    """Return a plan in which the tensor 'data' has another name."""
+    return replace(plan, tensors={name if each == "data" else each: value for each, value in plan.tensors.items()})
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a\nb: 3f800000", r"a\nb: 3f800000"),
+        ("a\rb", r"a\rb"),
+        ("a\x85b", r"a\x85b"),
+        ("a\u2028b", r"a\u2028b"),
+        ("a\0", r"a\x00"),
+        ("a\x1b[2J", r"a\x1b[2J"),
+        ("a\ud800", r"a\ud800"),
+        ("", ""),
+        (" a", " a"),
+        ("a\N{NO-BREAK SPACE}", "a\N{NO-BREAK SPACE}"),
+        ("a: b", "a: b"),
+    ],
+)
+def test_a_name_that_no_line_of_a_cache_can_have_is_refused(name: str, shown: str, tmp_path: Path) -> None:
+    symbol, params, statistics = network()
+    plan = renamed(mxquant.make_plan(symbol, statistics, target="onnx_qdq", dtype="int8", **params), name)
+    with pytest.raises(PlanError) as error:
+        tables.write_tensorrt_cache(tmp_path / "cache", plan)
+    assert str(error.value).startswith(f"tensor '{shown}' cannot stand in a calibration cache for TensorRT")
+    assert "give its layer another name" in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a:0", "b c/d", "é 中文", "(Unnamed Layer* 64) [Shuffle]_output"])
+def test_all_other_names_come_back(name: str, tmp_path: Path) -> None:
+    symbol, params, statistics = network()
+    plan = renamed(mxquant.make_plan(symbol, statistics, target="onnx_qdq", dtype="int8", **params), name)
+    tables.write_tensorrt_cache(tmp_path / "cache", plan)
+    assert tables.read_tensorrt_cache(tmp_path / "cache").keys() == plan.tensors.keys()
 
 
 def test_a_cache_as_tensorrt_writes_it_has_short_numbers_and_zeros(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from mxquant.runtime import mxnet as _compat
 ROOT = Path(__file__).resolve().parents[2]
 NUMPY = "__version__ = '{}'\nbool_ = bool\n"
 MXNET = "__version__ = '{}'\n"
-INSTALLING = "pip install 'mxnet>=1.7,<1.10'" if sys.version_info < (3, 13) else "pip install --no-deps mxnet==1.9.1"
+INSTALLING = "pip install 'mxnet>=1.9.1,<1.10'" if sys.version_info < (3, 13) else "pip install --no-deps mxnet==1.9.1"
 
 
 def python(*args, path=()):
@@ -117,7 +117,7 @@ def test_a_module_that_mxnet_itself_misses_is_not_taken_for_mxnet(tmp_path):
 
 def test_a_python_without_a_wheel_of_mxnet_s_numpy_is_told_how_to_do_without(monkeypatch):
     monkeypatch.setattr(sys, "version_info", (3, 12, 1))
-    with pytest.raises(ImportError, match=r"; pip install 'mxnet>=1.7,<1.10'$"):
+    with pytest.raises(ImportError, match=r"; pip install 'mxnet>=1.9.1,<1.10'$"):
         _compat.check_mxnet("1.6.0")
     monkeypatch.setattr(sys, "version_info", (3, 13, 0))
     with pytest.raises(ImportError, match=r"; pip install --no-deps mxnet==1.9.1$"):

@@ -6,15 +6,15 @@ import json
 import os
 import platform
 import subprocess
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 from mxquant.compat.features import GROUPS
 from mxquant.compat.features.feature import Outcome
+from mxquant.compat.starting import started
+from mxquant.shown import printable
 
 __all__ = ["check", "outcomes", "summary"]
 
@@ -41,7 +41,9 @@ def check(as_json: bool = False, groups: Sequence[str] = GROUPS) -> int:
     for outcome in outcomes(groups):
         found.append(outcome)
         if not as_json:
-            print(f"{outcome.feature}: {': '.join(filter(None, (outcome.state, outcome.reason)))}", flush=True)
+            # A reason may be the text of any exception.
+            line = ": ".join(filter(None, (outcome.feature, outcome.state, outcome.reason)))
+            print(printable(line), flush=True)
     last = {"summary": summary(found), **_versions()}
     print(json.dumps({"features": [asdict(each) for each in found], **last}, indent=1) if as_json else last["summary"])
     return int(any(each.state == "failed" for each in found))
@@ -89,9 +91,11 @@ def _of_group(group: str) -> List[Outcome]:
 def _run(group: str, first: int) -> Tuple[List[str], List[Outcome], str]:
     """Return the names of all checks of a group, the outcomes that a process told of, and how it ended."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "mxquant.compat.features.child", group, str(first)]
+        # MXNet takes one thread, since two groups run at a time.
+        variables = {"OMP_NUM_THREADS": "1", "MXNET_SUBGRAPH_VERBOSE": "0"}
+        command, environment = started("mxquant.compat.features.child", group, str(first), **variables)
         process = subprocess.Popen(
-            command, cwd=folder, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         try:
             text, _ = process.communicate(timeout=_LIMIT)
@@ -104,14 +108,6 @@ def _run(group: str, first: int) -> Tuple[List[str], List[Outcome], str]:
     if not lines:
         return [group], [Outcome(group, "failed", end)], end
     return lines[0], [Outcome(**line) for line in lines[1:]], end
-
-
-def _environment() -> Dict[str, str]:
-    """Return variables with which MXNet takes one thread, and this package is found wherever it lies."""
-    home = str(Path(__file__).resolve().parents[3])
-    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-    own = {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", "MXNET_SUBGRAPH_VERBOSE": "0"}
-    return {**os.environ, **own}
 
 
 def _versions() -> Dict[str, Any]:

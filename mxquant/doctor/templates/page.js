@@ -42,15 +42,15 @@
     const negative = chart.bars.start < 0;
     const shapes = [], annotations = [];
     const dashes = ["dot", "dash", "dashdot", "longdash"];
-    const mark = (name, value, dash, width, place) => {
+    const mark = (name, value, dash, width, place, weight = "normal") => {
       for (const x of negative ? [-value, value] : [value]) {
         shapes.push({ type: "line", x0: x, x1: x, yref: "paper", y0: 0, y1: 1, line: { color: colour("--ink"), width, dash } });
       }
       annotations.push({ x: value, y: 1 - 0.085 * place, yref: "paper", yanchor: "bottom", xanchor: "right", xshift: -3,
-        text: name, showarrow: false, bgcolor: colour("--card"), font: { size: 11, color: colour("--ink") } });
+        text: name, showarrow: false, bgcolor: colour("--card"), font: { size: 11, color: colour("--ink"), weight } });
     };
     Object.entries(chart.thresholds).forEach(([name, value], i) => mark(name, value, dashes[i % 4], 1, i));
-    if (chart.chosen !== null) mark("<b>chosen</b>", chart.chosen, "solid", 2.5, Object.keys(chart.thresholds).length);
+    if (chart.chosen !== null) mark("chosen", chart.chosen, "solid", 2.5, Object.keys(chart.thresholds).length, "bold");
     return { shapes, annotations };
   };
   const draw = async (number) => {
