@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Iterable, List, Set, Tuple
 
 import numpy as np
 
@@ -59,6 +60,11 @@ def random_params(symbol: Any, seed: int = 0, **shapes: Tuple[int, ...]) -> Tupl
     args = {n: value(n, s) for n, s in zip(symbol.list_arguments(), arg_shapes) if n not in shapes}
     aux = {n: mx.nd.array(rng.rand(*s) + 0.5) for n, s in zip(symbol.list_auxiliary_states(), aux_shapes)}
     return args, aux
+
+
+def own(names: Iterable[str]) -> Set[str]:
+    """Return the names of a network's parameters, of those of an int8 network: on some CPUs it holds them as codes."""
+    return {re.sub("_quantize(_min|_max)?$", "", name) for name in names}
 
 
 def images(*shape: int, seed: int = 1) -> np.ndarray:

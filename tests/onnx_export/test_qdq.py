@@ -12,7 +12,7 @@ import pytest
 
 import mxquant
 from mxquant import InputError, LoweringError, OutputError, PlanError
-from mxquant.lowering.isa import detect
+from mxquant.lowering.isa import detect, saturates
 from mxquant.runtime.mxnet import mx
 from tests.networks import conv, dense, forward, images, random_params, relu, sqnr
 from tests.onnx_export.runtimes import executed, in_onnxruntime
@@ -110,7 +110,9 @@ def with_a_step_of_its_own(plan: Any) -> Any:
 def test_resizing_between_convolutions_stays_float32(height: int, width: int, aligned: bool, isa: str) -> None:
     model, expected = quantized(resized_between(height, width, aligned), edit=with_a_step_of_its_own, isa=isa)
     assert chain(model) == [Q, DQ, "Conv", "Relu", Q, DQ, "Resize", Q, DQ, "Conv", Q, DQ]
-    found = in_onnxruntime(model.proto, data=DATA)[0]
+    # A CPU without VNNI has no exact sums for a plan that needs them: there ONNX Runtime computes in float32.
+    exact = saturates(isa) or not saturates(detect())
+    found = in_onnxruntime(model.proto, exact, data=DATA)[0]
     assert np.abs(found - expected).max() <= 1.001 * constants(model)["c2_output_scale"]
     assert sqnr(expected, found) > 50
     layers = executed(model.proto)

@@ -142,8 +142,10 @@ def test_it_is_fused_into_its_convolution_in_int8(build: Build) -> None:
     symbol = conv(build(conv(mx.sym.var("data"), "c1")), "c2")
     args, aux = params(symbol)
     data = images(*SHAPE)
-    model = mxquant.quantize(symbol, data, arg_params=args, aux_params=aux, accuracy="fast")
-    assert {name: layer.precision for name, layer in model.plan.layers.items()} == {"c1": "int8", "c2": "int8"}
+    options = {"arg_params": args, "aux_params": aux, "accuracy": "fast"}
+    plan = mxquant.quantize(symbol, data, isa="vnni", **options).plan
+    assert {name: layer.precision for name, layer in plan.layers.items()} == {"c1": "int8", "c2": "int8"}
+    model = mxquant.quantize(symbol, data, **options)
     assert sqnr(forward(symbol, args, aux, data=data)[0], model.as_block()(mx.nd.array(data)).asnumpy()) > 30
 
 
