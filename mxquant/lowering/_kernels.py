@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["excess_of_pairs", "excess_of_partners", "exchange_partners", "sums_of_pairs"]
 
 _PARTS, _SCALES = numba.types.Array(numba.float32, 3, "C", readonly=True), numba.float32[::1]
+_LINES = numba.types.Array(numba.float32, 2, "C", readonly=True)
 _LEAST, _MOST = np.float32(-128), np.float32(127)
+_ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 
 
 @compiled(numba.int32(numba.float32, numba.float32), inline="always")
@@ -111,43 +113,40 @@ def excess_of_pairs(
         signed[:] = 0.0
 
 
-@compiled(numba.void(_PARTS, _SCALES, numba.float64[::1], numba.int64, numba.float64[:, ::1]))
-def excess_of_partners(
-    rows: NDArray[Any], scales: NDArray[Any], weights: NDArray[Any], limit: int, excess: NDArray[Any]
-) -> None:
+@compiled(numba.void(_LINES, numba.float32[::1], numba.float32, numba.float64[:, ::1]))
+def excess_of_partners(codes: NDArray[Any], weights: NDArray[Any], limit: Any, excess: NDArray[Any]) -> None:
     """Add up what it would cost to bring pairs down to a limit, for each two channels that could be neighbours.
+
+    All is float32, and the innermost loop without jumps, so that the compiler makes vectors of it.
 
     Parameters
     ----------
-    rows : numpy.ndarray of float32, shape (O, K, I)
-        Weights, with input channels last.
-    scales : numpy.ndarray of float32, shape (O,)
-        Codes per weight.
-    weights : numpy.ndarray of float64, shape (O,)
+    codes : numpy.ndarray of float32, shape (L, I)
+        Codes of weights: whole numbers, a line for each output channel and place of its kernel.
+    weights : numpy.ndarray of float32, shape (L,)
         What the square of one code counts.
-    limit : int
+    limit : float
         Of the sum of two codes of one sign; two codes of which neither is above half of it are never looked at.
     excess : numpy.ndarray of float64, shape (I, I)
-        Added to, on one side of the diagonal or the other.
+        Added to; the cost of i beside j is [i, j] + [j, i]. The diagonal means nothing.
     """
-    channels = rows.shape[2]
-    codes = np.empty(channels, np.int32)
-    for o in range(rows.shape[0]):
-        for k in range(rows.shape[1]):
-            line = rows[o, k]
-            for i in range(channels):
-                codes[i] = _code(line[i], scales[o])
-            for i in range(channels):
-                a = codes[i]
-                if 2 * abs(a) <= limit:
-                    continue
-                least = limit - abs(a)
-                for j in range(channels):
-                    b = codes[j]
-                    over = (b if a > 0 else -b) - least
-                    # Of two large ones each finds the other: the second time is left out.
-                    if over > 0 and j != i and (2 * abs(b) <= limit or i < j):
-                        excess[i, j] += weights[o] * over * over
+    channels, half = codes.shape[1], _HALF * limit
+    row = np.zeros(channels, np.float32)
+    for i in range(channels):
+        row[:] = _ZERO
+        for line in range(codes.shape[0]):
+            a = codes[line, i]
+            if abs(a) <= half:
+                continue
+            values, weight = codes[line], weights[line]
+            least, sign = limit - abs(a), _ONE if a > _ZERO else -_ONE
+            for j in range(channels):
+                over = max(sign * values[j] - least, _ZERO)
+                # Of two large ones each finds the other, and counts half.
+                part = weight if abs(values[j]) <= half else _HALF * weight
+                row[j] += part * over * over
+        for j in range(channels):
+            excess[i, j] += row[j]
 
 
 @compiled(numba.void(numba.float64[:, ::1], numba.int64[::1]))

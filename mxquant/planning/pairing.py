@@ -18,7 +18,8 @@ channels, they keep their order.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from weakref import finalize
 
 import numpy as np
 
@@ -50,24 +51,50 @@ def paired_channels(network: Network, pairs: Callable[[Node], bool]) -> Dict[str
         By the names of tensors: which of its channels lies at each place. Tensors without a name here stay as they are.
     """
     free = free_channels(network)
-    orders = in_parallel(lambda channels: _order(network, channels, pairs), free)
+    orders = in_parallel(lambda channels: _known(_read(network, channels, pairs), channels.size), free)
     return whole_orders((channels, order) for channels, order in zip(free, orders) if order is not None)
 
 
-def _order(network: Network, channels: Channels, pairs: Callable[[Node], bool]) -> Optional[Tuple[int, ...]]:
+class _Read(NamedTuple):
+    """A weight of which some columns are read in pairs: `size` of them from `first` on, of `of`."""
+
+    weight: NDArray[Any]
+    first: int
+    of: int
+
+
+# Plans of one network differ in much, but not in this: what was found is kept for as long as its weights exist.
+_FOUND: Dict[Tuple[Tuple[int, ...], ...], Optional[Tuple[int, ...]]] = {}
+
+
+def _read(network: Network, channels: Channels, pairs: Callable[[Node], bool]) -> List[_Read]:
+    found = [_Read(network.params[node.inputs[1].node.name], first, of) for node, first, of in channels.readers]
+    return [
+        each for each, (node, *_) in zip(found, channels.readers) if each.weight.shape[1] == each.of and pairs(node)
+    ]
+
+
+def _known(read: List[_Read], size: int) -> Optional[Tuple[int, ...]]:
+    """Return the order of channels that are read, or None for the given one; found once for the same arrays."""
+    key = tuple((id(weight), first, of, size) for weight, first, of in read)
+    if key not in _FOUND:
+        _FOUND[key] = _order(read, size)
+        for weight, _, _ in read:
+            finalize(weight, _FOUND.pop, key, None).atexit = False
+    return _FOUND[key]
+
+
+def _order(read: List[_Read], size: int) -> Optional[Tuple[int, ...]]:
     from mxquant.lowering._kernels import exchange_partners
 
-    cost = np.zeros((channels.size, channels.size))
-    for node, first, of in channels.readers:
-        weight = network.params[node.inputs[1].node.name]
-        if weight.shape[1] != of or not pairs(node):
-            continue
-        beside_others = first % 2 or (channels.size % 2 and first + channels.size < of)
-        if beside_others:
-            return None
-        _add_cost(cost, weight, slice(first, first + channels.size))
+    if any(first % 2 or (size % 2 and first + size < of) for _, first, of in read):
+        return None  # one stands beside a channel of another layer
+    cost = np.zeros((size, size))
+    for weight, first, _ in read:
+        _add_cost(cost, weight, slice(first, first + size))
     cost += cost.T
-    given = np.arange(channels.size)
+    np.fill_diagonal(cost, 0)
+    given = np.arange(size)
     if not _total(cost, given):
         return None
     orders = [given, np.array(_matched(cost))]
@@ -89,8 +116,10 @@ def _add_cost(cost: NDArray[np.float64], weight: NDArray[Any], columns: slice) -
     steps = np.where(scales > 0, 1 / scales.astype(np.float64), 0)
     noise = weight[0].size * float(np.square(steps).sum()) / 12
     parts = weight.reshape(len(weight), weight.shape[1], -1)[:, columns]
-    rows = np.ascontiguousarray(parts.transpose(0, 2, 1), np.float32)
-    excess_of_partners(rows, scales, np.square(steps) / noise, LEAST_LIMIT, cost)
+    codes = np.clip(np.rint(parts.transpose(0, 2, 1).astype(np.float32) * scales[:, None, None]), -128, 127)
+    lines = np.ascontiguousarray(codes).reshape(-1, codes.shape[2])
+    counts = np.repeat(np.square(steps) / noise, codes.shape[1]).astype(np.float32)
+    excess_of_partners(lines, counts, LEAST_LIMIT, cost)
 
 
 def _matched(cost: NDArray[np.float64]) -> List[int]:
