@@ -15,6 +15,7 @@ from mxquant.doctor.findings import Change
 from mxquant.graph import Network
 from mxquant.lowering.isa import saturates
 from mxquant.plan import QuantPlan
+from mxquant.runtime.memory import give_back
 from mxquant.stats import Statistics
 from mxquant.thresholds import METHODS
 
@@ -152,6 +153,7 @@ def best_changes(
         after = judge.level(*each.make())
         if after >= before + _WORTH:
             found.append(Change(each.title, f"{trials.command} {each.flags}", before, after, each.macs))
+        give_back()
         if progress is not None:
             progress(done)
     return tuple(sorted(found, key=lambda change: change.before - change.after)[:_MOST])

@@ -38,6 +38,7 @@ from mxquant.progress import Progress, progress_bar, reporting
 from mxquant.runtime.checks import whole_number
 from mxquant.runtime.data import peek
 from mxquant.runtime.forward import outputs_in_turn, parts, takes_any_batch
+from mxquant.runtime.memory import give_back
 from mxquant.runtime.mxnet_bridge import numpy_params
 from mxquant.shown import logger
 from mxquant.stats import Statistics
@@ -139,6 +140,7 @@ def diagnose(
             plan = model.plan
         if plan is None or plan.settings.get("method") == "none":
             raise InputError("the plan has no thresholds; a network without calibration cannot be examined")
+        give_back()
         check_plan(loaded, plan)
         smoothed = smoothed_model(loaded, _parameters(made if int8 is None else int8))
         if counted is None or smoothed.canonical.network is not loaded.canonical.network:
@@ -162,11 +164,13 @@ def _examined(
     here = lowered if plan.target == OneDNN.name else None
     with progress_bar("comparing layers", len(plan.layers)) as report:
         comparison = compare_networks(network, plan, examples.arrays, here, report)
+    give_back()
     few = examples.part(0, _FEW).arrays
     int8_layers = sum(layer.precision == "int8" for layer in plan.layers.values())
     fewer = examples.part(0, min(_FEW, max(2, _PASSES // max(int8_layers, 1)))).arrays
     with progress_bar("measuring layers", int8_layers) as report:
         sensitivity = measure(weights, plan, fewer, report, parts=False)
+    give_back()
     with progress_bar("timing layers", None):
         fp32_ms = fp32_milliseconds(network, plan, few)
         layer_ms = {} if here is None else int8_milliseconds(network, plan, here, few)

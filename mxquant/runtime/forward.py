@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["at_heads", "kept_examples", "outputs", "outputs_in_turn", "parts", "takes_any_batch", "with_labels"]
 
 # So many examples are run at once where a network takes any number: more take memory, and no less time.
-_AT_ONCE = 8
+_AT_ONCE = 4
 
 
 def outputs(network: Network, inputs: Mapping[str, NDArray[Any]]) -> List[NDArray[Any]]:
