@@ -24,6 +24,7 @@ from mxquant.model.compact import compact as compacted
 from mxquant.model.interface import interface_entries, nested, read_interface
 from mxquant.model.mixed_precision import MixedPrecision
 from mxquant.model.model import Model
+from mxquant.model.shared_block import SharedBlock
 from mxquant.plan import QuantPlan
 from mxquant.runtime.checks import whole_number
 from mxquant.runtime.mxnet import mx
@@ -209,7 +210,7 @@ class QuantizedModel:
         if mx.util.is_np_array():
             outputs, inputs = _of_numpy(outputs), _of_numpy(inputs)
         read = set(symbol.list_inputs())
-        block = mx.gluon.SymbolBlock(outputs, [each for each in inputs if each.name in read])
+        block = SharedBlock(outputs, [each for each in inputs if each.name in read])
         if not read.issuperset(self.inputs):
             # Gluon's constructor prints an error of MXNet's for an input that nothing reads, but its blocks have them.
             block._cached_graph, block._in_format = (inputs, block._cached_graph[1]), [0] * len(inputs)
