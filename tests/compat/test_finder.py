@@ -76,6 +76,16 @@ def test_importing_is_light_and_silent():
     assert (done.stdout, done.stderr) == ("set()\n", "")
 
 
+@pytest.mark.parametrize("first", ["", "import sklearn.base; "])
+def test_scikit_learn_is_not_imported_for_mxnet_alone(first, tmp_path):
+    (tmp_path / "sklearn").mkdir()
+    (tmp_path / "sklearn" / "__init__.py").write_text("")
+    (tmp_path / "sklearn" / "base.py").write_text("class BaseEstimator: pass\n")
+    code = f"{first}import mxquant.compat, sys; import mxnet; print('sklearn' in sys.modules, mxnet.model.BASE_ESTIMATOR)"
+    expected = "True <class 'sklearn.base.BaseEstimator'>" if first else "False <class 'object'>"
+    assert run(code, path=[tmp_path]).stdout.strip() == expected
+
+
 def test_a_module_keeps_its_loader_and_source():
     code = """if True:
         import mxquant.compat, mxnet, inspect, importlib.machinery
