@@ -55,15 +55,15 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_it_is_on_the_path_for_the_import_and_the_call_alone_and_last(work: Path) -> None:
-    Path("mine.py").write_text(
-        "import sys\nDURING = list(sys.path)\ndef load():\n    import later\n    return DURING, list(sys.path)\n",
+    Path("path_of_mine.py").write_text(
+        "import sys\nDURING = list(sys.path)\ndef load():\n    import later_of_mine\n    return DURING, list(sys.path)\n",
         encoding="utf-8",
     )
-    Path("later.py").write_text("", encoding="utf-8")
+    Path("later_of_mine.py").write_text("", encoding="utf-8")
     before = list(sys.path)
-    function = function_of("mine", "load")
+    function = function_of("path_of_mine", "load")
     assert sys.path == before
-    assert called(function, "mine:load") == ([*before, os.getcwd()], [*before, os.getcwd()])
+    assert called(function, "path_of_mine:load") == ([*before, os.getcwd()], [*before, os.getcwd()])
     assert sys.path == before
 
 
