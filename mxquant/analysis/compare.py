@@ -31,10 +31,10 @@ from mxquant.analysis.noise_ratio import NoiseRatio
 from mxquant.analysis.saturation_warnings import difference_warnings, saturation_warnings
 from mxquant.analysis.scores import Faithfulness
 from mxquant.graph import Network, Node, Tensor
-from mxquant.graph.heads import Heads
 from mxquant.lowering.isa import detect
 from mxquant.lowering.simulate import simulate
 from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
+from mxquant.runtime.batch import examples_of
 from mxquant.runtime.forward import outputs_in_turn, with_labels
 from mxquant.runtime.walk import Ready, Walk
 
@@ -86,9 +86,8 @@ def compare_networks(
         If `int8` was not made of this network.
     """
     weights = network if int8 is None else weights_of(network, plan, int8)
-    heads = Heads.of(network)
     judge = Judge(network, inputs)
-    pair = heads.undecided(network), heads.undecided(weights)
+    pair = judge.heads.undecided(network), judge.heads.undecided(weights)
     rows = _compare_layers(*pair, plan, [with_labels(network, part) for part in judge.inputs], progress)
     results = _compare_outputs(judge, weights, plan, int8)
     macs = layer_macs(network, inputs)
@@ -99,7 +98,7 @@ def compare_networks(
         results,
         sum(layer.precision == "int8" for layer in plan.layers.values()) / max(len(plan.layers), 1),
         sum(count for name, count in macs.items() if name in in_int8) / total if total else None,
-        max((len(value) for value in inputs.values()), default=0),
+        examples_of(inputs).count,
         plan.isa,
         detect(),
         (*saturation_warnings(weights, plan), *difference_warnings(results)),

@@ -97,8 +97,8 @@ def while_importing(around: Callable[[], AbstractContextManager[None]]) -> None:
     _FINDER.around = around
 
 
-# What a module of MXNet takes if it is there, and does without otherwise. From scikit-learn mxnet.model takes the base of
-# one old class, FeedForward; with SciPy, that is a third of the time that MXNet's import takes.
+# What a module of MXNet takes if it is there, and does without otherwise: mxnet.model takes the base of one old class,
+# FeedForward, and waits for all of scikit-learn and SciPy.
 _SPARED = {("mxnet.model", "sklearn.base")}
 
 

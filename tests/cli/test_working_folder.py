@@ -56,7 +56,8 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_it_is_on_the_path_for_the_import_and_the_call_alone_and_last(work: Path) -> None:
     Path("path_of_mine.py").write_text(
-        "import sys\nDURING = list(sys.path)\ndef load():\n    import later_of_mine\n    return DURING, list(sys.path)\n",
+        "import sys\nDURING = list(sys.path)\n"
+        "def load():\n    import later_of_mine\n    return DURING, list(sys.path)\n",
         encoding="utf-8",
     )
     Path("later_of_mine.py").write_text("", encoding="utf-8")

@@ -81,7 +81,7 @@ def test_scikit_learn_is_not_imported_for_mxnet_alone(first, tmp_path):
     (tmp_path / "sklearn").mkdir()
     (tmp_path / "sklearn" / "__init__.py").write_text("")
     (tmp_path / "sklearn" / "base.py").write_text("class BaseEstimator: pass\n")
-    code = f"{first}import mxquant.compat, sys; import mxnet; print('sklearn' in sys.modules, mxnet.model.BASE_ESTIMATOR)"
+    code = f"{first}import sys, mxquant.compat, mxnet; print('sklearn' in sys.modules, mxnet.model.BASE_ESTIMATOR)"
     expected = "True <class 'sklearn.base.BaseEstimator'>" if first else "False <class 'object'>"
     assert run(code, path=[tmp_path]).stdout.strip() == expected
 
