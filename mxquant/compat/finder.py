@@ -98,7 +98,7 @@ def while_importing(around: Callable[[], AbstractContextManager[None]]) -> None:
 
 
 # What a module of MXNet takes if it is there, and does without otherwise: mxnet.model takes the base of one old class,
-# FeedForward, and waits for all of scikit-learn and SciPy.
+# FeedForward, and waits for all of scikit-learn and most of SciPy.
 _SPARED = {("mxnet.model", "sklearn.base")}
 
 

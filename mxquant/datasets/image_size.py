@@ -27,7 +27,7 @@ _STANDALONE = (0x01, *range(0xD0, 0xD8))
 _BEFORE_FRAME = (0xC4, 0xCC, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE)
 _FRAMES = tuple(each for each in range(0xC0, 0xD0) if each not in (0xC4, 0xC8, 0xCC))
 # Each scan of a progressive JPEG goes over all pixels, and may be some bytes long; encoders write ten.
-_SCAN, _MOST_SCANS = b"\xff\xda", 200
+_SCAN, _MOST_SCANS = b"\xff\xda", 50
 
 
 def check_image(content: bytes, name: str) -> None:
@@ -43,7 +43,7 @@ def check_image(content: bytes, name: str) -> None:
     Raises
     ------
     InputError
-        If its size is not found, it has no pixels or more than 268 million, or is a JPEG of more than 200 scans.
+        If its size is not found, it has no pixels or more than 268 million, or is a JPEG of more than 50 scans.
     """
     if len(content) < _LEAST_BYTES:
         raise InputError(f"{name} is no image that MXNet can decode: it has {len(content)} bytes")

@@ -11,6 +11,9 @@ from mxquant.files.regular import open_regular
 
 __all__ = ["content_at", "entries", "is_url", "opened", "reason_of"]
 
+# URLs of files of this machine, for which the same holds as for paths.
+_HERE = ("file://", "local://")
+
 
 def is_url(path: str) -> bool:
     """Return whether a path is one that fsspec reads."""
@@ -40,6 +43,8 @@ def opened(path: str) -> IO[bytes]:
             return open_regular(path)
         import fsspec
 
+        if path.startswith(_HERE):
+            return open_regular(fsspec.core.url_to_fs(path)[1])
         file = fsspec.open(path, "rb").open()
         # Files in memory are handed out themselves: two readers would move each other.
         return BytesIO(file.getvalue()) if isinstance(file, BytesIO) else file
@@ -64,8 +69,9 @@ def content_at(path: str, most: int) -> bytes:
     """
     with opened(path) as file:
         try:
-            # Python takes at once what is asked for; what fsspec opens need not know its size.
-            there = most if is_url(path) else os.fstat(file.fileno()).st_size
+            # Python takes at once what is asked for; what fsspec opens from elsewhere need not know its size.
+            here = path.startswith(_HERE) or not is_url(path)
+            there = os.fstat(file.fileno()).st_size if here else most
             content = file.read(there + 1) if there <= most else b""
         except Exception as error:  # of the operating system, or of what serves a URL
             raise InputError(f"cannot read '{path}': {reason_of(error)}") from error

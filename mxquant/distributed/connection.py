@@ -105,7 +105,7 @@ def _look(address: Address, security: Any, end: float) -> None:
 
 
 async def _kind(address: Address, arguments: Any, seconds: float) -> str:
-    """Return what a process of Dask says that it is; nothing that it sends is unpickled."""
+    """Return what a process of Dask says that it is, by Dask's own reader."""
     import distributed.comm
 
     reach: Any = getattr(distributed.comm, "connect")  # noqa: B009, for versions that do not export it to checkers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, Optional, Set
 
 from mxquant.distributed.patience import asked
@@ -21,13 +21,17 @@ _log = logger(__name__)
 
 @dataclass(frozen=True)
 class Environment:
-    """Versions, and how many threads MXNet has: the last digits of sums may depend on them."""
+    """Versions, and how many threads MXNet has: the last digits of sums may depend on them.
+
+    They do on the levels of the CPUs too, which are told and not compared; see :mod:`mxquant.lowering.isa`.
+    """
 
     mxquant: str
     mxnet: str
     numpy: str
     numba: str
     threads: int
+    levels: FrozenSet[str] = field(default=frozenset(), compare=False)
 
     def difference(self, other: Environment) -> Optional[str]:
         """Return in what another one differs, and what to do, or None."""
@@ -86,7 +90,7 @@ def common_environment(client: Any, told: Optional[Set[str]] = None) -> Environm
     Returns
     -------
     Environment
-        That of all of them.
+        That of all of them, with the levels of their CPUs.
 
     Raises
     ------
@@ -117,7 +121,7 @@ def common_environment(client: Any, told: Optional[Set[str]] = None) -> Environm
         if sentence not in told:
             told.add(sentence)
             _log.warning("%s", sentence)
-    return expected
+    return replace(expected, levels=frozenset(each.cpu for each in found.values()))
 
 
 def levels_of(client: Any) -> FrozenSet[str]:

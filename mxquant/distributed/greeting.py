@@ -1,6 +1,6 @@
 """Is it a scheduler? Dask's listeners speak first; who is silent, or says something else, is asked what else it is.
 
-All of it is plain bytes: nothing that comes from there is unpickled.
+All of it is plain bytes. Only what begins as Dask does gets to Dask's own reader, which unpickles.
 """
 
 from __future__ import annotations

@@ -7,14 +7,12 @@ loaded and bound with the first one, and kept for the next.
 from __future__ import annotations
 
 import atexit
-import ctypes
 from abc import ABC, abstractmethod
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from threading import Lock
-from typing import Any, Dict, Iterable, Iterator, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, Tuple
 
 from mxquant.distributed.environment import Environment, environment
 from mxquant.distributed.failures import ShardFailure
@@ -22,10 +20,13 @@ from mxquant.distributed.parcel import Parcel
 from mxquant.distributed.shards import Shard, batches_in
 from mxquant.distributed.shelf import clear, parcel_of
 from mxquant.errors import CalibrationError, ClusterError, InputError, MXQuantError
+from mxquant.lowering.isa import detect
+from mxquant.runtime.memory import give_back
 
-__all__ = ["Loaded", "Task", "forget", "merged", "run_shard"]
+__all__ = ["Loaded", "Task", "forget", "merged", "run_shard", "tell_of_level"]
 
 _one_at_a_time = Lock()
+_told: List[str] = []
 _kept: Dict[Tuple[Tuple[str, ...], Task], Loaded] = {}
 
 
@@ -91,19 +92,27 @@ def run_shard(networks: Tuple[str, ...], task: Task, shard: Shard, data: Any, af
     difference = task.environment.difference(environment())
     if difference is not None:
         raise ShardFailure(address, ClusterError(f"worker {address} {difference}"), False)
+    tell_of_level(address, task.environment.levels)
     with _one_at_a_time:
         try:
             return _loaded(address, networks, task).run(shard, _reading(address, batches_in(data, task.batch_size)))
         except MXQuantError as error:
             raise ShardFailure(address, error, False) from error
         finally:
-            _give_memory_back()
+            give_back()
 
 
-def _give_memory_back() -> None:
-    """Return freed memory to the system: the C library keeps it in pieces, of which more are left by every shard."""
-    with suppress(OSError, AttributeError):  # of another system than Linux with glibc
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+def tell_of_level(worker: str, levels: FrozenSet[str]) -> None:
+    """Warn, once in a process, if its CPU is of another level than those that there were when the run began."""
+    from distributed.worker import warn  # it reaches the client
+
+    level, others = detect(), ", ".join(sorted(levels))
+    if levels and level not in levels and not _told:
+        _told.append(level)
+        warn(
+            f"worker {worker} came later, and its CPU is of level {level}, others are of {others}: the last digits of "
+            "activations depend on which of them does what, and so may single counts"
+        )
 
 
 def _loaded(worker: str, networks: Tuple[str, ...], task: Task) -> Loaded:

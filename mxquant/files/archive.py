@@ -55,6 +55,11 @@ def checked_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     found = archive.getinfo(name + SUFFIX)
     if found.compress_type not in _METHODS or found.flag_bits & 1:
         raise ValueError(f"its member {name + SUFFIX!r} is encrypted, or packed in another way than numpy.savez does")
+    if found.header_offset + found.compress_size > archive.start_dir:
+        raise ValueError(
+            f"its member {name + SUFFIX!r} is said to be {found.compress_size} packed bytes from byte "
+            f"{found.header_offset} on, but the archive's table begins at {archive.start_dir}"
+        )
     if found.file_size > _MOST_RATIO * found.compress_size + 64:
         raise ValueError(
             f"its member {name + SUFFIX!r} would have {found.file_size} bytes, which {found.compress_size} packed ones "

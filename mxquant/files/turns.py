@@ -51,7 +51,7 @@ def turn_in(folder: Path, shared: bool = False) -> Iterator[None]:
     try:
         # What cannot be opened tells those who read or write there.
         with suppress(OSError):
-            handle = os.open(str(folder), os.O_RDONLY)
+            handle = os.open(str(folder), os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))  # a FIFO would wait
         if handle is not None:
             _wait(handle, folder, shared)
         yield

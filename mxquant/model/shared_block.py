@@ -13,12 +13,15 @@ from mxquant.runtime.mxnet import mx
 
 __all__ = ["SharedBlock"]
 
-# One for all blocks: two of them may have the same parameters.
+# One for all blocks. Each has parameters of its own, but they are seldom called first at the same time.
 _FIRST = RLock()
 
 
 class SharedBlock(mx.gluon.SymbolBlock):  # type: ignore[misc]
-    """A block of which one thread makes the first call in each context, and is done before another one computes."""
+    """A block of which one thread makes the first call in each context, and is done before another one computes.
+
+    Inside a hybridized block it is a part of that one's operator, and is not called itself.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -24,12 +24,11 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Union
 
 from mxquant.errors import InputError
 from mxquant.files.regular import open_regular
+from mxquant.onnx_import.model_file import MOST_BYTES
 
 __all__ = ["load_external"]
 
 _KEYS = ("location", "offset", "length", "checksum", "basepath")
-# Protobuf, and so ONNX's checker, takes no larger networks.
-_MOST_BYTES = (1 << 31) - 1
 _MOST_TIMES = 4
 # Bits of ONNX's types by their numbers; texts have none.
 _BITS = {
@@ -82,11 +81,11 @@ def load_external(onnx: Any, model: Any, path: Union[str, Path]) -> None:
             raise InputError(f"cannot read '{path}' as ONNX: the values of {tensor.name!r}: {reason}") from error
         places.append(place)
         together += place.size
-    most = min(_MOST_BYTES, _MOST_TIMES * sum(sizes.values()))
+    most = min(max(0, MOST_BYTES - model.ByteSize()), _MOST_TIMES * sum(sizes.values()))
     if together > most:
         raise InputError(
             f"cannot read '{path}' as ONNX: the values of its {len(tensors)} tensors in other files are {together} "
-            f"bytes, expected at most {most}: 2 GB, and {_MOST_TIMES} times what these files have"
+            f"bytes, expected at most {most}: 2 GB with the model itself, and {_MOST_TIMES} times what these files have"
         )
     for tensor, place in zip(tensors, places):
         try:

@@ -9,10 +9,10 @@ from mxquant.errors import InputError
 from mxquant.files.regular import content_of
 from mxquant.onnx_export.writer import import_onnx
 
-__all__ = ["read_model"]
+__all__ = ["MOST_BYTES", "read_model"]
 
-# Protobuf takes no more.
-_MOST_BYTES = (1 << 31) - 1
+# Protobuf takes no more; nor is more read together with what is in files beside it.
+MOST_BYTES = (1 << 31) - 1
 
 
 def read_model(path: Union[str, Path]) -> Any:
@@ -37,7 +37,7 @@ def read_model(path: Union[str, Path]) -> Any:
     """
     onnx = import_onnx()
     try:
-        return onnx.load_model_from_string(content_of(path, _MOST_BYTES))
+        return onnx.load_model_from_string(content_of(path, MOST_BYTES))
     except Exception as error:  # protobuf and the operating system have one each
         reason = getattr(error, "strerror", None) or (str(error).splitlines() or [repr(error)])[0]
         raise InputError(f"cannot read '{path}' as ONNX: {reason}") from error

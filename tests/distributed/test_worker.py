@@ -1,29 +1,20 @@
-"""What a worker keeps of its memory between shards."""
+"""What a worker tells of itself."""
 
 from __future__ import annotations
 
-import platform
-import resource
-from pathlib import Path
+from typing import List
 
-import numpy as np
 import pytest
 
 from mxquant.distributed import worker
 
 
-def resident() -> float:
-    """Return how many MB of memory this process takes now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 1e6
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back on request")
-def test_memory_that_was_freed_between_what_is_in_use_is_given_back() -> None:
-    blocks = [np.ones(60_000, np.uint8) for _ in range(2000)]
-    kept = blocks[::100]
-    full = resident()
-    del blocks
-    worker._give_memory_back()
-    assert resident() < full - 80
-    assert all(block.all() for block in kept)
+def test_a_cpu_of_another_level_that_comes_later_is_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: List[str] = []
+    monkeypatch.setattr("distributed.worker.warn", said.append)
+    monkeypatch.setattr(worker, "_told", [])
+    monkeypatch.setattr(worker, "detect", lambda: "vnni")
+    for levels in (frozenset({"avx2", "vnni"}), frozenset(), frozenset({"avx2"}), frozenset({"avx2"})):
+        worker.tell_of_level("tcp://a:1", levels)
+    (sentence,) = said
+    assert sentence.startswith("worker tcp://a:1 came later, and its CPU is of level vnni, others are of avx2: ")

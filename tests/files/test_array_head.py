@@ -133,6 +133,11 @@ def test_an_archive_is_asked_for_one_member(tmp_path: Path) -> None:
             ValueError, match="'a.npy' would have 1099511627776 bytes, which .* packed ones cannot hold"
         ):
             checked_member(archive, "a")
+        archive.getinfo("a.npy").compress_size = 1 << 30
+        with pytest.raises(
+            ValueError, match="'a.npy' is said to be 1073741824 packed bytes from byte 0 on, but the .* at"
+        ):
+            checked_member(archive, "a")
 
 
 def test_a_name_that_stands_twice_is_refused(tmp_path: Path) -> None:

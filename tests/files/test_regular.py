@@ -30,11 +30,19 @@ READERS: Dict[str, Callable[[Path], Any]] = {
     "npy": lambda path: read_arrays(path, ["data"]),
     "npz": lambda path: read_arrays(path, ["data"]),
     "parts of npy": lambda path: ArrayFile.of(str(path)),
+    "npy by URL": lambda path: ArrayFile.of(f"file://{path}"),
     "rec": lambda path: RecordFile.of(str(path), HOW),
     "image": lambda path: list(ImageFiles([(path, None)], HOW)),
     "onnx": mxquant.from_onnx,
 }
-SUFFIXES = {"npy": ".npy", "npz": ".npz", "parts of npy": ".npy", "rec": ".rec", "checkpoint": "-symbol.json"}
+SUFFIXES = {
+    "npy": ".npy",
+    "npz": ".npz",
+    "parts of npy": ".npy",
+    "npy by URL": ".npy",
+    "rec": ".rec",
+    "checkpoint": "-symbol.json",
+}
 
 
 @pytest.mark.timeout(60)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +33,13 @@ def test_who_writes_does_too_and_leaves_all_as_it_was(tmp_path: Path, monkeypatc
     with reading_together(tmp_path / "key"), pytest.raises(OutputError, match="other processes have been reading or"):
         write()
     assert [each.read_text() for each in tmp_path.iterdir()] == ["old"]
+
+
+def test_what_is_no_folder_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    # Another process, which would wait for who writes.
+    code = "import pathlib, sys; from mxquant.files.turns import turn_in\nwith turn_in(pathlib.Path(sys.argv[1])): pass"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "fifo")], check=True, timeout=60)
 
 
 def test_readers_do_not_wait_for_each_other(tmp_path: Path) -> None:
