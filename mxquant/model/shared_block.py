@@ -28,7 +28,7 @@ class SharedBlock(mx.gluon.SymbolBlock):  # type: ignore[misc]
         self._called: Dict[Any, Any] = {}
 
     def _call_cached_op(self, *args: Any) -> Any:
-        context = args[0].context
+        context = args[0].ctx
         if self._cached_op is not None and self._called.get(context) is self._cached_op:
             return super()._call_cached_op(*args)
         with _FIRST:
