@@ -101,10 +101,11 @@ class Rewriter:
         return self.params.get(tensor.node.name) if tensor.node.is_variable else None
 
     def set_parameter(self, node: Node, slot: int, value: NDArray[Any], name: str) -> None:
-        """Give input `slot` of `node` a value: in place where nobody else reads it, else as a new variable `name`."""
-        if slot < len(node.inputs) and len(self.readers(node.inputs[slot])) == 1:
+        """Give input `slot` of `node` a value: its parameter, which nobody else reads, or a new one called `name`."""
+        before = self.constant(node.inputs[slot]) if slot < len(node.inputs) else None
+        if before is not None and len(self.readers(node.inputs[slot])) == 1:
             variable = node.inputs[slot].node
-            if value.shape != self.params[variable.name].shape:
+            if value.shape != before.shape:
                 variable.attrs.pop("__shape__", None)
             self.params[variable.name] = value
             self.modified = True

@@ -152,6 +152,16 @@ def test_a_gamma_that_another_layer_reads_keeps_its_value() -> None:
     assert_equal_outputs(symbol, result)
 
 
+@pytest.mark.parametrize("gamma", [mx.sym.var("gamma"), mx.sym.ones((3,)) * 2], ids=["without a value", "computed"])
+def test_a_fixed_gamma_needs_no_parameter(gamma: Any) -> None:
+    symbol = mx.sym.BatchNorm(relu(data), gamma=gamma, name="bn")
+    args, aux = random_params(symbol, data=SHAPE)
+    args.pop("gamma", None)
+    result = apply(network_of(symbol, args, aux), (ExplicitGamma(),))
+    np.testing.assert_array_equal(result.network.params["bn_gamma"], np.ones(3))
+    assert [node.name for node in result.network.inputs] == ["data"]
+
+
 def test_a_free_gamma_stays() -> None:
     assert not run(ExplicitGamma(), mx.sym.BatchNorm(relu(data), fix_gamma=False)).modified
 
