@@ -41,10 +41,10 @@ def opened(path: str) -> IO[bytes]:
     try:
         if not is_url(path):
             return open_regular(path)
+        if path.startswith(_HERE):
+            return open_regular(path.split("://", 1)[1])
         import fsspec
 
-        if path.startswith(_HERE):
-            return open_regular(fsspec.core.url_to_fs(path)[1])
         file = fsspec.open(path, "rb").open()
         # Files in memory are handed out themselves: two readers would move each other.
         return BytesIO(file.getvalue()) if isinstance(file, BytesIO) else file
