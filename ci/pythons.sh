@@ -11,7 +11,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # to take few seconds: the features of MXNet, which take a minute, are in the table of docs/compat.md.
 readonly CORE=(
     tests/compat/test_functions.py tests/compat/test_names.py tests/compat/test_starting.py
-    "tests/compat/test_finder.py::test_mxnet_works" tests/files tests/graph/rules tests/stats/test_histogram.py
+    "tests/compat/test_finder.py::test_mxnet_works" tests/files tests/graph/rules/test_small_rules.py
+    tests/graph/rules/test_fold_batch_norm.py tests/graph/rules/test_relu_forms.py tests/stats/test_histogram.py
     tests/thresholds tests/lowering/test_simulate.py tests/onnx_export/test_translations.py
     tests/onnx_import/test_forms.py tests/test_quantization.py
 )
