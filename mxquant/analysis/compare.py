@@ -226,7 +226,7 @@ def _compare_outputs(
 ) -> Tuple[OutputComparison, ...]:
     simulated = outputs_in_turn(simulate(judge.heads.judged(weights), plan), judge.inputs)
     on_cpu = repeat(None) if int8 is None else outputs_in_turn(judge.heads.judged(int8), judge.inputs)
-    found = [_Output(tensor.name, int8 is not None) for tensor in judge.heads.tensors]
+    found = [_Output(tensor.name) for tensor in judge.heads.tensors]
     for exact, rounded, computed in zip(judge.expected, simulated, on_cpu):
         for index, output in enumerate(found):
             output.add(exact[index], rounded[index], None if computed is None else computed[index])
@@ -238,7 +238,6 @@ class _Output:
     """An output, and what was found of it so far."""
 
     name: str
-    on_cpu: bool
     simulation: Faithfulness = field(default_factory=Faithfulness)
     int8: Faithfulness = field(default_factory=Faithfulness)
     between: NoiseRatio = field(default_factory=NoiseRatio)
@@ -250,12 +249,7 @@ class _Output:
             self.between.add(simulated, found)
 
     def row(self) -> OutputComparison:
-        level, same = _level(self.simulation), self.simulation.agreement
-        if not self.on_cpu:
+        level, same = self.simulation.lowest(), self.simulation.agreement
+        if self.int8.sqnr is None:
             return OutputComparison(self.name, level, same)
-        return OutputComparison(self.name, level, same, _level(self.int8), self.int8.agreement, self.between.sqnr)
-
-
-def _level(faithful: Faithfulness) -> float:
-    assert faithful.sqnr is not None
-    return faithful.sqnr
+        return OutputComparison(self.name, level, same, self.int8.sqnr, self.int8.agreement, self.between.sqnr)

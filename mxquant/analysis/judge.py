@@ -9,7 +9,7 @@ from mxquant.graph import Network
 from mxquant.graph.heads import Heads
 from mxquant.lowering.simulate import simulate
 from mxquant.plan import QuantPlan
-from mxquant.runtime.forward import outputs_in_turn, parts
+from mxquant.runtime.forward import at_heads_in_turn, outputs_in_turn, parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,10 +30,9 @@ class Judge:
 
     def __init__(self, network: Network, inputs: Mapping[str, NDArray[Any]]) -> None:
         self.heads = Heads.of(network)
-        given = parts(network, inputs)
-        found = [self.heads.parted(values) for values in outputs_in_turn(self.heads.deciding(network), given)]
+        found = list(at_heads_in_turn(network, self.heads, parts(network, inputs)))
         self.expected: List[List[NDArray[Any]]] = [exact for exact, _ in found]
-        self.inputs: List[Dict[str, NDArray[Any]]] = [{**part, **made} for part, (_, made) in zip(given, found)]
+        self.inputs: List[Dict[str, NDArray[Any]]] = [given for _, given in found]
 
     def level(self, network: Network, plan: QuantPlan, exact_weights: bool = False) -> float:
         """Return the SQNR in dB of a network under a plan: the lowest of its heads; see :func:`simulate`."""
@@ -47,6 +46,4 @@ class Judge:
         faithful = Faithfulness()
         for expected, values in zip(self.expected, outputs_in_turn(network, self.inputs)):
             faithful.add(expected, values)
-        level = faithful.sqnr
-        assert level is not None
-        return level
+        return faithful.lowest()

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["NoiseRatio", "sqnr"]
+__all__ = ["NoiseRatio"]
 
 
 @dataclass
@@ -46,13 +46,6 @@ class NoiseRatio:
         if noise == 0:
             return math.inf
         return 10 * math.log10(signal / noise) if signal > 0 and math.isfinite(noise) else -math.inf
-
-
-def sqnr(exact: NDArray[Any], found: NDArray[Any]) -> float:
-    """Return the signal-to-quantization-noise ratio of one array in dB; see :class:`NoiseRatio`."""
-    ratio = NoiseRatio()
-    ratio.add(exact, found)
-    return ratio.sqnr
 
 
 def _sum(values: Sequence[float]) -> float:

@@ -1,20 +1,22 @@
 """What a network loses by one layer in int8, for one layer after the other.
 
 All before the layer is float32 and the same each time, so that the fp32 network is run once to its end. At each layer
-the int8 result is put in the place of the exact one, and what follows is run again.
+the int8 result is put in the place of the exact one, and what follows is run again. A layer of which more than its
+result is read is simulated within the whole network.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Sequence
 
 from mxquant.analysis.int8_weights import nodes_of
 from mxquant.analysis.judge import Judge
 from mxquant.analysis.lone_layer import LoneLayer
 from mxquant.analysis.scores import Faithfulness
-from mxquant.graph import Graph, Network, Node, Tensor
-from mxquant.plan import QuantPlan
+from mxquant.graph import Network, Node, Tensor
+from mxquant.graph.ir import Use
+from mxquant.plan import LayerPlan, QuantPlan
 from mxquant.runtime.forward import with_labels
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.walk import Ready, Walk
@@ -22,7 +24,7 @@ from mxquant.runtime.walk import Ready, Walk
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["levels_of_one"]
+__all__ = ["levels_of_one", "only"]
 
 
 @dataclass
@@ -52,12 +54,13 @@ def levels_of_one(
     Returns
     -------
     dict of str to float
-        By name of the layer, for those of which nothing but the result is read.
+        By name of each int8 layer of the plan.
     """
     judged = judge.heads.judged(network)
     layers: Dict[str, _Layer] = {}
+    uses = judged.graph.uses()
     for name, nodes in nodes_of(judged.graph, plan).items():
-        if plan.layers[name].precision == "int8" and _returns_one(judged.graph, nodes):
+        if plan.layers[name].precision == "int8" and _returns_one(uses, nodes):
             layers[name] = _Layer(nodes, LoneLayer(nodes, judged.params, plan))
     owners = {node: layer for layer in layers.values() for node in layer.nodes}
     ready = Ready()
@@ -80,14 +83,32 @@ def levels_of_one(
                 done += 1
                 if progress is not None:
                     progress(done // len(judge.inputs))
-    return {name: level for name, layer in layers.items() for level in [layer.faithful.sqnr] if level is not None}
+    levels = {name: layer.faithful.lowest() for name, layer in layers.items()}
+    for name, each in plan.layers.items():
+        if each.precision == "int8" and name not in levels:
+            levels[name] = judge.level(network, only(plan, frozenset({name})))
+            if progress is not None:
+                progress(len(levels))
+    return levels
 
 
-def _returns_one(graph: Graph, nodes: List[Node]) -> bool:
+def only(plan: QuantPlan, names: FrozenSet[str]) -> QuantPlan:
+    """Return a plan in which no layers but `names` are int8; it can be simulated, but perhaps not be lowered."""
+    layers = {
+        name: layer
+        if name in names
+        else LayerPlan(layer.name, layer.op, layer.contains, "float32", "left out of a measurement")
+        for name, layer in plan.layers.items()
+    }
+    return replace(plan, layers=layers)
+
+
+def _returns_one(uses: Mapping[Tensor, Sequence[Use]], nodes: List[Node]) -> bool:
     """Whether others read the first output of the last operator of a layer, and nothing else of it."""
     inside = set(nodes)
-    read = [tensor for node in graph.operators if node not in inside for tensor in node.inputs]
-    return all(tensor == nodes[-1].output for tensor in [*read, *graph.outputs] if tensor.node in inside)
+    made = [Tensor(node, index) for node in nodes for index in range(node.num_outputs)]
+    read = [tensor for tensor in made if any(use.node not in inside for use in uses.get(tensor, ()))]
+    return read in ([], [nodes[-1].output])
 
 
 def _outputs(walk: Walk, tensor: Tensor, value: NDArray[Any]) -> List[NDArray[Any]]:

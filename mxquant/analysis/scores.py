@@ -96,6 +96,12 @@ class Faithfulness:
         """SQNR in dB, the lowest of all outputs or heads; None before the first batch."""
         return min((ratio.sqnr for ratio in self.ratios.values()), default=None)
 
+    def lowest(self) -> float:
+        """Return :attr:`sqnr` where there was a batch."""
+        level = self.sqnr
+        assert level is not None
+        return level
+
     @property
     def agreement(self) -> Optional[float]:
         """Share of examples with the same class in both; None where the first output is no scores of classes."""

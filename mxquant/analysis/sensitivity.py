@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Callable, FrozenSet, List, Mapping, Optional, Tuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Callable, List, Mapping, Optional, Tuple
 
 from mxquant.analysis.judge import Judge
-from mxquant.analysis.one_layer import levels_of_one
+from mxquant.analysis.one_layer import levels_of_one, only
 from mxquant.graph import Network
 from mxquant.graph.kinds import LINEAR
 from mxquant.lowering.planned_weights import planned_weights
 from mxquant.lowering.stored_weights import int8_weight, is_symmetric
-from mxquant.plan import LayerPlan, QuantPlan
+from mxquant.plan import QuantPlan
 from mxquant.shown import decibels, html_table, printable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LayerSensitivity", "Sensitivity", "measure", "only"]
+__all__ = ["LayerSensitivity", "Sensitivity", "measure"]
 
 
 @dataclass(frozen=True)
@@ -75,17 +75,6 @@ class Sensitivity:
         return "\n".join([*lines, f"{'all int8':<{width}}  {'':<16}{self.all:8.1f}"])
 
 
-def only(plan: QuantPlan, names: FrozenSet[str]) -> QuantPlan:
-    """Return a plan in which no layers but `names` are int8; it can be simulated, but perhaps not be lowered."""
-    layers = {
-        name: layer
-        if name in names
-        else LayerPlan(layer.name, layer.op, layer.contains, "float32", "left out of a measurement")
-        for name, layer in plan.layers.items()
-    }
-    return replace(plan, layers=layers)
-
-
 def measure(
     network: Network,
     plan: QuantPlan,
@@ -121,16 +110,14 @@ def measure(
     for name, layer in plan.layers.items():
         if layer.precision != "int8":
             continue
-        alone = only(plan, frozenset({name}))
         weights = activations = None
         if parts and layer.granularity is not None and nodes[name].op in LINEAR:
             variable = nodes[name].inputs[1].node.name
             rounded = int8_weight(nodes[name].op, weights_of[variable], layer, is_symmetric(plan.target))
             rounded = rounded.astype("float32")
             weights = judge.level_of(Network(network.graph, {**network.params, variable: rounded}))
-            activations = judge.level(network, alone, exact_weights=True)
-        level = both[name] if name in both else judge.level(network, alone)
-        rows.append(LayerSensitivity(name, layer.op, level, weights, activations))
-        if progress is not None:
-            progress(max(len(rows), 0 if parts else len(both)))
+            activations = judge.level(network, only(plan, frozenset({name})), exact_weights=True)
+        rows.append(LayerSensitivity(name, layer.op, both[name], weights, activations))
+        if parts and progress is not None:
+            progress(len(rows))
     return Sensitivity(tuple(sorted(rows, key=lambda row: row.both)), judge.level(network, plan))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from io import BytesIO
-from typing import IO, List, Tuple
+from typing import IO, List, Optional, Tuple
 
 from mxquant.errors import InputError
 from mxquant.files.regular import open_regular
 
 __all__ = ["content_at", "entries", "is_url", "opened", "reason_of"]
 
-# URLs of files of this machine, for which the same holds as for paths.
+# What URLs of files of this machine begin with.
 _HERE = ("file://", "local://")
 
 
@@ -39,10 +39,9 @@ def opened(path: str) -> IO[bytes]:
         If it cannot be opened, or is a URL and fsspec, or what it needs for such URLs, is not installed.
     """
     try:
-        if not is_url(path):
-            return open_regular(path)
-        if path.startswith(_HERE):
-            return open_regular(path.split("://", 1)[1])
+        here = _here(path)
+        if here is not None:
+            return open_regular(here)
         import fsspec
 
         file = fsspec.open(path, "rb").open()
@@ -50,6 +49,13 @@ def opened(path: str) -> IO[bytes]:
         return BytesIO(file.getvalue()) if isinstance(file, BytesIO) else file
     except Exception as error:  # of the operating system, or of whatever serves the URL
         raise _unreadable(path, error) from error
+
+
+def _here(path: str) -> Optional[str]:
+    """Return the path of a file of this machine, or None for what fsspec reads from elsewhere."""
+    if path.startswith(_HERE):
+        return path.split("://", 1)[1]
+    return None if is_url(path) else path
 
 
 def content_at(path: str, most: int) -> bytes:
@@ -70,8 +76,7 @@ def content_at(path: str, most: int) -> bytes:
     with opened(path) as file:
         try:
             # Python takes at once what is asked for; what fsspec opens from elsewhere need not know its size.
-            here = path.startswith(_HERE) or not is_url(path)
-            there = os.fstat(file.fileno()).st_size if here else most
+            there = most if _here(path) is None else os.fstat(file.fileno()).st_size
             content = file.read(there + 1) if there <= most else b""
         except Exception as error:  # of the operating system, or of what serves a URL
             raise InputError(f"cannot read '{path}': {reason_of(error)}") from error

@@ -11,7 +11,7 @@ from mxquant.distributed.patience import asked
 from mxquant.errors import ClusterError
 from mxquant.shown import logger
 
-__all__ = ["Environment", "Facts", "common_environment", "environment", "facts", "levels_of"]
+__all__ = ["Environment", "Facts", "common_environment", "environment", "facts"]
 
 _VERSIONS = ("mxquant", "mxnet", "numpy", "numba")
 # Workers load MXNet when they are asked first: many of them, perhaps from one disk.
@@ -122,12 +122,6 @@ def common_environment(client: Any, told: Optional[Set[str]] = None) -> Environm
             told.add(sentence)
             _log.warning("%s", sentence)
     return replace(expected, levels=frozenset(each.cpu for each in found.values()))
-
-
-def levels_of(client: Any) -> FrozenSet[str]:
-    """Return the levels of int8 instructions that the workers of a cluster have; see :mod:`mxquant.lowering.isa`."""
-    answers: Dict[str, Any] = asked(client, "run", facts, on_error="return", times=_LOADING)
-    return frozenset(each.cpu for each in answers.values() if isinstance(each, Facts))
 
 
 def _doubts(found: Mapping[str, Facts], common: Environment, here: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from mxquant import model as models
 from mxquant.analysis.scores import Scores
 from mxquant.analysis.scoring import Scoring
 from mxquant.distributed.dispatch import Dispatch, workers_of
-from mxquant.distributed.environment import common_environment, levels_of
+from mxquant.distributed.environment import common_environment
 from mxquant.distributed.parcel import Parcel, pack, pack_symbol
 from mxquant.distributed.shards import Shard, sharded
 from mxquant.distributed.worker import Loaded, Task
@@ -70,8 +70,6 @@ def score(
     if end is not None and begin >= end:
         raise InputError(f"begin is {begin} and end is {end}, expected at least one example")
     source = models.read(net, arg_params, aux_params, nonfinite_params=nonfinite_params)
-    int8 = None if int8 is None else int8.on_cpus(levels_of(client))
-    packed = None if int8 is None else pack_symbol(int8.symbol, int8.arg_params, int8.aux_params)
     parts = sharded(data, len(workers_of(client)), shard_size, end, begin)
     if parts.total is None:
         raise InputError("data are a dask.bag, expected a data set of mxquant.datasets or a dask.array")
@@ -79,6 +77,8 @@ def score(
         raise InputError(f"begin is {begin}, but there are {parts.total} examples")
     told: Set[str] = set()
     task = ScoreTask(common_environment(client, told), parts.batch_size, min(parts.batch_size, parts.total))
+    int8 = None if int8 is None else int8.on_cpus(task.environment.levels)
+    packed = None if int8 is None else pack_symbol(int8.symbol, int8.arg_params, int8.aux_params)
     found = Scores()
     with reporting(progress), progress_bar("scoring", parts.total - begin) as report:
 

@@ -56,7 +56,7 @@ def paired_channels(network: Network, pairs: Callable[[Node], bool]) -> Dict[str
 
 
 class _Read(NamedTuple):
-    """A weight of which some columns are read in pairs: `size` of them from `first` on, of `of`."""
+    """A weight of which columns from `first` on are read in pairs, of as many as `of`."""
 
     weight: NDArray[Any]
     first: int

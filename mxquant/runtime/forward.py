@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Mapping, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
@@ -21,7 +21,16 @@ from mxquant.runtime.sizes import check_sizes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["at_heads", "kept_examples", "outputs", "outputs_in_turn", "parts", "takes_any_batch", "with_labels"]
+__all__ = [
+    "at_heads",
+    "at_heads_in_turn",
+    "kept_examples",
+    "outputs",
+    "outputs_in_turn",
+    "parts",
+    "takes_any_batch",
+    "with_labels",
+]
 
 # So many examples are run at once where a network takes any number: more take memory, and no less time.
 _AT_ONCE = 4
@@ -128,8 +137,16 @@ def at_heads(
     dict of str to numpy.ndarray
         What the network of :meth:`~mxquant.graph.heads.Heads.judged` reads, by name.
     """
-    found, decided = heads.parted(outputs(heads.deciding(network), inputs))
-    return found, {**inputs, **decided}
+    return next(at_heads_in_turn(network, heads, [inputs]))
+
+
+def at_heads_in_turn(
+    network: Network, heads: Heads, batches: Sequence[Mapping[str, NDArray[Any]]]
+) -> Iterator[Tuple[List[NDArray[Any]], Dict[str, NDArray[Any]]]]:
+    """Yield what :func:`at_heads` returns for each of several batches."""
+    for inputs, values in zip(batches, outputs_in_turn(heads.deciding(network), batches)):
+        found, decided = heads.parted(values)
+        yield found, {**inputs, **decided}
 
 
 def takes_any_batch(network: Network, inputs: Mapping[str, NDArray[Any]]) -> bool:

@@ -10,8 +10,7 @@ import pytest
 import mxquant
 from mxquant.analysis.compare import compare_networks
 from mxquant.analysis.judge import Judge
-from mxquant.analysis.one_layer import levels_of_one
-from mxquant.analysis.sensitivity import only
+from mxquant.analysis.one_layer import levels_of_one, only
 from mxquant.graph import Network
 from mxquant.graph.passes import canonicalize
 from mxquant.plan import QuantPlan

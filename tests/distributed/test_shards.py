@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import mxquant
 from mxquant.datasets import ImageFiles, Preprocessing
 from mxquant.distributed.calibration import _Before, _Counted
-from mxquant.distributed.environment import Facts, common_environment, environment, levels_of
+from mxquant.distributed.environment import Facts, common_environment, environment
 from mxquant.distributed.failures import ShardFailure, named
 from mxquant.distributed.parcel import pack, pack_symbol
 from mxquant.distributed.shards import batches_in, sharded
@@ -147,7 +147,7 @@ def test_workers_that_may_differ_or_share_cores_are_told(
 
 def test_the_levels_of_workers_are_those_of_all_that_answer() -> None:
     answers = {"w": facts(), "v": facts("vnni"), "u": facts(), "t": ConnectionError("it has just died")}
-    assert levels_of(Answers(answers)) == {"avx2", "vnni"}
+    assert common_environment(Answers(answers)).levels == {"avx2", "vnni"}
 
 
 def test_a_network_arrives_as_it_was() -> None:
