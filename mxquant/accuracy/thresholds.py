@@ -141,5 +141,4 @@ def _differ(candidates: Mapping[str, TensorPlan]) -> bool:
 def _rounded(value: Any, plan: TensorPlan) -> Any:
     """Return a tensor rounded to the codes of a plan, as real values."""
     assert plan.scale is not None and plan.codes is not None
-    low, high = (-128, 127) if plan.dtype == "int8" and not plan.zero_point else (0, 255)
-    return mx.nd.clip(mx.nd.rint(value / np.float32(plan.scale).item()), low, high) * plan.scale
+    return mx.nd.clip(mx.nd.rint(value / np.float32(plan.scale).item()), *plan.ends) * plan.scale

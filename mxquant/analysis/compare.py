@@ -209,10 +209,7 @@ def _clipped(value: NDArray[Any], plan: Optional[TensorPlan]) -> List[_Count]:
     """Return how many values lie beyond the codes of a tensor, of how many; nothing where it has no codes."""
     if plan is None or plan.scale is None or not value.size:
         return []
-    low, high = -128.5, 127.5
-    if plan.dtype == "uint8" or plan.zero_point:
-        # A uint8 sum in the memory of an int8 tensor ends at 127; every other one, however many are used, at 255.
-        low, high = -0.5, 127.5 if plan.codes == 127 else 127.5 - (plan.zero_point or -128)
+    low, high = plan.ends[0] - 0.5, plan.ends[1] + 0.5
     codes = value.astype(np.float64) / plan.scale
     return [(int(((codes > high * _AT_THE_END) | (codes < low * _AT_THE_END)).sum()), codes.size)]
 

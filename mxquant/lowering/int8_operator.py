@@ -45,7 +45,9 @@ class Int8Operator:
         Where a fused clip ends. The operator clips by the largest code alone, so that the range of the result must not
         reach beyond, and all codes are used.
     reads_zero_point, returns_zero_point : bool
-        Whether the data may be int8 with a zero point, and whether the result can be.
+        Whether data without negative values may be int8 with a zero point, and whether the result can be.
+    any_zero_point : bool
+        Whether all tensors around the operator may have any zero point.
     int32_bias : bool
         Whether the bias is added as int32, in the unit of data times weights.
     moves : bool
@@ -72,6 +74,7 @@ class Int8Operator:
     bound: Optional[float] = None
     reads_zero_point: bool = False
     returns_zero_point: bool = False
+    any_zero_point: bool = False
     int32_bias: bool = False
     moves: bool = False
     settled: int = 0

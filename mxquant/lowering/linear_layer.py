@@ -82,8 +82,8 @@ class LinearLayer:
 
     @property
     def result_shift(self) -> float:
-        """What a zero point of the result takes from the simulated result."""
-        if self.result is None or not self.result.zero_point or self.result.scale is None:
+        """What a zero point of the result takes from the simulated result: nothing in ONNX, where it is no bias."""
+        if self.target == OnnxQDQ.name or self.result is None or self.result.scale is None:
             return 0.0
         return self.result.zero_point * self.result.scale
 
@@ -113,6 +113,10 @@ class LinearLayer:
         if self.op == "FullyConnected":
             if bias is not None and self.target == OneDNN.name and self.plan.granularity == "tensor-wise":
                 bias = quantize_int8(bias)[0] * np.float64(largest_magnitude(bias) / 127)
+            elif bias is not None and self.target == OnnxQDQ.name:
+                steps = stored_weights(weight, self.plan.weight_codes or 127, self.plan.granularity, symmetric=True)[1]
+                unit = self.data_scale * np.maximum(steps, SMALLEST_STEP)
+                bias = np.rint(bias / unit) * unit
             return self.weight(weight) * self.data_scale, bias
         codes, symmetric = self.plan.weight_codes or 127, is_symmetric(self.target)
         planned, steps = stored_weights(weight, codes, self.plan.granularity, symmetric)
@@ -125,7 +129,7 @@ class LinearLayer:
         # Data with a zero point are simulated without: the sum of weights goes again.
         of_data = bias_shift(weight_sums(stored, steps), self.data, None)
         if self.target == OnnxQDQ.name:
-            return stored, self._whole(weight, bias) + self.result_shift / self.units(weight)
+            return stored, self._whole(weight, bias)
         whole = self._whole(weight, bias if of_both is None else bias + of_both)
         return stored, whole if of_data is None else whole - of_data / self.units(weight)
 

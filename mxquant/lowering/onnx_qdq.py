@@ -43,6 +43,7 @@ class OnnxQDQ(Target):
 
     name: ClassVar[str] = "onnx_qdq"
     capabilities: ClassVar[Tuple[Capability, ...]] = ONNX_QDQ
+    any_zero_point: ClassVar[bool] = True
 
     def prepare(self, network: Network, calibrated: bool, apart: FrozenSet[str]) -> Network:
         """Return `network` with activations joined to what they read; see :mod:`mxquant.lowering.activation_groups`."""

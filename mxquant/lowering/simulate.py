@@ -29,6 +29,7 @@ from mxquant.lowering.isa import PORTABLE, saturates
 from mxquant.lowering.linear_layer import LinearLayer, end_on_gpu, span_over_end
 from mxquant.lowering.moves import MOVES
 from mxquant.lowering.onednn import OneDNN
+from mxquant.lowering.onnx_qdq import OnnxQDQ
 from mxquant.lowering.planned_weights import planned_weights
 from mxquant.lowering.quantized_params import (
     largest_magnitude,
@@ -159,17 +160,16 @@ class _Simulation:
             return self.codes[tensor]
         real = self.inside.get(tensor, tensor)
         source = self._op("_mul_scalar", f"{tensor.name}_scaled", [real], scalar=span_over_end(plan))
-        if plan.zero_point:
-            source = self._op("_plus_scalar", f"{tensor.name}_shifted", [source], scalar=plan.zero_point)
         self.codes[tensor] = self._rounded(source, plan, tensor.name)
         return self.codes[tensor]
 
-    def _rounded(self, source: Tensor, plan: TensorPlan, name: str) -> Tensor:
-        low, high = _ends(plan)
+    def _rounded(self, source: Tensor, plan: TensorPlan, name: str, with_zero_point: bool = False) -> Tensor:
+        """Return a tensor in units of its codes as codes; `with_zero_point` says whether it is counted from code 0."""
+        low, high = (end + (plan.zero_point if with_zero_point else 0) for end in plan.ends)
         clipped = self._op("clip", f"{name}_clipped", [source], a_min=low, a_max=high)
         raised = self._op("_plus_scalar", f"{name}_raised", [clipped], scalar=_ROUNDER)
         rounded = self._op("_minus_scalar", f"{name}_codes", [raised], scalar=_ROUNDER)
-        return self._from_zero(rounded, plan, name)
+        return self._from_zero(rounded, plan, name) if with_zero_point else rounded
 
     def _rounded_on_gpu(self, real: Tensor, plan: TensorPlan, name: str) -> Tensor:
         """Return real values as codes, by sign(x) · trunc(min(|x| · 127 / end + 0.5, 127))."""
@@ -282,9 +282,10 @@ class _Simulation:
                 inputs.append(self._in_codes_of(tensor, result))
             else:
                 inputs.append(self._rounded_real(tensor, f"{node.name}_sum"))
-        if self._is_in_codes(layer) and (node.op == "clip" or (result is not None and result.zero_point)):
-            # The ends of the codes are those of the clip, or of the ReLU and the range; int8 codes go below 0.
-            signed = result is not None and result.dtype == "int8" and not result.zero_point
+        by_bias = result is not None and bool(result.zero_point) and self.plan.target != OnnxQDQ.name
+        if self._is_in_codes(layer) and (node.op == "clip" or by_bias):
+            # The ends of the codes are those of the clip, or of the ReLU and the range; int8 codes may go below 0.
+            signed = result is not None and result.dtype == "int8" and result.zero_point not in (-127, -128)
             self.inside[node.output] = self._op("relu", f"{node.name}_of_codes", inputs) if signed else inputs[0]
         else:
             node.inputs = inputs
@@ -305,7 +306,9 @@ class _Simulation:
             source = self._op(
                 "_mul_scalar", f"{node.output.name}_scaled", [source], scalar=1 / self._scale(node.output)
             )
-        self.codes[node.output] = self._rounded(source, plan, node.output.name)
+        # In ONNX alone is a zero point no part of the bias.
+        with_zero_point = bool(plan.zero_point) and self.plan.target != OnnxQDQ.name
+        self.codes[node.output] = self._rounded(source, plan, node.output.name, with_zero_point)
 
     def _scale(self, tensor: Tensor) -> float:
         scale = self.plan.tensors[tensor.name].scale
@@ -386,11 +389,3 @@ def _is_curved(node: Node, layer: LayerPlan) -> bool:
     if node.op == "Activation":
         return node.attrs.get("act_type") != "relu"
     return node.op not in ("elemwise_add", *LINEAR) and (node.op != "clip" or layer.op != "Convolution")
-
-
-def _ends(plan: TensorPlan) -> Tuple[int, int]:
-    """Return the smallest and largest code."""
-    if plan.dtype == "int8":
-        return -128, 127
-    # A uint8 sum in the memory of an int8 tensor ends at 127; every other one saturates at 255 only.
-    return 0, 127 if plan.codes == 127 else 255

@@ -35,7 +35,8 @@ class Target(ABC):
     """Something that runs int8 networks.
 
     ``on_cpu`` says whether plans are for the int8 instructions of a CPU; ``has_uint8`` whether there is uint8 at all;
-    ``zero_point`` which code stands for 0 in int8 tensors that have a zero point; ``pairs`` whether the order of
+    ``zero_point`` which code stands for 0 in int8 tensors without negative values that have a zero point;
+    ``any_zero_point`` whether tensors with negative values may have one too; ``pairs`` whether the order of
     channels decides which products are added in pairs; ``capabilities`` what the target computes in int8 at best, one
     row for each kind of operator.
     """
@@ -45,6 +46,7 @@ class Target(ABC):
     on_cpu: ClassVar[bool] = True
     has_uint8: ClassVar[bool] = True
     zero_point: ClassVar[int] = -128
+    any_zero_point: ClassVar[bool] = False
     pairs: ClassVar[bool] = False
 
     @abstractmethod

@@ -3,9 +3,9 @@
 A tensor that the plan stores as int8 becomes ``X_float -> QuantizeLinear -> X_quantized -> DequantizeLinear -> X``, and
 all that read it read X. A float32 tensor that int8 layers read stays X, and they read ``X_dequantized``.
 
-Tensors are uint8, signed ones with the zero point 128, as ONNX Runtime and OpenVINO are fastest with; in a plan with
-``dtype='int8'`` they are int8 without zero points, as TensorRT needs it. Weights are int8 with one scale per output
-channel, biases int32 with the product of both scales.
+Tensors are uint8, signed ones with the zero point of the plan plus 128, as ONNX Runtime and OpenVINO are fastest with;
+in a plan with ``dtype='int8'`` they are int8 without zero points, as TensorRT needs it. Weights are int8 with one scale
+per output channel, biases int32 with the product of both scales.
 """
 
 from __future__ import annotations
@@ -154,25 +154,29 @@ class _Quantized(Translation):
         if tensor not in self.padded:
             stem = self.writer.unused(f"{tensor.name}_padded")
             source = self.floats.get(tensor, self.names[tensor])
-            self.padded[tensor] = self._pair(source, stem, plan, f"{stem}_dequantized", np.asarray(0, np.int8))
+            self.padded[tensor] = self._pair(source, stem, plan, f"{stem}_dequantized", around_zero=True)
         return self.padded[tensor]
 
-    def _pair(
-        self, source: str, stem: str, plan: TensorPlan, result: str, zero_point: Optional[NDArray[Any]] = None
-    ) -> str:
-        """Write a QuantizeLinear and a DequantizeLinear."""
+    def _pair(self, source: str, stem: str, plan: TensorPlan, result: str, around_zero: bool = False) -> str:
+        """Write a QuantizeLinear and a DequantizeLinear; `around_zero`: with int8 codes of which 0 is 0."""
+        assert plan.scale is not None
+        scale, zero_point = plan.scale, self._zero_point(plan)
+        if around_zero:
+            scale, zero_point = scale * max(1.0, -plan.ends[0] / 128, plan.ends[1] / 127), np.asarray(0, np.int8)
         ends = [
-            self.writer.constant(f"{stem}_scale", np.asarray(plan.scale, np.float32)),
-            self.writer.constant(f"{stem}_zero_point", self._zero_point(plan) if zero_point is None else zero_point),
+            self.writer.constant(f"{stem}_scale", np.asarray(scale, np.float32)),
+            self.writer.constant(f"{stem}_zero_point", zero_point),
         ]
         codes = f"{stem}_quantized"
         self.writer.emit("QuantizeLinear", [source, *ends], f"{stem}_quantize", [codes])
         return self.writer.emit("DequantizeLinear", [codes, *ends], f"{stem}_dequantize", [result])
 
     def _zero_point(self, plan: TensorPlan) -> NDArray[Any]:
-        if plan.dtype == "int8" and not plan.zero_point:
-            return np.asarray(0, np.int8) if self.symmetric else np.asarray(128, np.uint8)
-        return np.asarray(0, np.uint8)
+        if plan.dtype == "uint8":
+            return np.asarray(0, np.uint8)
+        if self.symmetric:
+            return np.asarray(plan.zero_point, np.int8)
+        return np.asarray(128 + plan.zero_point, np.uint8)
 
     def _parameter(self, stem: str, value: NDArray[Any], result: str) -> None:
         """Write a parameter that is used like an activation."""

@@ -55,6 +55,11 @@ class QuantPlan:
             if tensor.group is None:
                 continue
             first = groups.setdefault(tensor.group, tensor)
+            if first.zero_point != tensor.zero_point:
+                raise PlanError(
+                    f"tensors['{tensor.name}'].zero_point is {tensor.zero_point!r}, but '{first.name}' of the same "
+                    f"group '{tensor.group}' has {first.zero_point!r}; give both one, or set their group to null"
+                )
             if first.threshold != tensor.threshold:
                 raise PlanError(
                     f"tensors['{tensor.name}'].threshold is {tensor.threshold!r}, but '{first.name}' of the same group "

@@ -1,9 +1,9 @@
 """Thresholds to and from the calibration tables of TensorRT and ONNX Runtime.
 
-Both hold, by the name of a tensor, the largest value that the last code stands for. Names are those of the user's MXNet
-network, which an ONNX file of :func:`mxquant.export_onnx` keeps. What is read goes into a plan by
-``make_plan(..., largest_values=...)``, which passes over names of other tensors in a table, but not in a dictionary
-that is typed by hand.
+TensorRT's hold, by the name of a tensor, the largest magnitude that a code stands for, ONNX Runtime's what the first
+and the last code stand for. Names are those of the user's MXNet network, which an ONNX file of
+:func:`mxquant.export_onnx` keeps. What is read goes into a plan by ``make_plan(..., largest_values=...)``, which passes
+over names of other tensors in a table, but not in a dictionary that is typed by hand.
 
 ============  ====================================================================================================
 table         form
@@ -23,7 +23,7 @@ import math
 import re
 import struct
 from pathlib import Path
-from typing import Any, Dict, Mapping, Union
+from typing import Any, Dict, Mapping, Tuple, Union
 
 from mxquant.errors import InputError, PlanError
 from mxquant.files.reading import read_json, read_text
@@ -42,11 +42,14 @@ __all__ = [
 ]
 
 
-class Table(Dict[str, float]):
-    """Largest values by the name of the tensor, of which some may be no tensor of a network that is planned with it."""
-
-
 PathLike = Union[str, Path]
+# A largest magnitude, or a smallest and a largest value.
+Ends = Union[float, Tuple[float, float]]
+
+
+class Table(Dict[str, Ends]):
+    """Ranges by the name of the tensor, of which some may be no tensor of a network that is planned with them."""
+
 
 # The version is TensorRT's own; it recalibrates if it is not the one that runs.
 _HEADER = "TRT-8601-EntropyCalibration2"
@@ -54,7 +57,7 @@ _LINE = re.compile(r"(?P<name>.+): (?P<bits>[0-9a-fA-F]{1,8})")
 
 
 def largest_values(plan: QuantPlan) -> Dict[str, float]:
-    """Return what the last code of every int8 tensor of a plan stands for, by the tensor's name.
+    """Return the largest magnitude that a code of every int8 tensor of a plan stands for, by the tensor's name.
 
     Parameters
     ----------
@@ -66,10 +69,17 @@ def largest_values(plan: QuantPlan) -> Dict[str, float]:
     dict of str to float
         In the tensors' own units.
     """
-    found = Table()
+    return {name: max(-low, high) for name, (low, high) in _ends(plan).items()}
+
+
+def _ends(plan: QuantPlan) -> Dict[str, Tuple[float, float]]:
+    """Return what the first and the last code of every int8 tensor of a plan stand for."""
+    found = {}
     for name, tensor in plan.tensors.items():
         if tensor.scale is not None and tensor.codes is not None:
-            found[name] = tensor.scale * tensor.codes
+            signed = tensor.dtype == "int8"
+            first = tensor.ends[0] if tensor.zero_point or not signed else -tensor.codes
+            found[name] = (first * tensor.scale, tensor.codes * tensor.scale)
     return found
 
 
@@ -130,7 +140,7 @@ def _check_name(name: str) -> None:
         )
 
 
-def read_tensorrt_cache(path: PathLike) -> Dict[str, float]:
+def read_tensorrt_cache(path: PathLike) -> Table:
     """Return the largest values of a calibration cache of TensorRT, by the name of the tensor.
 
     Parameters
@@ -183,10 +193,8 @@ def write_onnxruntime_table(path: PathLike, plan: QuantPlan) -> None:
         If the file cannot be written.
     """
     data = {}
-    for name, value in largest_values(plan).items():
-        signed = plan.tensors[name].dtype == "int8" and not plan.tensors[name].zero_point
-        ends = {"lowest": -value if signed else 0.0, "highest": value}
-        data[name] = {"CLS": "TensorData", **{key: _array(number) for key, number in ends.items()}}
+    for name, (low, high) in _ends(plan).items():
+        data[name] = {"CLS": "TensorData", "lowest": _array(low), "highest": _array(high)}
     document = {
         "CLS": "TensorsData",
         "data": data,
@@ -199,8 +207,8 @@ def _array(value: float) -> Dict[str, Any]:
     return {"data": [value], "dtype": "float32", "CLS": "numpy.array"}
 
 
-def read_onnxruntime_table(path: PathLike) -> Dict[str, float]:
-    """Return the largest values of a calibration table of ONNX Runtime's tools, by the name of the tensor.
+def read_onnxruntime_table(path: PathLike) -> Table:
+    """Return the ranges of a calibration table of ONNX Runtime's tools, by the name of the tensor.
 
     Parameters
     ----------
@@ -209,8 +217,9 @@ def read_onnxruntime_table(path: PathLike) -> Dict[str, float]:
 
     Returns
     -------
-    dict of str to float
-        The larger magnitude of each range, for ``make_plan(..., largest_values=...)``.
+    dict of str to float or tuple of two floats
+        For ``make_plan(..., largest_values=...)``: the smallest and the largest value, or the largest magnitude of a
+        range that is symmetric or has no negative values.
 
     Raises
     ------
@@ -223,13 +232,14 @@ def read_onnxruntime_table(path: PathLike) -> Dict[str, float]:
         raise InputError(f"'{path}' has no \"data\", as a calibration table of ONNX Runtime has")
     found = Table()
     for name, entry in data.items():
-        ends = [_number(entry, key) for key in ("lowest", "highest")]
-        if any(end is None for end in ends):
+        low, high = (_number(entry, key) for key in ("lowest", "highest"))
+        if low is None or high is None:
             raise InputError(f"'{path}': tensor '{name}' has no number as \"lowest\" and \"highest\"")
-        value = max(abs(end) if math.isfinite(end) else math.inf for end in ends if end is not None)
+        value = max(abs(end) if math.isfinite(end) else math.inf for end in (low, high))
         # A tensor of zeros has no range to speak of.
         if value:
-            found[name] = _checked(path, name, value)
+            _checked(path, name, value)
+            found[name] = value if low >= 0 or low == -high or low > high else (low, max(high, 0.0))
     return found
 
 

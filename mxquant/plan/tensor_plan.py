@@ -5,7 +5,7 @@ as MXNet has it, half a scale beyond the code itself::
 
     int8                 codes -127..127   scale = T / 127.5   value = code · scale
     uint8                codes 0..255      scale = T / 255.5   value = code · scale
-    int8, zero point z   codes z..127      scale = T / (127.5 - z)   value = (code - z) · scale
+    int8, zero point z   codes -128..127   scale = T / (127.5 - z)   value = (code - z) · scale
 
 A tensor may use fewer codes, n, so that no sum of products saturates on a CPU without VNNI; see
 :mod:`mxquant.lowering.saturation`. Then T itself gets the last of them: scale = T / n.
@@ -15,16 +15,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Optional, Tuple
 
 import numpy as np
 
 from mxquant.errors import PlanError
 
-__all__ = ["CODES", "TensorPlan", "number"]
+__all__ = ["CODES", "LARGEST_ZERO_POINT", "TensorPlan", "number"]
 
 # The largest code of each type.
 CODES = {"int8": 127, "uint8": 255}
+
+# One code is left above it, which a threshold stands for.
+LARGEST_ZERO_POINT = 126
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,11 @@ class TensorPlan:
     group : str or None
         Tensors of one group are quantized with one threshold; the group bears the name of the layer that needs it.
     codes : int or None
-        How many steps lead from 0 to the threshold; by default all that the type has: 127 for int8, 255 for uint8 and
-        for int8 with a zero point of -128. None for a float32 tensor.
+        How many steps lead from 0 to the threshold; by default all that the type has: 127 for int8, less its zero
+        point, and 255 for uint8. None for a float32 tensor.
     zero_point : int
-        The code that stands for 0. Other than 0 only for int8 tensors without negative values: -128, or -127 on GPUs.
+        The code that stands for 0, -128 to 126 for int8 and 0 for uint8. In MXNet it is 0, or, for int8 tensors without
+        negative values, -128, on GPUs -127.
     """
 
     name: str
@@ -83,8 +87,11 @@ class TensorPlan:
         if not isinstance(self.group, (str, type(None))):
             raise PlanError(f"{where}.group is {self.group!r}, expected a name or null")
         point = self.zero_point
-        if not isinstance(point, int) or (point != 0 and (self.dtype != "int8" or point not in (-127, -128))):
-            raise PlanError(f"{where}.zero_point is {self.zero_point!r}, expected 0, or -128 or -127 for int8")
+        if isinstance(point, bool) or not isinstance(point, int):
+            raise PlanError(f"{where}.zero_point is {point!r}, expected a whole number")
+        if point != 0 and (self.dtype != "int8" or not -128 <= point <= LARGEST_ZERO_POINT):
+            allowed = f"0, or -128 to {LARGEST_ZERO_POINT} for int8"
+            raise PlanError(f"{where}.zero_point is {point!r}, expected {allowed}")
         if self.dtype == "float32":
             if self.codes is not None:
                 raise PlanError(f"{where}.codes is {self.codes!r}, but a float32 tensor has none")
@@ -101,6 +108,16 @@ class TensorPlan:
         if self.threshold is None or self.codes is None:
             return None
         return self.threshold / (self.codes + 0.5 if self.codes == self._largest_code else self.codes)
+
+    @property
+    def ends(self) -> Tuple[int, int]:
+        """The smallest and the largest code, both counted from the zero point, whether or not all of them are used.
+
+        A uint8 sum in the memory of an int8 tensor ends at 127; every other one saturates at 255 only.
+        """
+        if self.dtype == "uint8":
+            return 0, 127 if self.codes == 127 else 255
+        return -128 - self.zero_point, 127 - self.zero_point
 
     @property
     def _largest_code(self) -> int:

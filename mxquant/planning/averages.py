@@ -2,7 +2,7 @@
 
 A pooling keeps the step s of its data, so that averages y are rounded to it, with a noise of s² / 12 each::
 
-    SQNR = 12 E[y²] / s²,   s = max |x| / 127, or max x / 255 where no x is negative
+    SQNR = 12 E[y²] / s²,   s = max |x| / 127, or (max x - min x) / 255 with the right zero point
 
 Where values of both signs cancel out, as behind a convolution without ReLU, a handful of codes is left of averages.
 Below 20 dB such a pooling stays float32: it has few results, and its data need no code for them.
@@ -29,7 +29,9 @@ _LEAST_DB = 20.0
 _SHAPED = ("Flatten", "Reshape", "reshape", "squeeze")
 
 
-def lost_average(network: Network, node: Node, statistics: Mapping[str, Histogram]) -> Optional[str]:
+def lost_average(
+    network: Network, node: Node, statistics: Mapping[str, Histogram], any_zero_point: bool
+) -> Optional[str]:
     """Return why a pooling is better left in float32, or None if it may run in int8.
 
     Parameters
@@ -40,6 +42,8 @@ def lost_average(network: Network, node: Node, statistics: Mapping[str, Histogra
         One of its operators.
     statistics : mapping of str to Histogram
         Calibration by tensor name.
+    any_zero_point : bool
+        Whether data with negative values may have a zero point.
 
     Returns
     -------
@@ -53,7 +57,8 @@ def lost_average(network: Network, node: Node, statistics: Mapping[str, Histogra
     if data is None or not found:
         return None
     largest = max(-data.minimum, data.maximum)
-    step = largest / (255 if data.minimum >= 0 else 127)
+    reach = max(data.maximum, 0.0) - min(data.minimum, 0.0)
+    step = reach / 255 if data.minimum >= 0 or any_zero_point else largest / 127
     power = DataMoments.of(found[0]).square
     if not 0 < step < np.inf or not 0 < power < np.inf:
         return None

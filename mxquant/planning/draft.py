@@ -78,6 +78,11 @@ class Draft:
         """Whether thresholds are chosen, rather than ranges found at run time."""
         return self.options.method is not None
 
+    @property
+    def zero_points_are_free(self) -> bool:
+        """Whether signed tensors may have any zero point."""
+        return self.target.any_zero_point and self.options.dtype != "int8" and self.calibrated
+
     def roots(self, tensor: Tensor, between: Tuple[Node, ...] = ()) -> List[Tuple[Tensor, Tuple[Node, ...]]]:
         """Return the tensors whose range `tensor` has, each with the int8 nodes that hand it on."""
         node = tensor.node

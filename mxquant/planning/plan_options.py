@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
 
 from mxquant.errors import InputError
 from mxquant.lowering.cudnn_cost import OPERATIONS_PER_BYTE
@@ -25,6 +25,14 @@ def reasons(layers: Union[Mapping[str, str], Sequence[str], None]) -> Dict[str, 
     if not all(known) or (layers and not found):
         raise InputError(f"float32_layers is {layers!r:.80}, expected names of layers, or reasons by name")
     return found
+
+
+def _is_range(value: Any) -> bool:
+    """Whether a value is a largest magnitude, or a smallest and a largest value."""
+    ends = value if isinstance(value, (tuple, list)) else (0.0, value)
+    if len(ends) != 2 or any(isinstance(end, bool) or not isinstance(end, (int, float)) for end in ends):
+        return False
+    return bool(-float("inf") < ends[0] <= 0 <= ends[1] < float("inf") and ends[0] < ends[1])
 
 
 @dataclass(frozen=True)
@@ -61,8 +69,10 @@ class PlanOptions:
     gpu_operations_per_byte : float
         For the target 'cudnn': how many float32 operations the GPU does while it moves one byte. The more, the more
         products for each value a layer must have so that int8 is worthwhile; see :mod:`mxquant.lowering.cudnn_cost`.
-    largest_values : mapping of str to float
-        For single tensors, by name, what the last code is to stand for, instead of a threshold by a method. Names that
+    largest_values : mapping of str to float or tuple of two floats
+        For single tensors, by name, the largest magnitude that a code is to stand for, instead of a threshold by a
+        method; or the smallest value, at most 0, and the largest, of which a target without zero points takes the
+        larger magnitude. Names that
         are no tensor's are errors, but in what :mod:`mxquant.plan.tables` has read: tables have many.
     """
 
@@ -76,7 +86,7 @@ class PlanOptions:
     isa: Optional[str] = None
     tensor_methods: Mapping[str, str] = field(default_factory=dict)
     float32_layers: Mapping[str, str] = field(default_factory=dict)
-    largest_values: Mapping[str, float] = field(default_factory=dict)
+    largest_values: Mapping[str, Union[float, Tuple[float, float]]] = field(default_factory=dict)
     gpu_operations_per_byte: float = OPERATIONS_PER_BYTE
 
     def __post_init__(self) -> None:
@@ -99,8 +109,9 @@ class PlanOptions:
                 known = ", ".join(map(repr, METHODS))
                 raise InputError(f"tensor_methods['{name}'] is {method!r}, expected one of {known}")
         for name, value in self.largest_values.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-                raise InputError(f"largest_values['{name}'] is {value!r}, expected a positive number")
+            if not _is_range(value):
+                expected = "a positive number, or two numbers with 0 between them"
+                raise InputError(f"largest_values['{name}'] is {value!r:.80}, expected {expected}")
         ratio = self.gpu_operations_per_byte
         if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 < ratio < float("inf"):
             raise InputError(f"gpu_operations_per_byte is {ratio!r}, expected a positive number")

@@ -25,6 +25,7 @@ from mxquant.plan import TensorPlan
 from mxquant.plan.recurrent_plan import RecurrentPlan
 from mxquant.planning.code_limits import CodeLimits, Reader, joined
 from mxquant.planning.draft import Draft
+from mxquant.planning.free_codes import FreeCodes, around
 from mxquant.runtime.threads import in_parallel
 from mxquant.thresholds import choose_threshold
 
@@ -42,6 +43,7 @@ class Ranges:
         self.plans: Dict[Tensor, TensorPlan] = {}
         self.thresholds: Dict[Tuple[str, bool], float] = {}
         self.readers = {tensor: [use.node for use in uses] for tensor, uses in self.graph.uses().items()}
+        self.free = FreeCodes(draft, self.readers, self._method, self._threshold)
 
     def plan(self) -> Dict[str, TensorPlan]:
         """Return the plan of every tensor that an int8 node reads or makes, by its name."""
@@ -70,7 +72,10 @@ class Ranges:
         outputs = {node.output for node in draft.int8 if draft.operators[node].output == "own"}
         inputs = {node.inputs[slot] for node in draft.int8 for slot in draft.operators[node].data}
         needed = outputs | {tensor for tensor in inputs if tensor.node not in draft.int8}
-        keys = {(t.name, self._is_unsigned(t)) for t in needed if t.name in draft.statistics}
+        needed = {tensor for tensor in needed if tensor.name in draft.statistics}
+        free = {tensor for tensor in needed if self.free.has(tensor)}
+        in_parallel(self.free.of, free)
+        keys = {(t.name, self._is_unsigned(t)) for t in needed - free}
         self.thresholds = dict(zip(keys, in_parallel(lambda key: self._threshold(*key), keys)))
 
     def _method(self, name: str) -> str:
@@ -81,6 +86,7 @@ class Ranges:
     def _threshold(self, name: str, unsigned: bool) -> float:
         given = self.draft.options.largest_values.get(name)
         if given is not None:
+            given = given if isinstance(given, (int, float)) else max(-given[0], given[1])
             return given * (UINT8_RANGE / 255 if unsigned else INT8_RANGE / 127)
         method = self._method(name)
         extra = {"percent": self.draft.options.percentile} if method == "percentile" else {}
@@ -149,6 +155,9 @@ class Ranges:
         reason = "has the largest range of its inputs"
         if any(plan.threshold is None for plan in inputs):
             return TensorPlan(tensor.name, dtype, None, "runtime", reason)
+        if self.draft.zero_points_are_free and dtype == "int8":
+            threshold, zero_point = around(inputs)
+            return TensorPlan(tensor.name, dtype, threshold, "inherited", reason, zero_point=zero_point)
         threshold, codes = joined_range(inputs, dtype)
         return TensorPlan(tensor.name, dtype, threshold, "inherited", reason, codes=codes)
 
@@ -211,6 +220,10 @@ class Ranges:
         histogram = self.draft.statistics[tensor.name]
         if options.dtype == "uint8" and dtype == "int8" and histogram.minimum < 0:
             reason += "; int8 although uint8 was asked for, since it has negative values"
+        if self.free.has(tensor):
+            threshold, zero_point = self.free.of(tensor)
+            method = self._method(tensor.name)
+            return TensorPlan(tensor.name, dtype, threshold, method, reason, zero_point=zero_point)
         zero_point = self.draft.target.zero_point if tensor in self.draft.shifted else 0
         key = (tensor.name, self._is_unsigned(tensor))
         threshold = max(self.thresholds[key] if key in self.thresholds else self._threshold(*key), SMALLEST_THRESHOLD)
@@ -239,9 +252,18 @@ class Ranges:
             thresholds = [self.plans[tensor].threshold for tensor in members]
             if len(members) < 2 or any(threshold is None for threshold in thresholds):
                 continue
+            group = leader.layers[0]
+            plans = [self.plans[tensor] for tensor in members]
+            if self.draft.zero_points_are_free and any(plan.dtype == "int8" for plan in plans):
+                threshold, point = around(plans)
+                for tensor, plan in zip(members, plans):
+                    self.plans[tensor] = TensorPlan(
+                        plan.name, "int8", threshold, plan.method, plan.reason, group, zero_point=point
+                    )
+                continue
             common = max(threshold for threshold in thresholds if threshold is not None)
             for tensor in members:
-                self.plans[tensor] = replace(self.plans[tensor], threshold=common, group=leader.layers[0])
+                self.plans[tensor] = replace(self.plans[tensor], threshold=common, group=group)
 
     def _is_clipped(self, tensor: Tensor) -> bool:
         operator = self.draft.operators.get(tensor.node) if tensor.node in self.draft.int8 else None

@@ -41,7 +41,7 @@ class Settling:
                 lost = (
                     self._unknown_tensor(node, answer)
                     or lost_in_int8(draft.network, node, answer, draft.statistics)
-                    or lost_average(draft.network, node, draft.statistics)
+                    or lost_average(draft.network, node, draft.statistics, draft.zero_points_are_free)
                 )
                 if lost:
                     draft.refused[node] = lost

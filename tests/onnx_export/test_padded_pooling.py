@@ -57,9 +57,10 @@ def test_others_read_what_the_layer_before_makes(attrs: Any) -> None:
     assert not any("padded" in node.name for node in model.proto.graph.node)
 
 
-def test_the_codes_are_the_same_but_for_their_zero() -> None:
+def test_the_codes_have_zero_in_their_middle_and_reach_as_far() -> None:
     model, *_ = made(alone(mx.sym.var("data")))
     constants = {each.name: onnx.numpy_helper.to_array(each) for each in model.proto.graph.initializer}
     zero = constants["before_output_padded_zero_point"]
     assert (zero.dtype, int(zero)) == (np.int8, 0)
-    assert constants["before_output_padded_scale"] == constants["pool_output_scale"]
+    scale, point = constants["pool_output_scale"], int(constants["pool_output_zero_point"])
+    assert constants["before_output_padded_scale"] == pytest.approx(scale * max(point / 128, (255 - point) / 127))

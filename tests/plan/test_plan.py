@@ -76,7 +76,13 @@ def layer(**changes: Any) -> Callable[[Dict[str, Any]], None]:
         (tensor(codes=128), r"tensors\['data'\].codes is 128, expected a whole number from 1 to 127"),
         (tensor(codes=0), r"tensors\['data'\].codes is 0"),
         (tensor(codes=True), r"tensors\['data'\].codes is True"),
-        (tensor(zero_point=3), r"tensors\['data'\].zero_point is 3, expected 0, or -128 or -127 for int8"),
+        (tensor(zero_point=127), r"tensors\['data'\].zero_point is 127, expected 0, or -128 to 126 for int8"),
+        (
+            tensor(dtype="uint8", zero_point=3),
+            r"tensors\['data'\].zero_point is 3, expected 0, or -128 to 126 for int8",
+        ),
+        (tensor(zero_point=0.5), r"tensors\['data'\].zero_point is 0.5, expected a whole number"),
+        (tensor(zero_point=3), r"tensors\['data'\].codes is 127, expected a whole number from 1 to 124"),
         (tensor(scale=0.5), r"tensors\['data'\].scale is 0.5, but its threshold 2.5 .* edit the threshold"),
         (
             tensor(threshold=2, scale=2 / 127.5),
