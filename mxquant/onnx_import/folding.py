@@ -13,7 +13,7 @@ from mxquant.onnx_import.state import Step
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FOLDED", "folded", "limits"]
+__all__ = ["FOLDED", "MOST_VALUES", "folded", "limits"]
 
 
 def limits(start: int, end: int, stride: int, length: int) -> Tuple[int, int]:
@@ -92,6 +92,22 @@ def _folded_arithmetic(step: Step) -> NDArray[Any]:
     return np.asarray(reduce(_ARITHMETIC[step.op], values))
 
 
+def _folded_range(step: Step) -> NDArray[Any]:
+    start, limit, delta = (step.constant(slot).reshape(()) for slot in range(3))
+    if not delta:
+        raise step.refuse("its step is 0, expected another number")
+    return np.arange(start, limit, delta, dtype=start.dtype)
+
+
+def _folded_reduction(step: Step) -> NDArray[Any]:
+    value, axes = step.constant(0), step.numbers("axes", 1)
+    if not axes and step.attrs.get("noop_with_empty_axes", 0):
+        return value
+    function = _REDUCTIONS[step.op]
+    made = function(value, axis=tuple(axes) if axes else None, keepdims=bool(step.attrs.get("keepdims", 1)))
+    return np.asarray(made, value.dtype)
+
+
 def _lengths(step: Step, slot: int) -> Tuple[int, ...]:
     return tuple(int(length) for length in step.constant(slot))
 
@@ -101,7 +117,17 @@ _ARITHMETIC: Dict[str, Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]] = {
     **{"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": _divided},
     **{"Less": np.less, "Greater": np.greater, "LessOrEqual": np.less_equal, "GreaterOrEqual": np.greater_equal},
     **{"Max": np.maximum, "Min": np.minimum, "Sum": np.add},
+    **{"Pow": lambda a, b: np.power(a, b).astype(a.dtype), "Mod": np.mod},
     **{"Equal": np.equal, "And": np.logical_and, "Or": np.logical_or, "Xor": np.logical_xor},
+}
+# Of one tensor.
+_FUNCTIONS: Dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    **{"Neg": np.negative, "Abs": np.abs, "Floor": np.floor, "Ceil": np.ceil, "Round": np.rint, "Sign": np.sign},
+    **{"Exp": np.exp, "Log": np.log, "Sqrt": np.sqrt, "Reciprocal": np.reciprocal, "Not": np.logical_not},
+    **{"Sin": np.sin, "Cos": np.cos, "Identity": np.asarray},
+}
+_REDUCTIONS: Dict[str, Callable[..., Any]] = {
+    **{"ReduceSum": np.sum, "ReduceProd": np.prod, "ReduceMax": np.max, "ReduceMin": np.min, "ReduceMean": np.mean},
 }
 # What is computed at once where all inputs are constant.
 FOLDED: Dict[str, Callable[[Step], NDArray[Any]]] = {
@@ -115,18 +141,18 @@ FOLDED: Dict[str, Callable[[Step], NDArray[Any]]] = {
     "Squeeze": lambda step: _folded_axes(step, np.squeeze),
     "Reshape": _folded_reshape,
     "Transpose": lambda step: np.transpose(step.constant(0), step.attrs.get("perm")),
-    "Identity": lambda step: step.constant(0),
-    "Sqrt": lambda step: np.sqrt(step.constant(0)),
-    "Not": lambda step: np.logical_not(step.constant(0)),
     "Where": lambda step: np.where(step.constant(0), step.constant(1), step.constant(2)),
     "Expand": _folded_expand,
     "ConstantOfShape": lambda step: np.full(_lengths(step, 0), step.filling()),
+    "Range": _folded_range,
+    **dict.fromkeys(_FUNCTIONS, lambda step: _FUNCTIONS[step.op](step.constant(0))),
+    **dict.fromkeys(_REDUCTIONS, _folded_reduction),
     **dict.fromkeys(_ARITHMETIC, _folded_arithmetic),
 }
 
 
 # Shapes have some numbers, tables of positions some millions.
-_MOST_VALUES = 1 << 28
+MOST_VALUES = 1 << 28
 
 
 def _size(step: Step) -> int:
@@ -138,14 +164,17 @@ def _size(step: Step) -> int:
         return math.prod(np.broadcast_shapes(shapes[0], _lengths(step, 1)))
     if step.op == "ConstantOfShape":
         return math.prod(_lengths(step, 0))
+    if step.op == "Range":
+        start, limit, delta = (float(step.constant(slot).reshape(())) for slot in range(3))
+        return max(math.ceil((limit - start) / delta), 0) if delta else 0
     return sum(math.prod(shape) for shape in shapes)
 
 
 def folded(step: Step) -> NDArray[Any]:
     """Return what a node computes of constants; raise GraphError where that is too much to be meant."""
     together = _size(step)
-    if together > _MOST_VALUES:
-        raise step.refuse(f"it makes {together} values of constants, expected at most {_MOST_VALUES}")
+    if together > MOST_VALUES:
+        raise step.refuse(f"it makes {together} values of constants, expected at most {MOST_VALUES}")
     # NaN and infinity are ONNX's too.
     with np.errstate(all="ignore"):
         return FOLDED[step.op](step)

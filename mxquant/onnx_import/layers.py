@@ -226,11 +226,38 @@ def _pad(step: Step) -> None:
     widths = [0] * 2 * rank
     for place, axis in enumerate(axes):
         widths[2 * axis], widths[2 * axis + 1] = pads[place], pads[len(axes) + place]
-    if rank != 4 or any(widths[:4]):
-        raise step.refuse(f"pads are {pads}; only height and width of images can be padded")
     _check_reflection(step, mode, widths)
     value = step.number(2) if step.has(2) else step.attrs.get("value", 0.0)
-    step.returns(sym.Pad(step.symbol(0), mode=mode, pad_width=widths, constant_value=value, name=step.name))
+    data, axes = step.symbol(0), [axis for axis in range(rank) if any(widths[2 * axis : 2 * axis + 2])]
+    if not axes:
+        step.returns(sym.identity(data, name=step.name))
+        return
+    options = {"mode": mode, "constant_value": value}
+    if rank == 4 and axes[0] > 1:
+        step.returns(sym.Pad(data, pad_width=widths, name=step.name, **options))
+        return
+    for axis in axes:
+        data = _padded_axis(step, data, axis, widths[2 * axis : 2 * axis + 2], options)
+    step.returns(sym.identity(data, name=step.name))
+
+
+# How tensors of one to four axes become such of four, of which the last stays the last, and how they come back.
+_DEEPER = {1: ((1, 1, 1, -1), (-1,)), 2: ((0, 1, 1, -1), (0, -1)), 3: ((0, 0, 1, -1), (0, 0, -1)), 4: ((), ())}
+
+
+def _padded_axis(step: Step, data: Any, axis: int, widths: List[int], options: Dict[str, Any]) -> Any:
+    """Pad one axis of a tensor: MXNet pads the last two axes of four."""
+    rank = step.rank()
+    if rank not in _DEEPER:
+        raise step.refuse(f"it pads axis {axis} of {rank}; of more than four axes none can be padded")
+    turned = [*(each for each in range(rank) if each != axis), axis]
+    deeper, back = _DEEPER[rank]
+    if axis != rank - 1:
+        data = sym.transpose(data, axes=turned)
+    data = sym.reshape(data, shape=deeper) if deeper else data
+    data = sym.Pad(data, pad_width=[0] * 6 + widths, **options)
+    data = sym.reshape(data, shape=back) if back else data
+    return data if axis == rank - 1 else sym.transpose(data, axes=[turned.index(each) for each in range(rank)])
 
 
 def _check_reflection(step: Step, mode: str, widths: List[int]) -> None:

@@ -70,7 +70,7 @@ class Proof:
             self._compare(step, name, shape)
             self.found[name] = shape
             known = step.state.shapes.get(name)
-            if self.fixed and (known is None or None in known):
+            if self.fixed and (known is None or not all(isinstance(length, int) for length in known)):
                 step.state.shapes[name] = shape
 
     def _refuse_empty(self, step: Step, names: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from mxquant.errors import GraphError, InputError
 from mxquant.onnx_export.writer import import_onnx
 from mxquant.onnx_import.arithmetic import ARITHMETIC
 from mxquant.onnx_import.choices import CHOICES
+from mxquant.onnx_import.evaluation import EVALUATED, evaluated
 from mxquant.onnx_import.external import load_external
 from mxquant.onnx_import.fold_channels import fold_channels
 from mxquant.onnx_import.folding import FOLDED, folded
@@ -42,6 +43,8 @@ OPERATORS = {
     **RECURRENT,
     **SAMPLING,
 }
+
+_KNOWN = frozenset((*OPERATORS, *FOLDED, *EVALUATED, "Constant", "Shape"))
 
 # Versions of operators; those after 22 add types, and what is refused where it is met.
 _OLDEST, _NEWEST = 7, 28
@@ -215,7 +218,7 @@ def _operators(graph: Any) -> str:
 def _refuse_unknown(graph: Any) -> None:
     missing: Dict[str, str] = {}
     for node in graph.node:
-        known = node.domain in ("", "ai.onnx") and (node.op_type in OPERATORS or node.op_type in ("Constant", "Shape"))
+        known = node.domain in ("", "ai.onnx") and node.op_type in _KNOWN
         if not known:
             missing.setdefault(node.op_type, node.name or (node.output[0] if node.output else "?"))
     if missing:
@@ -248,10 +251,17 @@ def _translate(onnx: Any, node: Any, state: State, proof: Proof) -> None:
     _refuse_kinds(onnx, step)
     for key in _FLAGS.intersection(attrs):
         step.flag(key)
-    if all(each in state.constants for each in node.input if each) and node.op_type in FOLDED:
-        state.constants[node.output[0]] = folded(step)
-        return
-    translate = OPERATORS[node.op_type]
+    if all(each in state.constants for each in node.input if each):
+        if node.op_type in FOLDED:
+            state.constants[node.output[0]] = folded(step)
+            return
+        if node.op_type in EVALUATED:
+            state.constants.update(evaluated(onnx, node, step))
+            return
+    translate = OPERATORS.get(node.op_type)
+    if translate is None:
+        computed = next(each for each in node.input if each and each not in state.constants)
+        raise step.refuse(f"its input '{computed}' is computed, and MXNet has it of constants only; give input_shapes")
     proof.try_(step, translate)
     translate(step)
 

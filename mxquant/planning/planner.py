@@ -29,6 +29,7 @@ from mxquant.planning.plan_options import PlanOptions
 from mxquant.planning.prevention import Prevention
 from mxquant.planning.saturation_choices import channel_orders
 from mxquant.planning.settling import Settling
+from mxquant.planning.spectra import spectral_layers
 from mxquant.stats import Histogram
 
 __all__ = ["make_plan"]
@@ -81,7 +82,8 @@ def make_plan(
             known = layers_of(canonical, fused)
             excluded = excluded_layers(options.exclude_layers, known)
             excluded |= rewritten_layers(options.exclude_operators, canonical)
-            options = replace(options, float32_layers=_by_layer(options.float32_layers, known))
+            left = {**spectral_layers(network), **_by_layer(options.float32_layers, known)}
+            options = replace(options, float32_layers=left)
         draft = Draft(fused, statistics or {}, target, options, excluded, reasons, orders, resting)
         settling, limits = Settling(draft), CodeLimits(draft)
         settling.settle()

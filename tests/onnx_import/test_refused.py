@@ -94,7 +94,22 @@ REFUSED: Dict[str, Tuple[List[Any], Dict[str, np.ndarray], int]] = {
         {},
         13,
     ),
-    "only height and width": ([node("Pad", "x", "p")], {"p": whole(0, 1, 0, 0, 0, 0, 0, 0)}, 13),
+    "it pads axis 4 of 5; of more than four axes none": (
+        [node("Unsqueeze", "x", "a", outputs=("u",)), node("Pad", "u", "p")],
+        {"a": whole(4), "p": whole(0, 0, 0, 0, 1, 0, 0, 0, 0, 0)},
+        13,
+    ),
+    "'d' is computed, and MXNet has it of constants only": (
+        [node("Cast", "x", outputs=("d",), to=7), node("Range", "b", "d", "b")],
+        {"b": np.int64(1)},
+        13,
+    ),
+    "its step is 0": ([node("Range", "b", "b", "c", outputs=("r",)), node("Add", "x", "r")], {"b": 1.0, "c": 0.0}, 13),
+    "values of constants, expected at most": (
+        [node("Tile", "c", "t", outputs=("r",)), node("Add", "x", "r")],
+        {"c": np.ones((1, 1), np.float32), "t": whole(1 << 20, 1 << 20)},
+        13,
+    ),
     "dilated pooling": ([node("MaxPool", "x", kernel_shape=[2, 2], dilations=[2, 2])], {}, 13),
     "are not counted": ([node("AveragePool", "x", kernel_shape=[2, 2], pads=[0, 0, 1, 1])], {}, 13),
     "k is \\[0\\], expected one number above 0": (
