@@ -3,6 +3,7 @@
 Every int8 tensor of the plan gets an error of up to half a step, where a value is not 0::
 
     step = M / codes      M its largest magnitude on the data, or the plan's threshold where tensors share a range
+    step = R / 255        for a tensor of negative values with a zero point, R the length of its range with 0
 
 and the weights of int8 layers are rounded by NumPy. The float32 network with that carries the errors to its outputs.
 Errors are drawn in two ways, since both occur: each value by itself, and a whole tensor to one side. In one more trial
@@ -25,7 +26,7 @@ from mxquant.plan import LayerPlan, QuantPlan, TensorPlan
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import environment, split_params, symbol_of
 
-__all__ = ["Bound", "Prediction", "predict"]
+__all__ = ["Bound", "Prediction", "is_affine", "predict"]
 
 _TRIALS = 3
 _LINEAR = ("Convolution", "FullyConnected")
@@ -104,6 +105,11 @@ def _run(network: Network, inputs: Arrays) -> List[np.ndarray]:
     return [output.asnumpy() for output in executor.forward(is_train=False)]
 
 
+def is_affine(plan: TensorPlan) -> bool:
+    """Whether a tensor has negative values, and a zero point that is not 0."""
+    return plan.zero_point not in (0, -127, -128)
+
+
 def _of_mxnet(rows: np.ndarray, largest: np.ndarray, codes: int) -> np.ndarray:
     """Round weights as MXNet does where it quantizes them: a range is 127.5 codes, or half as many; in float32."""
     scales = np.float32(127.5) / largest.astype(np.float32)
@@ -165,6 +171,8 @@ class _Noisy:
         largest = plan.threshold if shared else float(np.abs(values).max())
         assert largest is not None
         step = largest / (plan.codes or 127)
+        if not shared and is_affine(plan):
+            step = float(max(values.max(), 0) - min(values.min(), 0)) / 255
         first, wrong = self._rounded(tensor, step) if self.rounds and step else self._drawn(tensor, step, values.shape)
         last = wrong
         if plan.threshold is not None:
@@ -172,7 +180,8 @@ class _Noisy:
             more = plan.dtype == "uint8" and plan.codes not in (None, 127) and not self.clipped
             beyond = 255 / (plan.codes or 255) if more else 1.0
             end = plan.threshold * beyond + step / 2
-            ends = {"a_min": f"{-end:.9g}", "a_max": f"{end:.9g}"}
+            low = plan.ends[0] * (plan.scale or 0.0) - step / 2 if is_affine(plan) else -end
+            ends = {"a_min": f"{low:.9g}", "a_max": f"{end:.9g}"}
             last = Node("clip", f"{tensor.name} clipped", ends, [wrong.output])
         uses = self.graph.uses().get(tensor, [])
         made_in_int8 = self._is_int8(tensor.node)

@@ -17,10 +17,10 @@ import numpy as np
 from mxquant import model as models
 from mxquant.errors import LoweringError, MXQuantError, NonFiniteError
 from mxquant.graph import Network
-from mxquant.plan import QuantPlan
+from mxquant.plan import QuantPlan, TensorPlan
 from mxquant.runtime.mxnet import mx
 from tests.networks import forward
-from tests.soak.bound import Bound, Prediction, predict
+from tests.soak.bound import Bound, Prediction, is_affine, predict
 from tests.soak.networks import Description
 from tests.soak.networks.description import Material
 from tests.soak.targets import Made, fp32_of, quantized
@@ -327,6 +327,20 @@ def _sqnr(exact: np.ndarray, found: np.ndarray) -> float:
     return float("inf") if noise == 0 else float(10 * np.log10(signal / noise)) if signal else -200.0
 
 
+def _strange_codes(plan: TensorPlan, values: np.ndarray) -> str:
+    """Return what is wrong with codes that have a zero point: too far apart, or for 'minmax' not as far as the data."""
+    assert plan.scale is not None
+    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    if plan.scale > 1.001 * (high - low) / 255:
+        return f"are {plan.scale} apart, its values lie between {low} and {high}"
+    first, last = (end * plan.scale for end in plan.ends)
+    # The zero point is a whole number, and leaves one code above it.
+    near = 0.51 * plan.scale if high else 1.01 * plan.scale
+    if plan.method == "minmax" and not (first <= low + near and high <= last + near):
+        return f"stand for {first} to {last}, its values lie between {low} and {high}"
+    return ""
+
+
 def _strange_threshold(plan: QuantPlan, prediction: Prediction) -> str:
     """Return what is wrong with a threshold: beyond the data, or worse than the largest value is for 'mse'."""
     for name, values in prediction.tensors.items():
@@ -335,6 +349,11 @@ def _strange_threshold(plan: QuantPlan, prediction: Prediction) -> str:
             continue
         largest = float(np.abs(values).max())
         if largest == 0:
+            continue
+        if is_affine(tensor):
+            strange = _strange_codes(tensor, values)
+            if strange:
+                return f"codes of '{name}' {strange}"
             continue
         if tensor.threshold > 1.001 * max(largest, 1e-12):
             return f"threshold of '{name}' is {tensor.threshold}, its largest magnitude {largest}"
