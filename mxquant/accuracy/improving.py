@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Callable, Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple
 
 from mxquant.accuracy.presets import EXAMPLES
 from mxquant.accuracy.step import Asked, Candidate, Inputs, MakePlan
@@ -22,6 +22,8 @@ __all__ = ["Improved", "Improving", "divide", "improve", "number_of_trials"]
 
 # In dB: a few examples tell no smaller difference between two plans.
 _CLEARLY = 0.5
+# Adaptive rounding takes most of the time: it is tried on so many of the candidates that are best without.
+_THOROUGH = 2
 
 
 class Improved(NamedTuple):
@@ -133,19 +135,27 @@ def improve(
     network = candidates[0].network
     seen, unseen = divide(network, inputs)
     judge = Judge(network, unseen)
-    best: Optional[Tuple[float, Candidate, str]] = None
     steps = {step.name: step for step in WEIGHTS}
+    *quick, thorough = steps
     done = 0
-    for candidate in candidates:
-        levels: Dict[str, float] = {}
-        for name, step in steps.items():
-            levels[name] = judge.level(step.change(candidate, seen), candidate.plan)
-            done += 1
-            if progress is not None:
-                progress(done)
-        chosen = max(levels, key=levels.__getitem__)
-        if best is None or levels[chosen] > best[0] + _CLEARLY:
-            best = (levels[chosen], candidate, chosen)
+
+    def level(candidate: Candidate, name: str) -> float:
+        nonlocal done
+        found = judge.level(steps[name].change(candidate, seen), candidate.plan)
+        done += 1
+        if progress is not None:
+            progress(done)
+        return found
+
+    levels = [{name: level(candidate, name) for name in quick} for candidate in candidates]
+    best_first = sorted(range(len(candidates)), key=lambda number: -max(levels[number].values()))
+    for number in sorted(best_first[:_THOROUGH]):
+        levels[number][thorough] = level(candidates[number], thorough)
+    best: Optional[Tuple[float, Candidate, str]] = None
+    for candidate, found in zip(candidates, levels):
+        chosen = max(found, key=found.__getitem__)
+        if best is None or found[chosen] > best[0] + _CLEARLY:
+            best = (found[chosen], candidate, chosen)
     assert best is not None
     _, candidate, chosen = best
     result = steps[chosen].change(candidate, inputs)
@@ -165,4 +175,4 @@ def divide(network: Network, inputs: Inputs) -> Tuple[Inputs, Inputs]:
 
 def number_of_trials(candidates: int) -> int:
     """Return how often :func:`improve` reports progress."""
-    return candidates * len(WEIGHTS) + 1
+    return candidates * (len(WEIGHTS) - 1) + min(candidates, _THOROUGH) + 1

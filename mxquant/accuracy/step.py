@@ -1,8 +1,9 @@
 """What a step of accuracy is: something that may make an int8 network more faithful to the fp32 network.
 
 Steps are of three kinds, which follow each other. Those that choose thresholds each give a plan for the user's network.
-Those that move scales each go on from what the one before has made. Those that change weights are alternatives, and
-each is tried on all that the others have made. :mod:`mxquant.accuracy.steps` lists them.
+Those that move scales each go on from what the one before has made. Those that change weights are alternatives:
+each is tried on all that the others have made, the last one, which takes most of the time, on the two best of them.
+:mod:`mxquant.accuracy.steps` lists them.
 """
 
 from __future__ import annotations

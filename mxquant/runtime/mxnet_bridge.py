@@ -30,6 +30,7 @@ __all__ = [
     "context",
     "environment",
     "graph_of",
+    "is_numpy",
     "network_of",
     "numpy_params",
     "semantics",
@@ -316,11 +317,18 @@ def first_line(error: BaseException) -> str:
     return _PLACE.sub(lambda found: f"layer '{found['layer']}': ", line)
 
 
+def is_numpy(graph: Graph) -> bool:
+    """Whether operators of ``mx.np`` are among those of a graph."""
+    return any(node.op.startswith("_np") for node in graph.nodes)
+
+
 @contextmanager
-def semantics(graph: Graph) -> Iterator[None]:
-    """Let MXNet take shapes as a graph means them: among operators of ``mx.np`` the shape () is that of one number."""
-    numpy = any(node.op.startswith("_np") for node in graph.nodes)
-    with mx.util.np_array(False), mx.util.np_shape(numpy):
+def semantics(graph: Graph, numpy: Optional[bool] = None) -> Iterator[None]:
+    """Let MXNet take shapes as a graph means them: among operators of ``mx.np`` the shape () is that of one number.
+
+    `numpy` is what :func:`is_numpy` returns, where that is known.
+    """
+    with mx.util.np_array(False), mx.util.np_shape(is_numpy(graph) if numpy is None else numpy):
         yield
 
 

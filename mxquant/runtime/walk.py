@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Dict, FrozenSet, List, Mapping, Optional,
 from mxquant.graph import Graph, Network, Node, Tensor
 from mxquant.graph.barriers import runnable
 from mxquant.runtime.mxnet import mx
-from mxquant.runtime.mxnet_bridge import semantics, symbol_of, tensor_shapes
+from mxquant.runtime.mxnet_bridge import is_numpy, semantics, symbol_of, tensor_shapes
 from mxquant.runtime.sizes import check_sizes
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Walk:
         self.pending: List[Node] = network.graph.operators[::-1]
         self.values: Dict[Tensor, Any] = {}
         self.graph = network.graph
+        self.numpy = is_numpy(network.graph)
         self.uses = Counter(tensor for node in self.pending for tensor in node.inputs)
         self.shapes: Mapping[str, Tuple[int, ...]] = {}
         self.labels = {node.name for node in network.graph.variables} - set(self.params) - set(inputs)
@@ -97,7 +98,7 @@ class Walk:
 
     def compute(self, node: Node, *data: Any) -> Any:
         """Return the first output of the next operator, with other values for its first inputs, and stay before it."""
-        with semantics(self.graph):
+        with semantics(self.graph, self.numpy):
             inputs = [*data, *(self.value(tensor) for tensor in node.inputs[len(data) :])]
             return self._operator(node, [0])(*inputs)
 
@@ -105,7 +106,7 @@ class Walk:
         """Compute the next operator; return its first output."""
         node = self.pending.pop()
         indices = [i for i in range(node.num_outputs) if i == 0 or self.uses[Tensor(node, i)]]
-        with semantics(self.graph):
+        with semantics(self.graph, self.numpy):
             results = self._operator(node, indices)(*[self.value(tensor) for tensor in node.inputs])
         results = results if isinstance(results, (list, tuple)) else [results]
         self.values.update((Tensor(node, index), result) for index, result in zip(indices, results))

@@ -46,11 +46,23 @@ def objective(rounding: Rounding, codes: np.ndarray, moments: Moments, ridge: fl
 
 def test_moments_are_covariances() -> None:
     _, rows, results = layer(0, 2, 3, 5)
-    gram, cross = Moments.of(rows + np.float32(7), results - np.float32(3))
+    moments = Moments.of(rows + np.float32(7), results - np.float32(3))
     for g in range(2):
         both = np.cov(np.concatenate([rows[g], results[g]], axis=1), rowvar=False, bias=True)
-        np.testing.assert_allclose(gram[g], both[:5, :5], rtol=1e-3, atol=1e-4)
-        np.testing.assert_allclose(cross[g], both[5:, :5], rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(moments.gram[g], both[:5, :5], rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(moments.cross[g], both[5:, :5], rtol=1e-3, atol=1e-4)
+
+
+def test_moments_of_parts_add_up_to_those_of_the_whole() -> None:
+    _, rows, results = layer(0, 2, 3, 5)
+    rows[:, :40] += 7
+    results[:, :40] -= 3
+    whole = Moments.of(rows, results)
+    found = Moments.of(rows[:, :40], results[:, :40]) + Moments.of(rows[:, 40:], results[:, 40:])
+    assert found.places == whole.places == rows.shape[1]
+    for a, b in zip((*found[:2], *found.means), (*whole[:2], *whole.means)):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(whole.some(slice(1, None)).cross, whole.cross[:, 1:])
 
 
 def test_the_error_of_moments_is_the_variance_that_weights_leave_up_to_a_constant() -> None:
@@ -90,7 +102,7 @@ def test_few_weights_get_the_best_codes_of_all(pair_limit: Any) -> None:
                 fixed=rounding.fixed[:, copies],
                 steps=rounding.steps[:, [channel]],
             )
-            least = objective(one, every[None], Moments(moments.gram, moments.cross[:, [channel]]), RIDGE).min()
+            least = objective(one, every[None], moments.some(slice(channel, channel + 1)), RIDGE).min()
             found = objective(rounding, codes, moments, RIDGE)[0, channel]
             assert found >= least - 1e-4 * abs(least)
             hits.append(found <= least + 1e-4 * abs(least))
