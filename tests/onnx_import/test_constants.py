@@ -90,13 +90,16 @@ def test_a_shape_that_onnx_knows_by_name_only_is_that_of_the_given_input(tmp_pat
     """A token in front, as in transformers: ONNX's inference gives the joined length a name, not a number."""
     nodes = [
         *(node("Shape", "x", outputs=("s",)), node("Slice", "s", "b", "e", outputs=("n",))),
-        *(node("Concat", "n", "r", outputs=("z",), axis=0), node("Expand", "token", "z", outputs=("t",))),
+        node("Concat", "n", "r", outputs=("c",), axis=0),
+        *(node("Equal", "c", "minus", outputs=("is",)), node("Where", "is", "ones", "c", outputs=("z",))),
+        node("Expand", "token", "z", outputs=("t",)),
         *(node("Concat", "t", "x", outputs=("j",), axis=1), node("Shape", "j", outputs=("k",))),
         *(node("Gather", "k", "b", outputs=("l",)), node("Gather", "k", "o", outputs=("m",))),
         *(node("Concat", "l", "m", "minus", outputs=("q",), axis=0), node("Reshape", "j", "q")),
     ]
     constants = {
         **{"b": whole(0), "e": whole(1), "o": whole(1), "r": whole(1, 6), "minus": whole(-1)},
+        "ones": whole(1, 1, 1),
         "token": np.ones((1, 1, 6), np.float32),
     }
     data = images(2, 4, 6)

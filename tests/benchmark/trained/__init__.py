@@ -1,0 +1,1 @@
+"""Trained networks of PyPI packages, which nobody tuned mxquant to."""
