@@ -18,10 +18,11 @@ from mxquant.runtime.runner import run
 from mxquant.runtime.sizes import outline
 from mxquant.shown import logger
 from mxquant.stats import HistogramCollector, Statistics
+from mxquant.stats.outliers import outliers
 from mxquant.targets import TARGETS, target_named
 from mxquant.version import __version__
 
-__all__ = ["calibrate", "collect", "observed_tensors", "statistics_of"]
+__all__ = ["calibrate", "collect", "observed_tensors", "statistics_of", "warn_of_outliers"]
 
 _log = logger(__name__)
 
@@ -94,7 +95,15 @@ def collect(
             found = kept.run(forward, stream)
     seconds = time.perf_counter() - begin
     _log.info("counted %d tensors on %d examples in %.1f s", len(found), found.num_examples, seconds)
+    warn_of_outliers(found)
     return found
+
+
+def warn_of_outliers(found: Statistics) -> None:
+    """Say which tensors have values far beyond all others."""
+    told = outliers(found.histograms)
+    if told is not None:
+        _log.warning(told)
 
 
 def observed_tensors(network: Network, target: Optional[str]) -> FrozenSet[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, Mapping, Optional, Sequence, Set, Tuple, Union
 
 from mxquant import model as models
-from mxquant.calibration import observed_tensors, statistics_of
+from mxquant.calibration import observed_tensors, statistics_of, warn_of_outliers
 from mxquant.distributed.dispatch import Dispatch, workers_of
 from mxquant.distributed.environment import common_environment
 from mxquant.distributed.parcel import Parcel, pack
@@ -116,6 +116,7 @@ def calibrate(
         workers,
         seconds,
     )
+    warn_of_outliers(statistics)
     return statistics
 
 
