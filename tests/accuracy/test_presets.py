@@ -9,7 +9,7 @@ import pytest
 
 import mxquant
 from mxquant.accuracy.equalization import equalize
-from mxquant.accuracy.improving import improve, number_of_trials
+from mxquant.accuracy.improving import _chosen, improve, number_of_trials
 from mxquant.accuracy.presets import EXAMPLES
 from mxquant.accuracy.step import Candidate
 from mxquant.analysis.judge import Judge
@@ -300,3 +300,17 @@ def test_the_better_of_several_plans_is_taken() -> None:
     assert done == list(range(1, number_of_trials(3) + 1))
     judge = Judge(canonical, {"data": data})
     assert judge.level(found.network, plan) > judge.level(canonical, poor) + 6
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        ({"none": 20.0, "analytic": 21.0, "bias": 21.5, "rounding": 21.0}, "rounding"),
+        ({"none": 20.0, "analytic": 21.0, "bias": 22.5, "rounding": 21.0}, "bias"),
+        ({"none": 25.0, "analytic": 21.0, "bias": 22.5, "rounding": 21.0}, "none"),
+        ({"none": 20.0, "analytic": 20.0, "bias": 20.0, "rounding": 20.0}, "none"),
+        ({"none": np.inf, "analytic": np.inf}, "none"),
+    ],
+)
+def test_of_steps_that_hardly_differ_the_one_that_is_known_to_help_is_taken(levels: Any, expected: str) -> None:
+    assert _chosen(levels, 1.0) == expected
