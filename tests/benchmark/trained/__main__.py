@@ -2,7 +2,7 @@
 
 ::
 
-    python -m tests.benchmark.trained [--networks NAME ...] [--accuracy PRESET ...] [--json FILE] [--keep FOLDER]
+    python -m tests.benchmark.trained [--networks NAME ...] [--accuracy PRESET ...] [--table FILE] [--json FILE]
 
 To repeat it: in the environment that ci/test.sh makes, with nothing else running on the machine. A network takes one to
 ten minutes. The networks come from PyPI packages, of which nothing is imported. The peers are put into .venv-peers,
@@ -33,6 +33,7 @@ from typing import Any, Dict, List, Sequence
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
+from tests.benchmark.machine import described, machine
 from tests.benchmark.peers.environment import ROOT, peers_python
 from tests.benchmark.trained.packages import unpacked
 
@@ -81,6 +82,29 @@ def print_rows(name: str, meaning: str, rows: Sequence[Dict[str, Any]]) -> None:
         print(f"{head}{levels:>20s}{row['figure']:9.3f}{row['ratio']:7.2f}{seconds:>9s}", flush=True)
 
 
+def markdown(results: Dict[str, List[Dict[str, Any]]], known: Dict[str, Any]) -> str:
+    """Return one table of all networks."""
+    threads = os.environ["OMP_NUM_THREADS"]
+    lines = [
+        f"{described(machine())} {threads} threads. On examples that nothing was calibrated on. Of each peer the "
+        "settings with the highest SQNR are shown, chosen on these very examples.",
+        "",
+        "| network | what | runtime | SQNR, dB | figure | time | s |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, rows in results.items():
+        for row in rows:
+            head = f"| {name} | {row['title']} | {row['runtime']} |"
+            if "error" in row:
+                lines.append(f"{head} fails | | | |")
+                continue
+            levels = " / ".join(f"{level:.1f}" for level in row["sqnr"])
+            seconds = "" if row["seconds"] is None else f"{row['seconds']:.0f}"
+            figure = f"{known[name]['meaning']} {row['figure']:.3f}"
+            lines.append(f"{head} {levels} | {figure} | {row['ratio']:.2f} | {seconds} |")
+    return "\n".join([*lines, ""])
+
+
 def main() -> None:
     """Print a table for each network."""
     peers = peers_python()
@@ -88,6 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--networks", nargs="+", default=list(known), choices=list(known), help="default: all")
     parser.add_argument("--accuracy", nargs="+", default=["fast", "balanced"], choices=["fast", "balanced", "best"])
+    parser.add_argument("--table", type=Path, metavar="FILE", help="write all as one table in Markdown there")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers there")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep packages and files there")
     options = parser.parse_args()
@@ -98,6 +123,8 @@ def main() -> None:
         for name in options.networks:
             results[name] = rows_of(name, known[name], folder.resolve(), options.accuracy, peers)
             print_rows(name, known[name]["meaning"], results[name])
+    if options.table:
+        options.table.write_text(markdown(results, known), encoding="utf-8")
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
