@@ -7,8 +7,8 @@
 ==========  ==================================================================================================
 
 Each step is first done with three quarters of the examples and judged, by the SQNR of the network's output in the
-integer simulation, on the last quarter. Few examples tell little: of steps that differ by less than 3 dB over the root
-of the number of examples that judge, the one is taken that is known to help most.
+integer simulation, on the last quarter. Few examples tell little: weights are left as they are only where that is
+better by more than 3 dB over the root of the number of examples that judge.
 :mod:`mxquant.accuracy.steps` lists them.
 """
 
