@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, List
+from typing import Any, Dict, Optional, Sequence, Tuple
 
+from mxquant.errors import GraphError
 from mxquant.onnx_import.folding import MOST_VALUES
-from mxquant.onnx_import.state import Step
+from mxquant.onnx_import.inference import stated_in
+from mxquant.onnx_import.state import Length, Step
 
-__all__ = ["EVALUATED", "evaluated"]
+__all__ = ["EVALUATED", "evaluated", "refuse_too_much"]
 
 # Of these the size of what they make follows from constants, before they are computed.
 EVALUATED = frozenset(
     (
-        *(
-            "CumSum",
-            "DepthToSpace",
-            "Einsum",
-            "Erf",
-            "EyeLike",
-            "GatherElements",
-            "GatherND",
-            "Gemm",
-            "MatMul",
-            "OneHot",
-        ),
-        *("Pad", "Resize", "ScatterElements", "ScatterND", "Size", "SpaceToDepth", "Split", "Tile", "Trilu"),
+        *("CumSum", "DepthToSpace", "Einsum", "Erf", "EyeLike", "GatherElements", "GatherND", "Gemm", "MatMul"),
+        *("OneHot", "Pad", "Resize", "ScatterElements", "ScatterND", "Size", "SpaceToDepth", "Split", "Tile", "Trilu"),
     )
 )
 
@@ -47,28 +38,39 @@ def evaluated(onnx: Any, node: Any, step: Step) -> Dict[str, Any]:
     GraphError
         If it makes too much, or cannot be computed.
     """
+    outputs = [name for name in node.output if name]
+    constants = {name: step.constant(slot) for slot, name in enumerate(node.input) if name}
     graph = onnx.helper.make_graph(
         [node],
         "constants",
         [],
-        [onnx.ValueInfoProto(name=name) for name in node.output if name],
-        [onnx.numpy_helper.from_array(step.constant(slot), name) for slot, name in _read(node)],
+        [onnx.ValueInfoProto(name=name) for name in outputs],
+        [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", step.state.opset)])
-    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph.output
-    lengths = [[each.dim_value if each.HasField("dim_value") else -1 for each in _shape(value)] for value in inferred]
-    if any(length < 0 for each in lengths for length in each) or sum(map(math.prod, lengths)) > MOST_VALUES:
-        raise step.refuse(f"it makes {lengths} values of constants, expected at most {MOST_VALUES}")
-    made: List[Any] = _reference(onnx, step).ReferenceEvaluator(model).run(None, {})
-    return dict(zip([name for name in node.output if name], made))
+    evaluator = _reference(onnx, step).ReferenceEvaluator
+    try:
+        said = stated_in(onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph)
+        refuse_too_much(step, [said.shapes.get(name) for name in outputs])
+        return dict(zip(outputs, evaluator(model).run(None, {})))
+    except GraphError:
+        raise
+    except Exception as error:  # onnx has some of its own
+        raise step.refuse(
+            f"it cannot be computed of constants: {(str(error).splitlines() or [repr(error)])[0]}"
+        ) from error
 
 
-def _read(node: Any) -> List[Any]:
-    return [(slot, name) for slot, name in enumerate(node.input) if name and name not in node.input[:slot]]
-
-
-def _shape(value: Any) -> Any:
-    return value.type.tensor_type.shape.dim
+def refuse_too_much(step: Step, shapes: Sequence[Optional[Tuple[Length, ...]]]) -> None:
+    """Refuse what makes too many values, or nobody knows how many."""
+    together = 0
+    for shape in shapes:
+        known = [length for length in shape or () if isinstance(length, int)]
+        if shape is None or len(known) < len(shape):
+            raise step.refuse("it is not known how many values it makes of constants")
+        together += math.prod(known)
+    if together > MOST_VALUES:
+        raise step.refuse(f"it makes {together} values of constants, expected at most {MOST_VALUES}")
 
 
 def _reference(onnx: Any, step: Step) -> Any:

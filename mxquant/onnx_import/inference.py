@@ -11,7 +11,7 @@ from mxquant.errors import GraphError, InputError
 from mxquant.onnx_import.state import Length
 from mxquant.onnx_import.windows import settle_pooling
 
-__all__ = ["NO_TENSOR", "Said", "fix_shapes", "said_of", "tried"]
+__all__ = ["NO_TENSOR", "Said", "fix_shapes", "said_of", "stated_in", "tried"]
 
 # The type of what is no tensor: a sequence, or what may be missing.
 NO_TENSOR = -1
@@ -54,7 +54,7 @@ def said_of(onnx: Any, model: Any) -> Said:
     """
     bare = _bare(onnx, model)
     _refuse_far_places(onnx, bare)
-    found, stated = _inferred(onnx, bare), _read(model.graph)
+    found, stated = _inferred(onnx, bare), stated_in(model.graph)
     for each in model.graph.initializer:
         found.kinds[each.name] = each.data_type
     for name, shape in stated.shapes.items():
@@ -103,7 +103,7 @@ def tried(graph: Any, said: Said, batch: int) -> Tuple[Dict[str, Tuple[int, ...]
 def _inferred(onnx: Any, bare: Any) -> Said:
     """Return what ONNX infers, with the windows that pooling has."""
     while True:
-        found = _read(onnx.shape_inference.infer_shapes(bare, data_prop=True).graph)
+        found = stated_in(onnx.shape_inference.infer_shapes(bare, data_prop=True).graph)
         if not settle_pooling(onnx, bare.graph, found.shapes):
             return found
 
@@ -118,7 +118,7 @@ def _refuse_far_places(onnx: Any, bare: Any) -> None:
             elif node.op_type == "Constant" and attribute.name in ("value_int", "value_ints"):
                 places[node.output[0]] = np.asarray(onnx.helper.get_attribute_value(attribute))
     taken = [node for node in bare.graph.node if node.op_type == "Gather" and node.input[1] in places]
-    shapes = _read(onnx.shape_inference.infer_shapes(bare).graph).shapes if taken else {}
+    shapes = stated_in(onnx.shape_inference.infer_shapes(bare).graph).shapes if taken else {}
     for node in taken:
         axis = next((each.i for each in node.attribute if each.name == "axis"), 0)
         found, shape = places[node.input[1]], shapes.get(node.input[0], ())
@@ -167,7 +167,8 @@ def _count(lengths: Sequence[int]) -> int:
     return count
 
 
-def _read(graph: Any) -> Said:
+def stated_in(graph: Any) -> Said:
+    """Return the shapes and types that a graph states of its values."""
     found = Said()
     for each in (*graph.input, *graph.value_info, *graph.output):
         if not each.type.HasField("tensor_type"):

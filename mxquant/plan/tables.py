@@ -23,7 +23,7 @@ import math
 import re
 import struct
 from pathlib import Path
-from typing import Any, Dict, Mapping, Tuple, Union
+from typing import Any, Dict, Mapping, Tuple, TypeVar, Union
 
 from mxquant.errors import InputError, PlanError
 from mxquant.files.reading import read_json, read_text
@@ -47,7 +47,10 @@ PathLike = Union[str, Path]
 Ends = Union[float, Tuple[float, float]]
 
 
-class Table(Dict[str, Ends]):
+_Value = TypeVar("_Value")
+
+
+class Table(Dict[str, _Value]):
     """Ranges by the name of the tensor, of which some may be no tensor of a network that is planned with them."""
 
 
@@ -56,7 +59,7 @@ _HEADER = "TRT-8601-EntropyCalibration2"
 _LINE = re.compile(r"(?P<name>.+): (?P<bits>[0-9a-fA-F]{1,8})")
 
 
-def largest_values(plan: QuantPlan) -> Dict[str, float]:
+def largest_values(plan: QuantPlan) -> Table[float]:
     """Return the largest magnitude that a code of every int8 tensor of a plan stands for, by the tensor's name.
 
     Parameters
@@ -69,7 +72,7 @@ def largest_values(plan: QuantPlan) -> Dict[str, float]:
     dict of str to float
         In the tensors' own units.
     """
-    return {name: max(-low, high) for name, (low, high) in _ends(plan).items()}
+    return Table({name: max(-low, high) for name, (low, high) in _ends(plan).items()})
 
 
 def _ends(plan: QuantPlan) -> Dict[str, Tuple[float, float]]:
@@ -140,7 +143,7 @@ def _check_name(name: str) -> None:
         )
 
 
-def read_tensorrt_cache(path: PathLike) -> Table:
+def read_tensorrt_cache(path: PathLike) -> Table[float]:
     """Return the largest values of a calibration cache of TensorRT, by the name of the tensor.
 
     Parameters
@@ -162,7 +165,7 @@ def read_tensorrt_cache(path: PathLike) -> Table:
     lines = read_text(path, InputError, "the calibration cache").splitlines()
     if not lines or not lines[0].startswith("TRT-"):
         raise InputError(f"'{path}' does not begin with 'TRT-', as a calibration cache of TensorRT does")
-    found = Table()
+    found: Table[float] = Table()
     for number, line in enumerate(lines[1:], start=2):
         if not line.strip():
             continue
@@ -207,7 +210,7 @@ def _array(value: float) -> Dict[str, Any]:
     return {"data": [value], "dtype": "float32", "CLS": "numpy.array"}
 
 
-def read_onnxruntime_table(path: PathLike) -> Table:
+def read_onnxruntime_table(path: PathLike) -> Table[Ends]:
     """Return the ranges of a calibration table of ONNX Runtime's tools, by the name of the tensor.
 
     Parameters
@@ -230,7 +233,7 @@ def read_onnxruntime_table(path: PathLike) -> Table:
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, dict):
         raise InputError(f"'{path}' has no \"data\", as a calibration table of ONNX Runtime has")
-    found = Table()
+    found: Table[Ends] = Table()
     for name, entry in data.items():
         low, high = (_number(entry, key) for key in ("lowest", "highest"))
         if low is None or high is None:

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 import mxquant
 from mxquant import GraphError, InputError
 from mxquant.onnx_import import arithmetic, reader, sampling, tensors
+from mxquant.onnx_import.evaluation import refuse_too_much
 from mxquant.onnx_import.state import State, Step
 from mxquant.runtime.mxnet import mx
 from tests.networks import forward, images
@@ -105,6 +106,11 @@ REFUSED: Dict[str, Tuple[List[Any], Dict[str, np.ndarray], int]] = {
         13,
     ),
     "its step is 0": ([node("Range", "b", "b", "c", outputs=("r",)), node("Add", "x", "r")], {"b": 1.0, "c": 0.0}, 13),
+    "it cannot be computed of constants": (
+        [node("MatMul", "c", "d", outputs=("m",)), node("Add", "x", "m")],
+        {"c": np.ones((2, 3), np.float32), "d": np.ones((2, 3), np.float32)},
+        13,
+    ),
     "values of constants, expected at most": (
         [node("Tile", "c", "t", outputs=("r",)), node("Add", "x", "r")],
         {"c": np.ones((1, 1), np.float32), "t": whole(1 << 20, 1 << 20)},
@@ -237,3 +243,9 @@ def test_shapes_have_to_fit(tmp_path: Path) -> None:
         read(model, tmp_path, input_shapes={"data": IMAGE})
     with pytest.raises(InputError, match="expected 4 lengths"):
         read(model, tmp_path, input_shapes=(1, 2))
+
+
+@pytest.mark.parametrize("shapes", [[None], [(3,), (2, None)], [("n",)]])
+def test_of_constants_nothing_of_unknown_size_is_computed(shapes: Any) -> None:
+    with pytest.raises(GraphError, match="it is not known how many values it makes of constants"):
+        refuse_too_much(step(), shapes)

@@ -54,6 +54,14 @@ def test_a_plan_comes_back_with_the_same_scales(write: Any, read: Any, target: s
     assert {tensor.method for tensor in again.tensors.values()} == {"given"}
 
 
+def test_values_of_a_plan_are_a_table_in_which_other_tensors_are_passed_over() -> None:
+    symbol, params, statistics = network()
+    values = tables.largest_values(mxquant.make_plan(symbol, statistics, target="onnx_qdq", **params))
+    values["of another network"] = 1.0
+    plan = mxquant.make_plan(symbol, statistics, target="onednn", largest_values=values, **params)
+    assert plan.tensors["data"].method == "given"
+
+
 def test_the_cache_of_tensorrt_has_the_bits_of_the_scale(tmp_path: Path) -> None:
     symbol, params, statistics = network()
     plan = mxquant.make_plan(symbol, statistics, target="onnx_qdq", dtype="int8", **params)
