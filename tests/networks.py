@@ -11,6 +11,7 @@ import numpy as np
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import environment
 from mxquant.runtime.mxnet_bridge import network_of as network_of  # tests take it from here too
+from tests.decibels import sqnr as sqnr
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -78,13 +79,6 @@ def forward(symbol: Any, args: Params, aux: Params, fused: bool = False, **input
     with environment(MXNET_SUBGRAPH_BACKEND="MKLDNN" if fused else "NONE"):
         executor = symbol.bind(mx.cpu(), {**args, **data}, aux_states=aux, grad_req="null")
     return [output.asnumpy() for output in executor.forward(is_train=False)]
-
-
-def sqnr(reference: np.ndarray, value: np.ndarray) -> float:
-    """Return the signal-to-quantization-noise ratio in dB."""
-    reference, value = reference.astype(np.float64), value.astype(np.float64)
-    noise = ((reference - value) ** 2).sum()
-    return float(10 * np.log10((reference**2).sum() / noise)) if noise else float("inf")
 
 
 def zoo(name: str, batch: int = 2) -> Tuple[Any, Params, Params, np.ndarray]:

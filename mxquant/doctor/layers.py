@@ -165,7 +165,7 @@ def _saturation(
         given_up.append("its weights have every second code only")
     elif layer.weight_codes is not None and layer.weight_codes < 127:
         given_up.append(f"its weights end at the code {layer.weight_codes} of 127")
-    if data.zero_point in (-127, -128):
+    if data.begins_at_zero:
         given_up.append(f"its data are int8 with the zero point {data.zero_point}")
     bears = safe if layer.pair_codes is None else max(safe, 32767 // layer.pair_codes)
     # oneDNN halves the weights of a convolution on int8 data by itself; those of a FullyConnected it leaves.

@@ -70,14 +70,10 @@ def data_plan(plan: QuantPlan, tensor: Tensor, operator: Int8Operator, layer: La
     if found.dtype not in operator.accepts:
         allowed = " or ".join(f"'{dtype}'" for dtype in sorted(operator.accepts))
         raise PlanError(f"tensors['{found.name}'].dtype is '{found.dtype}', but layer '{layer.name}' reads {allowed}")
-    if not (found.zero_point in _readable(operator) or operator.any_zero_point):
+    readable = operator.any_zero_point or (operator.reads_zero_point and found.begins_at_zero)
+    if found.zero_point and not readable:
         raise PlanError(f"tensors['{found.name}'].zero_point is not 0, which layer '{layer.name}' cannot read")
     return found
-
-
-def _readable(operator: Int8Operator) -> Tuple[int, ...]:
-    """Return the zero points of data that MXNet's operators can read."""
-    return (0, -127, -128) if operator.reads_zero_point else (0,)
 
 
 def result_plan(plan: QuantPlan, node: Node, layer: LayerPlan) -> TensorPlan:

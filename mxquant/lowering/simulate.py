@@ -285,7 +285,7 @@ class _Simulation:
         by_bias = result is not None and bool(result.zero_point) and self.plan.target != OnnxQDQ.name
         if self._is_in_codes(layer) and (node.op == "clip" or by_bias):
             # The ends of the codes are those of the clip, or of the ReLU and the range; int8 codes may go below 0.
-            signed = result is not None and result.dtype == "int8" and result.zero_point not in (-127, -128)
+            signed = result is not None and result.dtype == "int8" and not result.begins_at_zero
             self.inside[node.output] = self._op("relu", f"{node.name}_of_codes", inputs) if signed else inputs[0]
         else:
             node.inputs = inputs

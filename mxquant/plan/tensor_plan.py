@@ -110,6 +110,11 @@ class TensorPlan:
         return self.threshold / (self.codes + 0.5 if self.codes == self._largest_code else self.codes)
 
     @property
+    def begins_at_zero(self) -> bool:
+        """Whether it is int8 with a zero point for values that are never negative, as MXNet's operators can have it."""
+        return self.zero_point in (-127, -128)
+
+    @property
     def ends(self) -> Tuple[int, int]:
         """The smallest and the largest code, both counted from the zero point, whether or not all of them are used.
 

@@ -9,10 +9,11 @@ Convolutions and FullyConnected layers run in int8 wherever they are.
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Iterable, List, Mapping, Set
+from typing import Dict, List, Mapping
 
 from mxquant.graph import Network, Node
 from mxquant.graph.heads import decides, varying
+from mxquant.graph.reach import reached
 from mxquant.lowering.target import Int8Operator
 
 __all__ = ["kept_in_float32"]
@@ -46,24 +47,16 @@ def kept_in_float32(network: Network, operators: Mapping[Node, Int8Operator]) ->
     for node in graph.nodes:
         for tensor in node.inputs:
             readers[tensor.node].append(node)
-    useful = _reached(must, lambda node: [tensor.node for tensor in node.inputs], set())
+    useful = reached(must, lambda node: [tensor.node for tensor in node.inputs], lambda node: True)
+
+    def may(node: Node) -> bool:
+        return node not in must
+
     for node in graph.operators:
         if not decides(node) or not any(tensor in noisy for tensor in node.inputs):
             continue
-        before = _reached([node], lambda each: [tensor.node for tensor in each.inputs], must)
-        after = _reached([node], readers.__getitem__, must) - useful
+        before = reached([node], lambda each: [tensor.node for tensor in each.inputs], may)
+        after = reached([node], readers.__getitem__, may) - useful
         reasons.update(dict.fromkeys(before, f"it prepares what {node.op} '{node.name}' decides by"))
         reasons.update(dict.fromkeys(after, f"it works on what {node.op} '{node.name}' has decided"))
     return {node: why for node, why in reasons.items() if node in operators and node not in must}
-
-
-def _reached(starts: Iterable[Node], step: Callable[[Node], Iterable[Node]], end: Set[Node]) -> Set[Node]:
-    """Return the nodes that steps lead to, not beyond those of `end`."""
-    found: Set[Node] = set()
-    pending = list(starts)
-    while pending:
-        for node in step(pending.pop()):
-            if node not in found and node not in end:
-                found.add(node)
-                pending.append(node)
-    return found

@@ -61,10 +61,13 @@ class FreeCodes:
 
     def of(self, tensor: Tensor) -> Tuple[float, int]:
         """Return the threshold and the zero point of such a tensor."""
+        return _threshold(*self._scale_and_lowest(tensor))
+
+    def _scale_and_lowest(self, tensor: Tensor) -> Tuple[float, int]:
+        """Return the scale and the lowest code, counted from zero, of such a tensor, which are found once."""
         if tensor not in self._known:
             given = self.draft.options.largest_values.get(tensor.name)
-            found = covering(*given) if isinstance(given, (tuple, list)) else self._best(tensor)
-            self._known[tensor] = _threshold(*found)
+            self._known[tensor] = covering(*given) if isinstance(given, (tuple, list)) else self._best(tensor)
         return self._known[tensor]
 
     def _best(self, tensor: Tensor) -> Tuple[float, int]:
@@ -95,8 +98,7 @@ class FreeCodes:
         if not any(node in self.draft.int8 for node in self.readers.get(tensor, ())):
             return None
         if self.has(tensor):
-            threshold, zero_point = self.of(tensor)
-            return threshold / (INT8_RANGE - zero_point), -128 - zero_point
+            return self._scale_and_lowest(tensor)
         if tensor.name not in self.draft.statistics:
             return None
         unsigned = self.draft.dtypes.get(tensor) == "uint8"

@@ -76,7 +76,7 @@ class Ranges:
         free = {tensor for tensor in needed if self.free.has(tensor)}
         in_parallel(self.free.of, free)
         keys = {(t.name, self._is_unsigned(t)) for t in needed - free}
-        self.thresholds = dict(zip(keys, in_parallel(lambda key: self._threshold(*key), keys)))
+        in_parallel(lambda key: self._threshold(*key), keys)
 
     def _method(self, name: str) -> str:
         options = self.draft.options
@@ -84,6 +84,12 @@ class Ranges:
         return "given" if name in options.largest_values else options.tensor_methods.get(name, options.method)
 
     def _threshold(self, name: str, unsigned: bool) -> float:
+        """Return the threshold of a tensor, which is found once."""
+        if (name, unsigned) not in self.thresholds:
+            self.thresholds[name, unsigned] = self._new_threshold(name, unsigned)
+        return self.thresholds[name, unsigned]
+
+    def _new_threshold(self, name: str, unsigned: bool) -> float:
         given = self.draft.options.largest_values.get(name)
         if given is not None:
             given = given if isinstance(given, (int, float)) else max(-given[0], given[1])
@@ -225,8 +231,7 @@ class Ranges:
             method = self._method(tensor.name)
             return TensorPlan(tensor.name, dtype, threshold, method, reason, zero_point=zero_point)
         zero_point = self.draft.target.zero_point if tensor in self.draft.shifted else 0
-        key = (tensor.name, self._is_unsigned(tensor))
-        threshold = max(self.thresholds[key] if key in self.thresholds else self._threshold(*key), SMALLEST_THRESHOLD)
+        threshold = max(self._threshold(tensor.name, self._is_unsigned(tensor)), SMALLEST_THRESHOLD)
         if self._is_clipped(tensor):
             threshold = min(threshold, self.draft.operators[tensor.node].bound or threshold)
         return TensorPlan(tensor.name, dtype, threshold, self._method(tensor.name), reason, zero_point=zero_point)

@@ -8,9 +8,10 @@ input is refused, and all is decided again.
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Iterable, List, Optional, Sequence, Set, Union
+from typing import Dict, List, Optional, Sequence, Set, Union
 
 from mxquant.graph import Node, Tensor
+from mxquant.graph.reach import reached
 from mxquant.lowering.target import Int8Operator, observed_tensors
 from mxquant.planning.around_decisions import kept_in_float32
 from mxquant.planning.averages import lost_average
@@ -135,8 +136,8 @@ class Settling:
             for source in inputs:
                 readers.setdefault(source, []).append(node)
         ends = [node for node in must if draft.operators[node].output != "float32"]
-        before = _reach(ends, lambda node: sources[node], may)
-        after = _reach(ends, lambda node: readers.get(node, []), may)
+        before = reached(ends, lambda node: sources[node], may.__contains__)
+        after = reached(ends, lambda node: readers.get(node, []), may.__contains__)
         return set(must) | (before & after)
 
     def _assign_dtypes(self) -> Dict[Node, str]:
@@ -181,14 +182,3 @@ class Settling:
         if operator.result == "like-input":
             return "uint8" if set(inputs) == {"uint8"} else "int8"
         return self._free_dtype(tensor) if operator.result == "any" else operator.result
-
-
-def _reach(starts: Sequence[Node], step: Callable[[Node], Iterable[Node]], through: Set[Node]) -> Set[Node]:
-    reached: Set[Node] = set()
-    pending = list(starts)
-    while pending:
-        for node in step(pending.pop()):
-            if node in through and node not in reached:
-                reached.add(node)
-                pending.append(node)
-    return reached

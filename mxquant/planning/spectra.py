@@ -12,11 +12,12 @@ and the squares, likewise, reach a logarithm, or a root that is no divisor, as t
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Iterable, List, Optional, Set
+from typing import Dict, Iterable, List, Optional
 
 from mxquant.graph import Network, Node
 from mxquant.graph.attributes import read_float
 from mxquant.graph.kinds import LINEAR
+from mxquant.graph.reach import reached
 from mxquant.lowering.moves import MOVES, SLOW_MOVES
 
 __all__ = ["spectral_layers"]
@@ -24,18 +25,8 @@ __all__ = ["spectral_layers"]
 _SUMS = ("sum", "mean", "elemwise_add", "broadcast_add", "elemwise_sub", "broadcast_sub", "add_n")
 _SCALED = ("negative", "_mul_scalar", "_div_scalar", "_plus_scalar", "_minus_scalar")
 _MOVED = (
-    *MOVES,
-    *SLOW_MOVES,
-    "Concat",
-    "concat",
-    "stack",
-    "Pad",
-    "pad",
-    "Flatten",
-    "flatten",
-    "Cast",
-    "identity",
-    "_copy",
+    *(*MOVES, *SLOW_MOVES),
+    *("Concat", "concat", "stack", "Pad", "pad", "Flatten", "flatten", "Cast", "identity", "_copy"),
 )
 # Where values stay multiples of values, but for numbers that are added.
 _THROUGH = frozenset((*_SUMS, *_SCALED, *_MOVED, "BatchNorm"))
@@ -56,7 +47,7 @@ def spectral_layers(network: Network) -> Dict[str, str]:
         end = _end_of(node, readers, network) if _squares(node) else None
         if end is None:
             continue
-        before = _reached([node], _sources, lambda each: each.op in LINEAR or _passes(each, network))
+        before = reached([node], _sources, lambda each: each.op in LINEAR or _passes(each, network))
         why = f"it computes a spectrum, of which {end.op} '{end.name}' makes small parts as important as large ones"
         found.update({each.layers[0]: why for each in before if each.op in LINEAR and each.layers[0] not in found})
     return found
@@ -70,15 +61,15 @@ def _squares(node: Node) -> bool:
 
 def _end_of(square: Node, readers: Dict[Node, List[Node]], network: Network) -> Optional[Node]:
     """Return the logarithm or root that squares reach."""
-    after = _reached([square], readers.__getitem__, lambda each: _passes(each, network) or each.op in _BOUNDED)
-    ends = [each for reached in (square, *after) for each in readers[reached]]
+    after = reached([square], readers.__getitem__, lambda each: _passes(each, network) or each.op in _BOUNDED)
+    ends = [each for node in (square, *after) for each in readers[node]]
     roots = [each for each in ends if each.op == "sqrt" and not _divides(each, readers, network)]
     return next((each for each in ends if each.op in _LOGARITHMS), roots[0] if roots else None)
 
 
 def _divides(root: Node, readers: Dict[Node, List[Node]], network: Network) -> bool:
     """Whether all that reads a root divides by it."""
-    after = {root, *_reached([root], readers.__getitem__, lambda each: each.op in (*_MOVED, *_SCALED, *_BOUNDED))}
+    after = {root, *reached([root], readers.__getitem__, lambda each: each.op in (*_MOVED, *_SCALED, *_BOUNDED))}
     last = [(node, reader) for node in after for reader in readers[node] if reader not in after]
     return bool(last) and all(
         reader.op == "_rdiv_scalar" or (reader.op in _QUOTIENTS and reader.inputs[1].node is node)
@@ -95,17 +86,3 @@ def _passes(node: Node, network: Network) -> bool:
 
 def _sources(node: Node) -> Iterable[Node]:
     return [tensor.node for tensor in node.inputs if not tensor.node.is_variable]
-
-
-def _reached(
-    starts: Iterable[Node], step: Callable[[Node], Iterable[Node]], goes_on: Callable[[Node], bool]
-) -> Set[Node]:
-    """Return the nodes that steps lead to through such nodes alone."""
-    found: Set[Node] = set()
-    pending = list(starts)
-    while pending:
-        for node in step(pending.pop()):
-            if node not in found and goes_on(node):
-                found.add(node)
-                pending.append(node)
-    return found

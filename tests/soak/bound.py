@@ -107,7 +107,7 @@ def _run(network: Network, inputs: Arrays) -> List[np.ndarray]:
 
 def is_affine(plan: TensorPlan) -> bool:
     """Whether a tensor has negative values, and a zero point that is not 0."""
-    return plan.zero_point not in (0, -127, -128)
+    return plan.zero_point != 0 and not plan.begins_at_zero
 
 
 def _of_mxnet(rows: np.ndarray, largest: np.ndarray, codes: int) -> np.ndarray:

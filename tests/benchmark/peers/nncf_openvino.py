@@ -14,14 +14,10 @@ import numpy as np
 import openvino as ov
 from job import THREADS, Job, Run, Timer, report
 from macs import macs_of
+from settings import openvino_config
 
 OPTIONS = {"default": {}, "full": {"fast_bias_correction": False}}
-CONFIG = {
-    "INFERENCE_NUM_THREADS": THREADS,
-    "INFERENCE_PRECISION_HINT": "f32",
-    "NUM_STREAMS": 1,
-    "PERFORMANCE_HINT": "LATENCY",
-}
+CONFIG = openvino_config(THREADS)
 KEYS = ("layerType", "originalLayersNames", "primitiveType", "runtimePrecision")
 
 

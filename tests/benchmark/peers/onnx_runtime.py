@@ -19,6 +19,7 @@ from job import THREADS, Job, Run, Timer, report
 from macs import macs_of
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from settings import onnxruntime_options
 
 WEIGHTS = {"u8s8": QuantType.QInt8, "u8u8": QuantType.QUInt8}
 INT8 = {"QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat"}
@@ -56,12 +57,8 @@ def quantize(job: Job, folder: Path) -> Path:
 
 def session(path: Path, optimized: Path) -> Run:
     """Return a network that runs on this CPU; what became of it is written to `optimized`."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = THREADS
+    options = onnxruntime_options(THREADS)
     options.optimized_model_filepath = str(optimized)
-    options.log_severity_level = 3
-    # Threads that wait for work by spinning would take the processors from what runs in turns with this session.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return lambda images: session.run(None, {"data": images})[0]
 

@@ -69,6 +69,13 @@ def rows_of(name: str, entry: Dict[str, Any], folder: Path, presets: Sequence[st
     return [*failed, *rows]
 
 
+def cells(row: Dict[str, Any], between: str) -> List[str]:
+    """Return what a row that did not fail says in the last columns."""
+    levels = between.join(f"{level:.1f}" for level in row["sqnr"])
+    seconds = "" if row["seconds"] is None else f"{row['seconds']:.0f}"
+    return [levels, f"{row['figure']:.3f}", f"{row['ratio']:.2f}", seconds]
+
+
 def print_rows(name: str, meaning: str, rows: Sequence[Dict[str, Any]]) -> None:
     """Print the table of one network."""
     print(f"\n{name} ({meaning})\n{'':28s}{'runtime':14s}{'SQNR dB':>20s}{'figure':>9s}{'time':>7s}{'seconds':>9s}")
@@ -77,9 +84,7 @@ def print_rows(name: str, meaning: str, rows: Sequence[Dict[str, Any]]) -> None:
         if "error" in row:
             print(f"{head} {row['error']}")
             continue
-        levels = " ".join(f"{level:.1f}" for level in row["sqnr"])
-        seconds = "" if row["seconds"] is None else f"{row['seconds']:.0f}"
-        print(f"{head}{levels:>20s}{row['figure']:9.3f}{row['ratio']:7.2f}{seconds:>9s}", flush=True)
+        print("{}{:>20s}{:>9s}{:>7s}{:>9s}".format(head, *cells(row, " ")), flush=True)
 
 
 def markdown(results: Dict[str, List[Dict[str, Any]]], known: Dict[str, Any]) -> str:
@@ -98,10 +103,8 @@ def markdown(results: Dict[str, List[Dict[str, Any]]], known: Dict[str, Any]) ->
             if "error" in row:
                 lines.append(f"{head} fails | | | |")
                 continue
-            levels = " / ".join(f"{level:.1f}" for level in row["sqnr"])
-            seconds = "" if row["seconds"] is None else f"{row['seconds']:.0f}"
-            figure = f"{known[name]['meaning']} {row['figure']:.3f}"
-            lines.append(f"{head} {levels} | {figure} | {row['ratio']:.2f} | {seconds} |")
+            levels, figure, *others = cells(row, " / ")
+            lines.append(" | ".join([f"{head} {levels}", f"{known[name]['meaning']} {figure}", *others]) + " |")
     return "\n".join([*lines, ""])
 
 

@@ -24,17 +24,11 @@ import openvino as ov
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from tests.benchmark.peers.settings import onnxruntime_options, openvino_config
 from tests.benchmark.trained.networks import NETWORKS, Trained
-from tests.benchmark.trained.tasks import sqnr
+from tests.decibels import sqnr
 
 THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))
-CONFIG = {
-    "INFERENCE_NUM_THREADS": THREADS,
-    # On CPUs with bfloat16 OpenVINO would take that.
-    "INFERENCE_PRECISION_HINT": "f32",
-    "NUM_STREAMS": 1,
-    "PERFORMANCE_HINT": "LATENCY",
-}
 ROUNDS = 7
 
 Arrays = Dict[str, np.ndarray]
@@ -49,11 +43,8 @@ def batches(data: Arrays, size: int) -> Iterator[Arrays]:
 
 def in_onnxruntime(path: Path) -> Run:
     """Return a network that runs in ONNX Runtime."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = THREADS, 3
-    # Threads that wait for work by spinning would take the processors from what runs in turns with this session.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    providers = ["CPUExecutionProvider"]
+    session = onnxruntime.InferenceSession(str(path), onnxruntime_options(THREADS), providers=providers)
     names = [each.name for each in session.get_inputs()]
     return lambda data: session.run(None, dict(zip(names, data.values())))
 
@@ -62,7 +53,7 @@ def in_openvino(model: Any, data: Arrays) -> Run:
     """Return a network that runs in OpenVINO, for data of these shapes."""
     model = model.clone()
     model.reshape({port: list(value.shape) for port, value in zip(model.inputs, data.values())})
-    request = ov.Core().compile_model(model, "CPU", CONFIG).create_infer_request()
+    request = ov.Core().compile_model(model, "CPU", openvino_config(THREADS)).create_infer_request()
     return lambda values: [np.array(each) for each in request.infer(list(values.values())).values()]
 
 

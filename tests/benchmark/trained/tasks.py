@@ -6,15 +6,9 @@ from typing import List, Sequence, Tuple
 
 import numpy as np
 
-__all__ = ["boxes_f1", "mask_iou", "same_class", "same_side", "sqnr", "yolov8_boxes", "yolox_boxes"]
+__all__ = ["boxes_f1", "mask_iou", "same_class", "same_side", "yolov8_boxes", "yolox_boxes"]
 
 Boxes = Tuple[np.ndarray, np.ndarray, np.ndarray]
-
-
-def sqnr(exact: np.ndarray, found: np.ndarray) -> float:
-    """Return the signal-to-quantization-noise ratio in dB."""
-    noise = np.square(exact.astype(np.float64) - found).sum()
-    return float(10 * np.log10(np.square(exact.astype(np.float64)).sum() / noise)) if noise else float("inf")
 
 
 def same_class(exact: np.ndarray, found: np.ndarray) -> float:
