@@ -14,7 +14,7 @@ from mxquant.cli.fitting import Fitting, refusal
 from mxquant.cli.labels import labels_of
 from mxquant.cli.network import Net, NetworkOptions
 from mxquant.cli.options import option
-from mxquant.cli.own_code import called, function_of
+from mxquant.cli.own_code import called, function_of, working_folder
 from mxquant.errors import InputError
 from mxquant.shown import logger
 
@@ -206,7 +206,7 @@ class DataOptions:
         if match is None or path.exists():
             raise self._unknown("has another suffix" if path.exists() else "does not exist")
         function = function_of(match["module"], match["name"])
-        return Data(lambda: called(function, self.data), net.inputs, self.data)
+        return Data(lambda: called(function, self.data), net.inputs, self.data, around=working_folder)
 
     def _unknown(self, problem: str) -> InputError:
         return InputError(

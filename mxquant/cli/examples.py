@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
@@ -56,6 +56,8 @@ class Data:
         Why there are no labels.
     images : str
         How images become input, as options of the command; '' for other data.
+    around : callable
+        Returns the context in which what the source returns makes each batch.
     """
 
     source: Callable[[], Any]
@@ -70,6 +72,7 @@ class Data:
     network: Any = None
     unlabelled: str = NO_LABELS
     images: str = ""
+    around: Callable[[], AbstractContextManager[Any]] = nullcontext
 
     @property
     def count(self) -> Optional[int]:
@@ -132,7 +135,7 @@ class Data:
                 f"--data: '{self.title}' returned {type(found).__name__}, expected a DataIter, a DataLoader, an array, "
                 "or an iterable of batches"
             )
-        with blaming(self.title):
+        with blaming(self.title), self.around():
             if isinstance(found, mx.io.DataIter):
                 found.reset()
             items = iter(()) if whole else iter(found)
@@ -150,7 +153,7 @@ class Data:
         """Yield what the user's data yield, and keep the last one, which has labels besides."""
         count = 0
         while True:
-            with blaming(self.title, f" after {count} batches" if count else ""):
+            with blaming(self.title, f" after {count} batches" if count else ""), self.around():
                 item = next(items, _END)
             if item is _END:
                 return

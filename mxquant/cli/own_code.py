@@ -1,9 +1,9 @@
 """A function of the user's that returns the examples, ``--data module:function``: it runs as any import does.
 
 Its module is looked for in the working folder, then wherever Python looks. That folder is on Python's path while the
-module is imported and while the function is called, and it is the last one there. ``python -m`` puts it before all
-others; but this package and those that it needs import some modules only when they use them, and would take a
-``json.py`` that lies there for Python's own.
+module is imported, while the function is called and while what it returns makes its next batch, as the body of a
+generator does, and it is the last one there. ``python -m`` puts it before all others; but this package and those that
+it needs import some modules only when they use them, and would take a ``json.py`` that lies there for Python's own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Callable, Iterator
 from mxquant.cli.examples import blaming
 from mxquant.errors import InputError
 
-__all__ = ["called", "function_of"]
+__all__ = ["called", "function_of", "working_folder"]
 
 
 def function_of(module: str, name: str) -> Callable[[], Any]:
@@ -38,7 +38,7 @@ def function_of(module: str, name: str) -> Callable[[], Any]:
     InputError
         If there is no such module or function, or the module raises anything.
     """
-    with _working_folder():
+    with working_folder():
         try:
             found = getattr(_imported(module), name, None)
         except (Exception, SystemExit) as error:  # whatever the user's module raises
@@ -63,7 +63,7 @@ def called(function: Callable[[], Any], title: str) -> Any:
     InputError
         If it raises anything.
     """
-    with blaming(title), _working_folder():
+    with blaming(title), working_folder():
         return function()
 
 
@@ -83,7 +83,7 @@ def _imported(name: str) -> ModuleType:
 
 
 @contextmanager
-def _working_folder() -> Iterator[None]:
+def working_folder() -> Iterator[None]:
     """Let Python look for modules in the working folder too, where all else has none."""
     here = os.getcwd()
     sys.path.append(here)

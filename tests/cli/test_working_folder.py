@@ -10,6 +10,8 @@ from typing import Any, Dict
 
 import pytest
 
+from mxquant.cli.data import DataOptions
+from mxquant.cli.network import NetworkOptions
 from mxquant.cli.own_code import called, function_of
 from mxquant.errors import InputError
 from tests.compat.test_starting import lay
@@ -41,6 +43,53 @@ def test_a_function_of_the_users_is_imported_and_nothing_else(folder: Path, envi
     done = command("calibrate -m net -d mine:load -o s.npz", environment)
     assert done.returncode == 0, done.stderr
     assert "4 examples" in done.stdout and not mark.exists()
+
+
+GENERATOR = "def load():\n    from beside import COUNT\n    for _ in range(COUNT):\n        yield X\n"
+ITERABLE = """
+class Batches:
+    def __init__(self):
+        self.left = 2
+    def __iter__(self):
+        import beside
+        return self
+    def __next__(self):
+        import later_beside
+        self.left -= 1
+        if self.left < 0:
+            raise StopIteration
+        return X
+def load():
+    return Batches()
+"""
+
+
+@pytest.mark.parametrize("text", [GENERATOR, ITERABLE], ids=["generator", "iterator"])
+def test_what_makes_batches_imports_what_lies_beside_it(text: str, folder: Path, environment: Dict[str, str]) -> None:
+    Path("beside.py").write_text("COUNT = 2\n", encoding="utf-8")
+    Path("later_beside.py").write_text("", encoding="utf-8")
+    Path("mine.py").write_text(f"import numpy as np\nX = np.load('calib.npy')[:4]\n{text}", encoding="utf-8")
+    done = command("calibrate -m net -d mine:load -o s.npz", environment)
+    assert done.returncode == 0, done.stderr
+    assert "8 examples" in done.stdout
+
+
+def test_between_batches_it_is_not_on_the_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each not in ("", str(folder))])
+    Path("steps_of_mine.py").write_text(
+        "import sys\nimport numpy as np\nSEEN = []\n"
+        "def load():\n    for begin in range(0, 24, 8):\n        SEEN.append(list(sys.path))\n"
+        "        yield np.load('calib.npy')[begin : begin + 8]\n",
+        encoding="utf-8",
+    )
+    network = NetworkOptions(model="net")
+    data = DataOptions(data="steps_of_mine:load").open(network.load(), network)
+    before, between = list(sys.path), []
+    for _ in data:
+        between.append(list(sys.path))
+    assert between == [before] * 3
+    seen = sys.modules.pop("steps_of_mine").SEEN
+    assert seen == [[*before, os.getcwd()]] * 3
 
 
 @pytest.fixture
