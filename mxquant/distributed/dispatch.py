@@ -228,6 +228,10 @@ class Dispatch:
         except Exception as error:
             self._merging_failed(number, error, future.status)
             return
+        if isinstance(found, MissingNetwork):  # on a worker that does again what one that died had done
+            self._delivery.to(found.worker, found.names)
+            self._begin_anew(number, f"worker {found.worker} lacked the network")
+            return
         group = self.groups.pop(number)
         for each in (future, *group.done.values()):
             each.release()
@@ -313,11 +317,12 @@ class Dispatch:
         if status == "error":
             error = future.exception()
             future.release()
-            if isinstance(error, MissingNetwork) and leaf.missed < _MISSES:
-                leaf.missed += 1
-                self._submit(leaf, self._delivery.to(error.worker, error.names))
-            else:
-                self._failed(leaf, error)
+            self._failed(leaf, error)
+            return
+        missing = self._missing(future)
+        if missing is not None:
+            future.release()
+            self._bring(leaf, missing)
             return
         group = self.groups[leaf.group]
         group.done[leaf.shard.number] = future
@@ -326,6 +331,18 @@ class Dispatch:
             self.report(self.examples, self.shards)
         if len(group.done) == len(group.shards):
             self._merge(leaf.group, group)
+
+    def _missing(self, future: Any) -> Optional[MissingNetwork]:
+        """Return what a worker lacked for a shard; what comes of others stays where it is."""
+        found = asked(self.client, "gather", future) if future.type is MissingNetwork else None
+        return found if isinstance(found, MissingNetwork) else None  # another worker may have done it again
+
+    def _bring(self, leaf: _Leaf, missing: MissingNetwork) -> None:
+        """Bring a network to a worker, and let the shard be done after that."""
+        leaf.missed += 1
+        if leaf.missed > _MISSES:
+            self._raise(leaf.shard, ClusterError(f"worker {missing.worker} does not keep the networks it is sent"), [])
+        self._submit(leaf, self._delivery.to(missing.worker, missing.names))
 
     def _merge(self, number: int, group: _Group) -> None:
         parts = [group.done[shard.number] for shard, _ in group.shards]
@@ -341,12 +358,14 @@ class Dispatch:
         if status in ("cancelled", "lost") or "Cancelled" in type(error).__name__:
             raise _Lost(f"the cluster at {address_of(self.client)} has lost what was done") from error
         group = self.groups[number]
-        if isinstance(error, MissingNetwork):  # of one that came in the place of the one that died
-            self._delivery.to(error.worker, error.names)
-        group.attempts += not isinstance(error, MissingNetwork)
+        group.attempts += 1
         if group.attempts >= _ATTEMPTS or (isinstance(error, ShardFailure) and not error.again):
             self._raise(group.shards[0][0], error, [])
-        _log.warning("%s and what follows begin anew: %s", group.shards[0][0], error)
+        self._begin_anew(number, error)
+
+    def _begin_anew(self, number: int, reason: object) -> None:
+        group = self.groups[number]
+        _log.warning("%s and what follows begin anew: %s", group.shards[0][0], reason)
         self._begin(number, group)
 
     def _failed(self, leaf: _Leaf, error: BaseException) -> None:

@@ -6,8 +6,9 @@ A name is the digest of all that is sent, so that what lies here under it is wha
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from threading import Lock
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple, Union
 
 from mxquant.distributed.parcel import Packed, Parcel
 
@@ -19,8 +20,11 @@ _lock = Lock()
 _kept: OrderedDict[str, Packed] = OrderedDict()
 
 
-class MissingNetwork(Exception):
+@dataclass(frozen=True)
+class MissingNetwork:
     """A worker does not have a network: it has come later, or others have had more to send to it.
+
+    It is returned and not raised, since it is no error: Dask would write a traceback to the worker's log.
 
     Parameters
     ----------
@@ -30,9 +34,8 @@ class MissingNetwork(Exception):
         What it lacks.
     """
 
-    def __init__(self, worker: str, names: Tuple[str, ...]) -> None:
-        self.worker, self.names = worker, names
-        super().__init__(worker, names)
+    worker: str
+    names: Tuple[str, ...]
 
 
 def put(network: Packed) -> None:
@@ -53,13 +56,13 @@ def lacking(names: Sequence[str]) -> List[str]:
         return [name for name in names if name not in _kept]
 
 
-def parcel_of(worker: str, names: Sequence[str]) -> Parcel:
-    """Return networks, the fp32 one first; :class:`MissingNetwork` tells which are not here."""
+def parcel_of(worker: str, names: Sequence[str]) -> Union[Parcel, MissingNetwork]:
+    """Return networks, the fp32 one first; or which of them are not here."""
     with _lock:
         found: Dict[str, Packed] = {name: _kept[name] for name in names if name in _kept}
     missing = tuple(name for name in names if name not in found)
     if missing:
-        raise MissingNetwork(worker, missing)
+        return MissingNetwork(worker, missing)
     return Parcel(*(found[name] for name in names))
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from threading import Lock
-from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, Tuple, Union
 
 from mxquant.distributed.environment import Environment, environment
 from mxquant.distributed.failures import ShardFailure
 from mxquant.distributed.parcel import Parcel
 from mxquant.distributed.shards import Shard, batches_in
-from mxquant.distributed.shelf import clear, parcel_of
+from mxquant.distributed.shelf import MissingNetwork, clear, parcel_of
 from mxquant.errors import CalibrationError, ClusterError, InputError, MXQuantError
 from mxquant.lowering.isa import detect
 from mxquant.runtime.memory import give_back
@@ -81,10 +81,9 @@ def run_shard(networks: Tuple[str, ...], task: Task, shard: Shard, data: Any, af
     Returns
     -------
     object
-        What comes of it; merges by ``+``.
+        What comes of it, which merges by ``+``; or a :class:`~mxquant.distributed.shelf.MissingNetwork`.
 
-    A :class:`~mxquant.distributed.failures.ShardFailure` tells what goes wrong, a
-    :class:`~mxquant.distributed.shelf.MissingNetwork` which network is not there.
+    A :class:`~mxquant.distributed.failures.ShardFailure` tells what goes wrong.
     """
     from distributed import get_worker
 
@@ -95,7 +94,10 @@ def run_shard(networks: Tuple[str, ...], task: Task, shard: Shard, data: Any, af
     tell_of_level(address, task.environment.levels)
     with _one_at_a_time:
         try:
-            return _loaded(address, networks, task).run(shard, _reading(address, batches_in(data, task.batch_size)))
+            loaded = _loaded(address, networks, task)
+            if isinstance(loaded, MissingNetwork):
+                return loaded
+            return loaded.run(shard, _reading(address, batches_in(data, task.batch_size)))
         except MXQuantError as error:
             raise ShardFailure(address, error, False) from error
         finally:
@@ -115,10 +117,12 @@ def tell_of_level(worker: str, levels: FrozenSet[str]) -> None:
         )
 
 
-def _loaded(worker: str, networks: Tuple[str, ...], task: Task) -> Loaded:
+def _loaded(worker: str, networks: Tuple[str, ...], task: Task) -> Union[Loaded, MissingNetwork]:
     key = networks, task
     if key not in _kept:
         parcel = parcel_of(worker, networks)
+        if isinstance(parcel, MissingNetwork):
+            return parcel
         _unload()
         _kept[key] = task.load(parcel)
     return _kept[key]
@@ -151,5 +155,6 @@ def _reading(worker: str, batches: Iterator[Any]) -> Iterator[Any]:
 
 
 def merged(*parts: Any) -> Any:
-    """Return the sum of what comes of several shards."""
-    return reduce(add, parts)
+    """Return the sum of what comes of several shards, or what was missing for one of them."""
+    missing = next((part for part in parts if isinstance(part, MissingNetwork)), None)
+    return reduce(add, parts) if missing is None else missing

@@ -282,6 +282,29 @@ def test_a_worker_that_comes_later_is_looked_at_too(client: Any, net: Net, data:
         client.run(set_version, mxquant.__version__)
 
 
+def lose_networks() -> None:
+    from mxquant.distributed import shelf, worker
+
+    worker._kept.clear()
+    shelf.clear()
+
+
+def test_a_worker_that_lacks_the_network_gets_it_and_tells_of_no_error(
+    client: Any, net: Net, data: ArrayFile, expected: mxquant.Statistics, tmp_path: Path
+) -> None:
+    """As one does that comes later."""
+    lost: List[Any] = []
+
+    def lose(step: str, done: int, total: int) -> None:
+        if not lost:
+            lost.append(client.run(lose_networks))
+
+    found = calibrate(client, net.symbol, data, shard_size=8, progress=lose, **net.params)
+    assert lost and saved(found, tmp_path) == saved(expected, tmp_path)
+    said = [text for records in client.get_worker_logs().values() for _, text in records]
+    assert not [text for text in said if "MissingNetwork" in text]
+
+
 def test_nothing_is_left_on_the_cluster(client: Any, net: Net, data: ArrayFile) -> None:
     calibrate(client, net.symbol, data, **net.params)
     for _ in range(100):

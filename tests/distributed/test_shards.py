@@ -20,6 +20,7 @@ from mxquant.distributed.failures import ShardFailure, named
 from mxquant.distributed.parcel import pack, pack_symbol
 from mxquant.distributed.shards import batches_in, sharded
 from mxquant.distributed.shelf import MissingNetwork, clear, lacking, parcel_of, put
+from mxquant.distributed.worker import merged
 from mxquant.errors import CalibrationError, ClusterError, InputError, NonFiniteError
 from mxquant.lowering import isa
 from mxquant.model import read
@@ -179,10 +180,9 @@ def test_a_shelf_keeps_the_last_two_networks_under_names_of_all_that_they_are() 
         put(others[1])  # what was asked for last stays
         assert lacking(names) == [names[1], *names[3:]]
         assert parcel_of("w", (names[2], names[0])).networks == (others[1], first)
-        with pytest.raises(MissingNetwork) as raised:
-            parcel_of("w", (names[0], names[1]))
-        found = pickle.loads(pickle.dumps(raised.value))
-        assert (found.worker, found.names) == ("w", (names[1],))
+        missing = parcel_of("w", (names[0], names[1]))
+        assert pickle.loads(pickle.dumps(missing)) == missing == MissingNetwork("w", (names[1],))
+        assert merged(1, 2, 3) == 6 and merged(1, missing, 3) == missing
     finally:
         clear()
 
