@@ -1,7 +1,8 @@
 """A connection to a scheduler, with one deadline for all of it.
 
 Dask's own client waits without end where a connection stands and nobody speaks. So what answers is looked at first:
-its first bytes (:mod:`mxquant.distributed.greeting`), then what it says that it is.
+its first bytes (:mod:`mxquant.distributed.greeting`), then what it says that it is. Each step has what the ones before
+have left of the time, and what it calls a little less, so that this may end by itself, with a reason, and be closed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mxquant.errors import ClusterError, InputError
 __all__ = ["SECONDS", "connect", "opened"]
 
 SECONDS = 10.0
-_LEAST = 0.5
+_SPARE = 0.5
 
 
 def connect(
@@ -68,8 +69,9 @@ def opened(text: str, security: Any, seconds: float = SECONDS) -> Any:
     try:
         if text.startswith(("tcp://", "tls://")):
             _look(Address.of(text), security, end)
-        left = max(_LEAST, end - time.monotonic())
-        return within(left, lambda: make(text, timeout=left, security=security, set_as_default=False))
+        left = _left(end)
+        options = {"timeout": _less(left), "security": security, "set_as_default": False}
+        return within(left, lambda: make(text, **options), late=lambda client: client.close())
     except (InputError, ClusterError):
         raise
     except TimeoutError as error:
@@ -78,21 +80,34 @@ def opened(text: str, security: Any, seconds: float = SECONDS) -> Any:
         raise ClusterError(f"cannot connect to the scheduler at '{text}': {type(error).__name__}: {error}") from error
 
 
+def _left(end: float) -> float:
+    """Return the seconds until the end; raise TimeoutError where there are none."""
+    left = end - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("no time is left")
+    return left
+
+
+def _less(seconds: float) -> float:
+    """Return the time for what is called within a time, and ends by itself."""
+    return seconds - min(_SPARE, seconds / 4)
+
+
 def _look(address: Address, security: Any, end: float) -> None:
     """Raise ClusterError unless a scheduler answers at an address."""
     # asyncio would leave a search for a name behind that keeps the process until it has ended.
     try:
-        within(max(_LEAST, end - time.monotonic()), lambda: socket.getaddrinfo(address.host, address.port))
+        within(_left(end), lambda: socket.getaddrinfo(address.host, address.port))
     except (TimeoutError, OSError, UnicodeError) as error:
         raise ClusterError(f"the host of '{address}' is not found: {error}") from error
     arguments = security.get_connection_args("client")
-    left = max(_LEAST, end - time.monotonic())
+    left = _left(end)
 
     def look() -> str:
-        return asyncio.run(asyncio.wait_for(_kind(address, arguments, left), left))
+        return asyncio.run(asyncio.wait_for(_kind(address, arguments, _less(left)), _less(left)))
 
     try:
-        kind = within(left + _LEAST, look)
+        kind = within(left, look)
     except (TimeoutError, asyncio.TimeoutError) as error:
         raise ClusterError(
             f"what answers at '{address}' does not say within {left:.0f} s that it is a scheduler"
@@ -109,7 +124,7 @@ async def _kind(address: Address, arguments: Any, seconds: float) -> str:
     import distributed.comm
 
     reach: Any = getattr(distributed.comm, "connect")  # noqa: B009, for versions that do not export it to checkers
-    await greet(address, arguments.get("ssl_context"), max(_LEAST, seconds - _LEAST))
+    await greet(address, arguments.get("ssl_context"), _less(seconds))
     comm = await reach(str(address), timeout=seconds, deserialize=False, **arguments)
     try:
         await comm.write({"op": "identity", "reply": True})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Callable, List, TypeVar
+from typing import Any, Callable, List, Optional, TypeVar
 
 from mxquant.errors import ClusterError
 
@@ -18,7 +18,7 @@ class NoAnswer(ClusterError):
     """The scheduler does not answer: it is gone, or hangs."""
 
 
-def within(seconds: float, call: Callable[[], _Found]) -> _Found:
+def within(seconds: float, call: Callable[[], _Found], late: Optional[Callable[[_Found], object]] = None) -> _Found:
     """Return what a call returns, or raise what it raises.
 
     Parameters
@@ -27,6 +27,8 @@ def within(seconds: float, call: Callable[[], _Found]) -> _Found:
         How long it may take. A call that takes longer is left alone, in a thread that does not keep the process.
     call : callable
         Takes nothing.
+    late : callable, optional
+        What is done with an answer that comes too late, in that thread.
 
     Raises
     ------
@@ -35,19 +37,24 @@ def within(seconds: float, call: Callable[[], _Found]) -> _Found:
     """
     found: List[_Found] = []
     raised: List[BaseException] = []
-    done = threading.Event()
+    done, alone, either = threading.Event(), threading.Event(), threading.Lock()
 
     def run() -> None:
         try:
             found.append(call())
         except BaseException as error:  # for the thread that waits
             raised.append(error)
-        finally:
+        with either:
             done.set()
+        if alone.is_set() and found and late is not None:
+            late(found[0])
 
     threading.Thread(target=run, name="mxquant-waits", daemon=True).start()
     if not done.wait(seconds):
-        raise TimeoutError(f"no answer within {seconds:.0f} s")
+        with either:
+            if not done.is_set():
+                alone.set()
+                raise TimeoutError(f"no answer within {seconds:.0f} s")
     if raised:
         raise raised[0]
     return found[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import socket
 import threading
@@ -9,13 +10,15 @@ import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, List
 
 import dask
 import pytest
 from distributed import Client
+from distributed.core import Server
 
 from mxquant.cli.running import run
+from mxquant.distributed import connection
 from mxquant.distributed.address import Address
 from mxquant.distributed.connection import SECONDS, connect
 from mxquant.errors import ClusterError, InputError
@@ -68,6 +71,37 @@ def pages() -> Iterator[str]:
         yield f"tcp://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
         thread.join(10)
+
+
+@contextmanager
+def falling_silent() -> Iterator[str]:
+    """Serve what says once that it is a scheduler, and answers nothing after that."""
+    asked: List[str] = []
+
+    async def identity(**_: Any) -> Any:
+        asked.append("identity")
+        await asyncio.sleep(0 if len(asked) == 1 else 60)
+        return {"type": "Scheduler"}
+
+    async def serve() -> None:
+        server = Server({"identity": identity})
+        await server.listen("tcp://127.0.0.1:0")
+        there.append(server.address)
+        ready.set()
+        while not over.is_set():
+            await asyncio.sleep(0.05)
+        await server.close()
+
+    there: List[str] = []
+    ready, over = threading.Event(), threading.Event()
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    assert ready.wait(30)
+    try:
+        yield there[0]
+    finally:
+        over.set()
+        thread.join(30)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +184,45 @@ def test_one_that_speaks_as_dask_does_and_then_no_more_ends_at_the_deadline() ->
     with answering((40).to_bytes(8, "little")) as address, pytest.raises(ClusterError, match="does not say within"):
         connect(address, seconds=3.0)
     assert time.monotonic() - begin < 5
+
+
+def test_a_scheduler_that_falls_silent_ends_at_the_deadline_and_the_client_is_closed(monkeypatch: Any) -> None:
+    closed: List[bool] = []
+    close = Client._close
+
+    async def noted(self: Any, *arguments: Any, **options: Any) -> None:
+        await close(self, *arguments, **options)
+        closed.append(True)
+
+    monkeypatch.setattr(Client, "_close", noted)
+    with falling_silent() as address:
+        begin = time.monotonic()
+        with pytest.raises(ClusterError, match=f"the scheduler at '{address}'"):
+            connect(address, seconds=3.0)
+        assert 2 < time.monotonic() - begin < 5
+        assert closed
+
+
+def test_no_step_has_more_time_than_the_steps_before_have_left(monkeypatch: Any) -> None:
+    ends: List[float] = []
+    within, search = connection.within, socket.getaddrinfo
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(socket, "getaddrinfo", search)
+        time.sleep(0.8)
+        return search(*arguments, **options)
+
+    def noted(seconds: float, *arguments: Any, **options: Any) -> Any:
+        ends.append(time.monotonic() + seconds)
+        return within(seconds, *arguments, **options)
+
+    monkeypatch.setattr(connection, "within", noted)
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    begin = time.monotonic()
+    with answering((40).to_bytes(8, "little")) as address, pytest.raises(ClusterError, match="does not say within"):
+        connect(address, seconds=1.0)
+    # What lies between a look at the clock and the next one is not what is meant.
+    assert len(ends) == 2 and max(ends) < begin + 1.2
 
 
 def test_nobody_ends_at_the_deadline() -> None:
