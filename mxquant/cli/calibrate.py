@@ -18,6 +18,7 @@ from mxquant.cli.outputs import check_output
 from mxquant.cli.planning import Target
 from mxquant.cli.resuming import CALIBRATION_EXAMPLES, NONFINITE, Nonfinite, calibrated, resumable
 from mxquant.cli.text import facts
+from mxquant.files.targets import beside
 
 __all__ = ["EXAMPLES", "CalibrateOptions", "calibrate"]
 
@@ -28,7 +29,7 @@ EXAMPLES = (
 
 
 def _written(out: Path, _: Mapping[str, Any]) -> Sequence[str]:
-    return [str(out), f"{out}.partial"]
+    return [str(out), str(beside(out, ".partial"))]
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def calibrate(
     check_output(own.out)
     net = network.load()
     examples = data.open(net, network).first(data.num_examples, CALIBRATION_EXAMPLES)
-    partial = own.out.with_name(f"{own.out.name}.partial")
+    partial = beside(own.out, ".partial")
     with resumable(partial, own.resume):
         target = own.target.value if own.target else None
         statistics = calibrated(net, examples, partial, target, own.nonfinite, cluster, common)

@@ -30,6 +30,7 @@ from mxquant.cli.requirements import Requirement, fallen, max_drop, requirements
 from mxquant.cli.resuming import CALIBRATION_EXAMPLES, NONFINITE, Nonfinite, calibrated, resumable
 from mxquant.cli.text import facts, megabytes
 from mxquant.errors import InputError
+from mxquant.files.targets import beside
 
 if TYPE_CHECKING:
     from mxquant.cli.quality import Quality
@@ -43,6 +44,7 @@ EXAMPLES = (
     "mxquant quantize --onnx net.onnx -d calib.npy --target onnx_qdq -o int8",
 )
 
+_PARTIAL = ".partial.npz"
 _PARTS = ("symbol.json", "0000.params", "plan.json")
 _UNMEASURED = {
     "cudnn": "not measured: it needs a GPU",
@@ -52,7 +54,8 @@ _UNMEASURED = {
 
 def _written(out: str, given: Mapping[str, Any]) -> Sequence[str]:
     ends = [".onnx"] if given["target"] is Target.ONNX_QDQ else [f"-{each}" for each in _PARTS]
-    return [out + end for end in (*ends, *([".partial.npz"] if given["statistics"] is None else []))]
+    partial = [str(beside(out, _PARTIAL))] if given["statistics"] is None else []
+    return [*(out + end for end in ends), *partial]
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ class QuantizeOptions:
     @property
     def partial(self) -> Path:
         """The file that keeps what was counted."""
-        return Path(f"{self.out}.partial.npz")
+        return beside(self.out, _PARTIAL)
 
     @property
     def required(self) -> List[Requirement]:

@@ -2,21 +2,24 @@
 
 A symbolic link is replaced itself, by a file with the rights of what it names; what it names stays as it is. So does a
 file under its other hard links.
+
+What lies beside an output has its name too, cut where that and the rest would be too long for the file system.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Union
 
 from mxquant.files.regular import refuse_special
 
-__all__ = ["Rights", "rights_of", "temporary_name"]
+__all__ = ["Rights", "beside", "rights_of", "temporary_name"]
 
 # Where a file system does not say how long a name may be.
 _LONGEST_NAME = 255
@@ -85,13 +88,41 @@ def temporary_name(target: Path) -> Path:
     target : Path
         The output.
     """
-    longest = _LONGEST_NAME
-    with suppress(OSError, AttributeError, ValueError):
-        longest = os.pathconf(str(target.parent), "PC_NAME_MAX")
+    longest = _longest_name(str(target.parent))
     number = secrets.token_hex(6)
     suffix = target.suffix if len(os.fsencode(target.suffix)) < longest // 4 else ""
-    room = longest - len(os.fsencode(f"..{number}{suffix}"))
-    stem = target.name
-    while len(os.fsencode(stem)) > room:
-        stem = stem[:-1]
+    stem = _cut(target.name, longest - len(os.fsencode(f"..{number}{suffix}")))
     return target.with_name(f".{stem}.{number}{suffix}")
+
+
+def beside(target: Union[str, Path], ending: str) -> Path:
+    """Return the file whose name is that of an output and an ending, at each call the same one.
+
+    Parameters
+    ----------
+    target : str or Path
+        The output, or the beginning of the names of several.
+    ending : str
+        Such as '.partial'. Where the name would be too long, that of the output is cut, and its digest stands for it.
+    """
+    folder, name = os.path.split(str(target))
+    longest = _longest_name(folder or os.curdir)
+    if len(os.fsencode(name + ending)) > longest:
+        ending = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}{ending}"
+        name = _cut(name, longest - len(os.fsencode(ending)))
+    return Path(folder, name + ending)
+
+
+def _longest_name(folder: str) -> int:
+    """Return how many bytes a name in a folder may have."""
+    with suppress(OSError, AttributeError, ValueError):
+        return os.pathconf(folder, "PC_NAME_MAX")
+    return _LONGEST_NAME
+
+
+def _cut(name: str, room: int) -> str:
+    """Return as much of the beginning of a name as has room, in bytes."""
+    name = name[:room]
+    while len(os.fsencode(name)) > room:
+        name = name[:-1]
+    return name

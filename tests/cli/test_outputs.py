@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from mxquant.files.targets import beside
+
 COMMANDS = {
     "calibrate": ("calibrate -m net -d calib.npy -o", "{out}"),
     "plan": ("plan -m net --statistics stats.npz -o", "{out}"),
@@ -67,8 +69,27 @@ def test_a_name_that_is_too_long_is_refused_before_the_work(
 
 
 def test_what_an_interrupted_run_keeps_is_tried_too(folder: Path, call: Any, no_work: None) -> None:
-    done = call("calibrate", "-m", "net", "-d", "calib.npy", "-o", "x" * 250)
-    assert done.code == 2 and "--out: cannot write 'xxx" in done.err and "File name too long" in done.err
+    os.mkfifo("x.partial")
+    done = call("calibrate", "-m", "net", "-d", "calib.npy", "-o", "x")
+    assert done.code == 2 and "--out: cannot write 'x.partial': it is a FIFO" in done.err
+
+
+@pytest.mark.parametrize("length", [247, 248, 255])
+def test_the_longest_names_work_and_a_calibration_goes_on_beside_them(length: int, folder: Path, call: Any) -> None:
+    name = "s" * (length - 4) + ".npz"
+    words = ("calibrate", "-m", "net", "-d", "calib.npy", "-o", name)
+    partial = beside(name, ".partial")
+    partial.write_bytes(Path("stats.npz").read_bytes())
+    refused = call(*words)
+    assert refused.code == 2 and f"'{partial}' is of a calibration that was interrupted" in refused.err
+    assert call(*words, "--resume").code == 0
+    assert Path(name).read_bytes() == Path("stats.npz").read_bytes() and not partial.exists()
+
+
+def test_a_long_prefix_of_an_onnx_file_works(folder: Path, call: Any) -> None:
+    prefix = "q" * 250
+    done = call("quantize", "-m", "net", "-d", "calib.npy", "--accuracy", "fast", "--target", "onnx_qdq", "-o", prefix)
+    assert done.code == 0 and Path(f"{prefix}.onnx").is_file(), done.err
 
 
 def test_an_output_keeps_the_mode_of_what_it_replaces(folder: Path, call: Any) -> None:

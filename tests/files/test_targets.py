@@ -10,7 +10,7 @@ import pytest
 
 from mxquant import OutputError
 from mxquant.files.replacing import check_target, replacing, replacing_together, write_text
-from mxquant.files.targets import temporary_name
+from mxquant.files.targets import beside, temporary_name
 
 
 def mode_of(path: Path) -> int:
@@ -84,6 +84,21 @@ def test_names_that_the_system_allows_work(name: str, tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == [name]
     temporary = temporary_name(tmp_path / name)
     assert len(os.fsencode(temporary.name)) <= 255 and temporary.name[0] == "."
+
+
+@pytest.mark.parametrize("name", ["out.npz", "x" * 247, "x" * 248, "x" * 255, "ü" * 127, "x" * 100_000])
+def test_a_file_beside_an_output_has_its_name_cut_where_that_is_long(name: str, tmp_path: Path) -> None:
+    found = beside(tmp_path / name, ".partial")
+    assert found == beside(str(tmp_path / name), ".partial") and found.suffix == ".partial"
+    assert found.parent == tmp_path and len(os.fsencode(found.name)) <= 255
+    assert (found.name == f"{name}.partial") == (len(os.fsencode(name)) <= 247)
+    other = name[:-1] + "y"
+    assert beside(tmp_path / other, ".partial") != found
+
+
+def test_the_beginning_of_names_may_be_a_folder(tmp_path: Path) -> None:
+    assert beside(f"{tmp_path}/", ".partial.npz") == tmp_path / ".partial.npz"
+    assert beside("net", ".partial.npz") == Path("net.partial.npz")
 
 
 @pytest.mark.parametrize("name", ["x" * 256, "x" * 100_000, "with\0nul", "absent/file"])
