@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any, Callable, Iterator, List, Optional, Union
 
 from mxquant.errors import InputError
-from mxquant.shown import printable
+from mxquant.shown import printable, say
 
 __all__ = ["Progress", "Report", "progress_bar", "reporting"]
 
@@ -110,21 +110,21 @@ def _lines(label: str, total: Optional[int]) -> Iterator[Report]:
     begin = last = time.monotonic()
     done, about = 0, ""
 
-    def show() -> None:
+    def tell() -> None:
         now = time.monotonic()
         of = "" if total is None else f"/{total}"
         left = f", {(now - begin) * (total - done) / done:.0f} s left" if total and 0 < done < total else ""
-        print(f"{_head(label, about)}: {done}{of}, {_rate(done, now - begin)}{left}", file=sys.stderr, flush=True)
+        say(f"{_head(label, about)}: {done}{of}, {_rate(done, now - begin)}{left}")
 
     def report(count: int, word: str = "") -> None:
         nonlocal done, last, about
         done, about = count, word
         if time.monotonic() - last >= _SECONDS:
             last = time.monotonic()
-            show()
+            tell()
 
     yield report
-    show()
+    tell()
 
 
 def _head(label: str, word: str) -> str:

@@ -1,18 +1,21 @@
-"""How things show: text of strangers, log records, tables for notebooks in HTML without style and script, numbers.
+"""How things show: text of strangers, on a terminal or in log records, tables for notebooks in HTML, numbers.
 
 Names of layers, files and tensors, and what an ONNX file says of itself, are whatever somebody wrote. A terminal obeys
 control characters, and formatting characters for text from right to left turn around what stands beside them. So all
-that this package prints, logs or raises has them as :func:`printable` writes them.
+that this package prints, logs or raises has them as :func:`printable` writes them. JSON has none of them.
+
+Commands print by :func:`show` and :func:`say`, a library by neither.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+import sys
 from html import escape
 from typing import Any, Iterable, Optional, Sequence
 
-__all__ = ["decibels", "html_table", "logger", "percent", "printable"]
+__all__ = ["decibels", "html_table", "logger", "percent", "printable", "say", "show"]
 
 # Control characters, what sets the direction of text (Unicode Standard Annex 9), the separators of lines and of
 # paragraphs, and surrogates, by which Python names files that are no UTF-8.
@@ -39,6 +42,30 @@ def printable(text: object, lines: bool = False) -> str:
 
 def _escaped(character: str, lines: bool) -> str:
     return character if lines and character == "\n" else character.encode("unicode_escape").decode()
+
+
+def show(text: str) -> None:
+    """Write a result to standard output.
+
+    Parameters
+    ----------
+    text : str
+        Of one line or several.
+    """
+    print(printable(text, lines=True), flush=True)
+
+
+def say(text: str, lines: bool = False) -> None:
+    """Write to standard error, which a progress bar may have replaced.
+
+    Parameters
+    ----------
+    text : str
+        A sentence.
+    lines : bool
+        Whether it has several lines, as a traceback has.
+    """
+    print(printable(text, lines), file=sys.stderr, flush=True)
 
 
 class _Printable(logging.Filter):

@@ -7,7 +7,7 @@ from typing import Callable, Mapping, Sequence, Tuple
 import typer
 
 from mxquant.cli import bench, calibrate, compare, doctor, export, inspect, plan, quantize, score, sensitivity
-from mxquant.cli.console import show
+from mxquant.shown import show
 from mxquant.version import __version__
 
 __all__ = ["COMMANDS", "app"]

@@ -15,7 +15,6 @@ from typing import Any, Callable, Dict, List, Mapping, Tuple, Type, get_type_hin
 
 import typer
 
-from mxquant.cli.console import say, show
 from mxquant.cli.errors import Interrupted
 from mxquant.cli.files import check_files
 from mxquant.cli.options import Common, files_of, parameter_of
@@ -23,6 +22,7 @@ from mxquant.cli.outputs import check_outputs
 from mxquant.cli.session import session
 from mxquant.cli.text import plain
 from mxquant.errors import OutputError
+from mxquant.shown import say, show
 from mxquant.version import __version__
 
 __all__ = ["Result", "command"]

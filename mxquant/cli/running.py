@@ -11,9 +11,9 @@ from typing import Any, NoReturn, Optional, Sequence
 import typer
 
 from mxquant.cli.app import app
-from mxquant.cli.console import say
 from mxquant.cli.errors import Interrupted
 from mxquant.errors import MXQuantError
+from mxquant.shown import say
 
 __all__ = ["main", "run"]
 

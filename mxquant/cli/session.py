@@ -7,9 +7,9 @@ import warnings
 from contextlib import contextmanager
 from typing import Any, Iterator
 
-from mxquant.cli.console import say
 from mxquant.cli.options import Common
 from mxquant.progress import reporting
+from mxquant.shown import say
 
 __all__ = ["session"]
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Sequence
 import numpy as np
 
 from mxquant.analysis.predictor import Predictor
-from mxquant.cli.console import say, show
 from mxquant.cli.files import prefix_and_epoch
 from mxquant.errors import MXQuantError
 from mxquant.model import load_checkpoint
 from mxquant.runtime.threads import number_of_threads
+from mxquant.shown import say, show
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

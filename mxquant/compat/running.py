@@ -18,6 +18,8 @@ from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 from typing import Any, Callable, Dict, NoReturn, Optional, Sequence
 
+from mxquant.shown import say
+
 __all__ = ["run_again", "run_code", "run_module", "run_program"]
 
 # What processes that are started have to run: 'path:' or 'module:' and its name, or nothing.
@@ -194,5 +196,5 @@ def _put_first(folder: str) -> None:
 
 
 def _stop(text: str, status: int) -> NoReturn:
-    print(f"{sys.executable}: {text}", file=sys.stderr)
+    say(f"{sys.executable}: {text}")
     raise SystemExit(status)

@@ -1,4 +1,4 @@
-"""All features are tried, a group in each process and two processes at a time, and what came of it is printed."""
+"""All features are tried, a group in each process and two processes at a time, and what came of it is told."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Any, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 from mxquant.compat.features import GROUPS
 from mxquant.compat.features.feature import Outcome
 from mxquant.compat.starting import started
-from mxquant.shown import printable
 
 __all__ = ["check", "outcomes", "summary"]
 
@@ -22,13 +21,15 @@ __all__ = ["check", "outcomes", "summary"]
 _LIMIT = 240.0
 
 
-def check(as_json: bool = False, groups: Sequence[str] = GROUPS) -> int:
-    """Try all features, and print one line for each and one for all of them.
+def check(tell: Callable[[str], object], as_json: bool = False, groups: Sequence[str] = GROUPS) -> int:
+    """Try all features, and tell in one line what came of each, and in one what came of all of them.
 
     Parameters
     ----------
+    tell : callable
+        Is called with each line once it is known; a reason in it may be the text of any exception.
     as_json : bool
-        Print one JSON document instead.
+        Tell one JSON document instead.
     groups : sequence of str
         The modules of checks.
 
@@ -41,11 +42,9 @@ def check(as_json: bool = False, groups: Sequence[str] = GROUPS) -> int:
     for outcome in outcomes(groups):
         found.append(outcome)
         if not as_json:
-            # A reason may be the text of any exception.
-            line = ": ".join(filter(None, (outcome.feature, outcome.state, outcome.reason)))
-            print(printable(line), flush=True)
+            tell(": ".join(filter(None, (outcome.feature, outcome.state, outcome.reason))))
     last = {"summary": summary(found), **_versions()}
-    print(json.dumps({"features": [asdict(each) for each in found], **last}, indent=1) if as_json else last["summary"])
+    tell(json.dumps({"features": [asdict(each) for each in found], **last}, indent=1) if as_json else last["summary"])
     return int(any(each.state == "failed" for each in found))
 
 
