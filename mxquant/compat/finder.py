@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any, Callable, Dict, Optional, Sequence, Set
 
 from mxquant.compat.functions import mend
+from mxquant.compat.late import is_late, late
 from mxquant.compat.plain_text import PlainText
 from mxquant.compat.stand_ins import stand_in, with_old_names
 
@@ -108,8 +109,11 @@ def _builtins() -> Dict[str, Any]:
 
 
 def _import(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
-    if ((globals or {}).get("__name__"), name) in _SPARED and name.partition(".")[0] not in sys.modules:
+    importer = (globals or {}).get("__name__") or ""
+    if (importer, name) in _SPARED and name.partition(".")[0] not in sys.modules:
         raise ImportError(f"{name} is not imported for MXNet alone; import it first where that is wanted")
+    if is_late(importer, name):
+        return late(name if fromlist else "scipy")
     gone = None if level else stand_in(name)
     if gone is not None and fromlist:
         return gone
@@ -140,6 +144,6 @@ def _repair_loaded(package: str) -> None:
         for name, value in list(vars(module).items()):
             if id(value) in mended:
                 setattr(module, name, mended[id(value)])
-            elif isinstance(value, ModuleType) and value.__name__ in ("numpy", "onnx", "scipy"):
+            elif isinstance(value, ModuleType) and value.__name__ in ("numpy", "onnx", "scipy.sparse"):
                 setattr(module, name, with_old_names(value))
         module.__dict__.setdefault("str", PlainText)

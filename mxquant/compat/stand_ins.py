@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from functools import lru_cache, total_ordering
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
+from mxquant.compat.late import late
 from mxquant.compat.numpy_names import Overlay, numpy_with_old_names
 from mxquant.compat.onnx_names import onnx_mapping, with_old_opset
 
@@ -100,7 +100,6 @@ def with_old_names(module: ModuleType) -> ModuleType:
     if module.__name__ in ("onnx", "onnx.defs"):
         mapping = stand_in("onnx.mapping")
         return with_old_opset(module, {} if mapping is None else {"mapping": mapping})
-    sparse = sys.modules.get("scipy.sparse")
-    if module.__name__ == "scipy" and sparse is not None:
-        return Overlay(module, {"sparse": Overlay(sparse, {"csr": sparse})})
-    return module
+    if module.__name__ == "scipy":
+        return Overlay(module, {"sparse": late("scipy.sparse")})
+    return late("scipy.sparse") if module.__name__ == "scipy.sparse" else module

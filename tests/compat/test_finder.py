@@ -86,6 +86,52 @@ def test_scikit_learn_is_not_imported_for_mxnet_alone(first, tmp_path):
     assert run(code, path=[tmp_path]).stdout.strip() == expected
 
 
+SCIPY = """
+import sys
+import numpy as np
+found = {"scipy" in sys.modules}
+values = np.eye(3, dtype="f")
+assert mx.nd.array(values).asnumpy().sum() == mx.nd.array([1, 2]).asnumpy().sum() == 3
+found.add("scipy" in sys.modules)
+print(found)
+taken = mx.nd.sparse.csr_matrix(([1.0], [2], [0, 1]), shape=(1, 3)).asscipy()
+assert taken.toarray().tolist() == [[0, 0, 1]]
+import scipy.sparse
+matrix = scipy.sparse.csr_matrix(values)
+for make in (mx.nd.array, mx.nd.sparse.array, mx.nd.sparse.csr_matrix):
+    back = make(matrix)
+    assert type(back) is mx.nd.sparse.CSRNDArray and back.asnumpy().tolist() == values.tolist(), make
+assert isinstance(mx.nd.array(values), mx.nd.NDArray) and type(taken) is scipy.sparse.csr_matrix
+buckets, probabilities = mx.test_utils.gen_buckets_probs_with_ppf(lambda x: mx.test_utils.ss.norm.ppf(x, 0, 1), 5)
+assert len(buckets) == 5 and buckets[0][1] < -0.8
+assert mx.test_utils.rand_ndarray((4, 5), "csr", 0.5).shape == (4, 5)
+"""
+
+
+@pytest.mark.parametrize(
+    ("imports", "loaded"),
+    [
+        ("import mxquant.compat\nimport mxnet as mx", False),
+        ("import scipy.sparse, mxquant.compat\nimport mxnet as mx", True),
+        ("import tests.mxnet_first\nimport mxquant.compat\nimport mxnet as mx", True),
+    ],
+    ids=["compat first", "SciPy first", "MXNet first"],
+)
+def test_scipy_is_imported_when_something_of_it_is_used(imports, loaded):
+    done = run(imports + SCIPY, "-W", "error:Please:DeprecationWarning")
+    assert (done.stdout, done.returncode) == (f"{{{loaded}}}\n", 0), done.stderr
+
+
+def test_without_scipy_mxnet_knows_that_at_once():
+    code = """if True:
+        import sys
+        sys.modules["scipy"] = None
+        import mxquant.compat, mxnet
+        from mxnet.contrib import quantization
+        print(mxnet.nd.sparse.spsp, mxnet.nd.utils.spsp, mxnet.test_utils.ss, quantization.stats)"""
+    assert run(code).stdout == "None None None None\n"
+
+
 def test_a_module_keeps_its_loader_and_source():
     code = """if True:
         import mxquant.compat, mxnet, inspect, importlib.machinery
