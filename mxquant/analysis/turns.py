@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any, List, Mapping, Sequence
 from mxquant.graph import Network
 from mxquant.graph.barriers import fusable
 from mxquant.graph.labels import cut_labels
-from mxquant.runtime.forward import with_labels
-from mxquant.runtime.mxnet import mx
-from mxquant.runtime.mxnet_bridge import environment, split_params, symbol_of
+from mxquant.runtime.forward import executor_of
 from mxquant.runtime.sizes import check_sizes
 
 if TYPE_CHECKING:
@@ -28,11 +26,9 @@ def bound(network: Network, inputs: Mapping[str, NDArray[Any]], fused: bool = Fa
     With `fused` MXNet fuses operators as it does by default, which is how fp32 networks run; int8 networks are fused.
     """
     check_sizes(network, {name: value.shape for name, value in inputs.items()})
-    symbol = symbol_of(fusable(network.graph) if fused else cut_labels(network.graph))
-    args, aux = split_params(network, symbol)
-    data = {name: mx.nd.array(v, dtype=v.dtype) for name, v in with_labels(network, inputs).items()}
-    with environment(MXNET_SUBGRAPH_BACKEND="MKLDNN" if fused else "default", MXNET_SUBGRAPH_VERBOSE="0"):
-        return symbol.bind(mx.cpu(), {**args, **data}, aux_states=aux, grad_req="null")
+    if fused:
+        return executor_of(network, fusable(network.graph), inputs, "MKLDNN")
+    return executor_of(network, cut_labels(network.graph), inputs)
 
 
 def milliseconds(executors: Sequence[Any]) -> List[float]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Mapping, 
 import numpy as np
 
 from mxquant.errors import InputError
-from mxquant.graph import Network
+from mxquant.graph import Graph, Network
 from mxquant.graph.barriers import runnable
 from mxquant.graph.heads import Heads
 from mxquant.graph.labels import cut_labels
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "at_heads",
     "at_heads_in_turn",
+    "executor_of",
     "kept_examples",
     "outputs",
     "outputs_in_turn",
@@ -82,7 +83,7 @@ def outputs_in_turn(network: Network, batches: Iterable[Mapping[str, NDArray[Any
         kinds = {name: (value.shape, value.dtype) for name, value in inputs.items()}
         try:
             if kinds != known:
-                executor, known = _bound(network, inputs), kinds
+                executor, known = executor_of(network, runnable(network.graph), inputs), kinds
             else:
                 for name in inputs.keys() & executor.arg_dict.keys():  # nothing may read an input
                     executor.arg_dict[name][:] = inputs[name]
@@ -93,14 +94,26 @@ def outputs_in_turn(network: Network, batches: Iterable[Mapping[str, NDArray[Any
         yield found
 
 
-def _bound(network: Network, inputs: Mapping[str, NDArray[Any]]) -> Any:
-    """Return an executor of a network for these inputs, without MXNet's fusions."""
-    symbol = symbol_of(runnable(network.graph))
+def executor_of(network: Network, graph: Graph, inputs: Mapping[str, NDArray[Any]], backend: str = "default") -> Any:
+    """Return an executor of a network for one batch.
+
+    Parameters
+    ----------
+    network : Network
+        Any network.
+    graph : Graph
+        Its graph as MXNet is to run it, without labels that need no data.
+    inputs : mapping of str to numpy.ndarray
+        Data by name.
+    backend : str
+        Whose fusions MXNet makes; by default none.
+    """
+    symbol = symbol_of(graph)
     values = with_labels(network, inputs)
     with semantics(network.graph):
         args, aux = split_params(network, symbol)
         data = {name: mx.nd.array(value, dtype=value.dtype) for name, value in values.items()}
-        with environment(MXNET_SUBGRAPH_BACKEND="default", MXNET_SUBGRAPH_VERBOSE="0"):
+        with environment(MXNET_SUBGRAPH_BACKEND=backend, MXNET_SUBGRAPH_VERBOSE="0"):
             return symbol.bind(mx.cpu(), {**args, **data}, aux_states=aux, grad_req="null")
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, List
 
+import numpy as np
 import pytest
 
 from mxquant.analysis.turns import bound
 from mxquant.doctor import diagnose, examination
+from mxquant.graph import Network
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import graph_of, network_of
 from tests.networks import conv, images, random_params, relu
@@ -30,6 +32,15 @@ def operators(executor: Any) -> List[str]:
 )
 def test_a_network_runs_with_mxnets_fusions_or_without(fused: bool, expected: List[str]) -> None:
     assert operators(bound(network_of(*network()), {"data": DATA}, fused)) == expected
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_one_number_is_no_row_of_one_in_a_network_of_mx_np(fused: bool) -> None:
+    number, data = (mx.sym.var(name).as_np_ndarray() for name in ("number", "data"))
+    symbol = mx.sym.np.concatenate([mx.sym.np.expand_dims(number, 0), data])
+    network = Network(graph_of(symbol), {"number": np.array(2, np.float32)})
+    (found,) = bound(network, {"data": np.ones(2, np.float32)}, fused).forward(is_train=False)
+    assert found.asnumpy().tolist() == [2, 1, 1]
 
 
 def test_the_doctor_times_fp32_as_mxnet_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
