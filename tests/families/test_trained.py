@@ -16,7 +16,7 @@ import pytest
 import mxquant
 from tests.benchmark.trained.packages import unpacked
 from tests.benchmark.trained.sounds import notes
-from tests.networks import sqnr
+from tests.networks import forward, sqnr
 from tests.onnx_export.runtimes import in_onnxruntime
 
 PPOCR = "rapidocr-onnxruntime==1.4.4", "rapidocr_onnxruntime/models"
@@ -111,7 +111,9 @@ def test_free_zero_points_are_worth_decibels() -> None:
     (exact,) = in_onnxruntime(onnx.load(str(file_of(case))), **{name: case.data[1]})
     levels = {}
     for dtype in ("auto", "int8"):
-        plan = mxquant.make_plan(symbol, statistics, target="onnx_qdq", dtype=dtype, **params)
-        model = mxquant.lower(symbol, plan, input_shapes=case.data[1].shape, **params)
-        levels[dtype] = sqnr(exact, in_onnxruntime(model.proto, **{name: case.data[1]})[0])
+        plan = mxquant.make_plan(symbol, statistics, target="onnx_qdq", dtype=dtype, isa="vnni", **params)
+        model = mxquant.lower(symbol, plan, target="simulate", **params)
+        levels[dtype] = sqnr(
+            exact, forward(model.symbol, model.arg_params, model.aux_params, **{name: case.data[1]})[0]
+        )
     assert levels["auto"] > levels["int8"] + 1.5, levels
