@@ -54,7 +54,9 @@ def _two(step: Step, name: str) -> Any:
         if number is not None and number.size == 1 and (number.ndim <= 1 or number.ndim <= step.rank(1 - slot)):
             return getattr(sym._internal, function)(step.symbol(1 - slot), scalar=step.number(slot), name=name)
     shapes = [step.shape(slot) for slot in (0, 1)]
-    alike = shapes[0] is not None and shapes[0] == shapes[1] and None not in shapes[0]
+    # A constant for one example is one for each of several, which the network may be run on later.
+    single = any(step.is_constant(slot) and (shapes[slot] or (0,))[0] == 1 for slot in (0, 1))
+    alike = shapes[0] is not None and shapes[0] == shapes[1] and None not in shapes[0] and not single
     return getattr(sym, same if alike else broadcast)(*aligned(step), name=name)
 
 

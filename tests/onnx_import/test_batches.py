@@ -63,3 +63,15 @@ def test_steps_in_front_of_the_batch_are_not_taken_for_it(tmp_path: Path) -> Non
         apart=whole(STEPS, 2, WIDTH),
     )
     check(model, tmp_path, images(STEPS, 2, WIDTH))
+
+
+@pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div"])
+def test_constants_of_one_example_leave_the_batch_free(op: str, tmp_path: Path) -> None:
+    """Such as the anchors of a detector, which was exported for one image."""
+    anchors = images(1, 2, 7) + 3
+    model = model_of([node(op, "x", "anchors")], (1, 2, 7), anchors=anchors)
+    network = check(model, tmp_path, images(1, 2, 7))
+    data = images(3, 2, 7, seed=3)
+    (together,) = forward(*network, x=data)
+    expected = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide}[op](data, anchors)
+    np.testing.assert_allclose(together, expected, rtol=1e-6)
