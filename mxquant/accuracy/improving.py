@@ -137,7 +137,7 @@ def improve(
     """
     network = candidates[0].network
     seen, unseen = divide(network, inputs)
-    judge = Judge(network, unseen)
+    judge = Judge(network, unseen, parts=True)
     steps = {step.name: step for step in WEIGHTS}
     *quick, thorough = steps
     done = 0

@@ -98,7 +98,7 @@ def choose_methods(
     QuantPlan
         On these examples no worse than the plan of any single method.
     """
-    judge = Judge(network, inputs)
+    judge = Judge(network, inputs, parts=True)
     plans = {method: make(method, {}) for method in METHODS}
     levels = {method: judge.level(network, plan) for method, plan in plans.items()}
     best = max(levels, key=levels.__getitem__)

@@ -38,7 +38,7 @@ class _Layer:
 def levels_of_one(
     judge: Judge, network: Network, plan: QuantPlan, progress: Optional[Callable[[int], None]] = None
 ) -> Dict[str, float]:
-    """Return the SQNR in dB of a network, the lowest of its heads, with one layer in int8.
+    """Return the SQNR in dB of a network, as `judge` sums it up, with one layer in int8.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def levels_of_one(
                 done += 1
                 if progress is not None:
                     progress(done // len(judge.inputs))
-    levels = {name: layer.faithful.lowest() for name, layer in layers.items()}
+    levels = {name: judge.summary(layer.faithful) for name, layer in layers.items()}
     for name, each in plan.layers.items():
         if each.precision == "int8" and name not in levels:
             levels[name] = judge.level(network, only(plan, frozenset({name})))

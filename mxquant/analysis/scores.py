@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import mean, median
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Faithfulness", "Scores", "Tally"]
+
+# In dB: nothing is lost, or nothing is left.
+_BOUND = 120.0
 
 
 @dataclass
@@ -101,6 +104,10 @@ class Faithfulness:
         level = self.sqnr
         assert level is not None
         return level
+
+    def mean(self) -> float:
+        """Return the mean over all outputs of their SQNR in dB; each counts as 120 at most, and -120 at least."""
+        return mean(min(max(ratio.sqnr, -_BOUND), _BOUND) for ratio in self.ratios.values())
 
     @property
     def agreement(self) -> Optional[float]:

@@ -7,7 +7,10 @@ decided by, such as scores and boxes. What reads the decisions (the second stage
 fp32 network, on both sides.
 
 A network without such operators is judged at its outputs. Values in another order, or several of them in one tensor,
-are the same values: from an operator that decides, the way leads back to those that compute.
+are the same values: from an operator that decides, the way leads back to those that compute. Where one of several forms
+of a network is chosen, the way leads back from its outputs too: in a tensor of boxes in pixels and scores below 1
+nobody would see what becomes of the scores. Probabilities are judged by what their softmax reads then: of few examples
+the one of which the network is least sure would decide for all.
 """
 
 from __future__ import annotations
@@ -59,6 +62,9 @@ _OF_SHAPES: FrozenSet[str] = frozenset(
     {"zeros_like", "ones_like", "shape_array", "size_array", "_contrib_arange_like", "_contrib_MultiBoxPrior"}
 )
 _WITH_WEIGHTS: FrozenSet[str] = frozenset({"Convolution", "Deconvolution", "FullyConnected", "RNN"})
+_SOFTMAX: Mapping[str, Tuple[int, ...]] = dict.fromkeys(
+    ("softmax", "SoftmaxActivation", "SoftmaxOutput", "Softmax"), (0,)
+)
 _LIKE: FrozenSet[str] = frozenset({"slice_like", "reshape_like", "broadcast_like"})
 
 
@@ -95,31 +101,38 @@ class Heads:
     decisions: Tuple[Tensor, ...]
 
     @classmethod
-    def of(cls, network: Network) -> Heads:
+    def of(cls, network: Network, parts: bool = False) -> Heads:
         """Return the heads of a network: its outputs, unless it decides by what it has computed.
 
         Parameters
         ----------
         network : Network
             The canonical fp32 network.
+        parts : bool
+            Whether outputs that are joined of several tensors, such as boxes and scores, are taken apart too, and
+            probabilities of classes followed to what their softmax reads.
         """
         graph = network.graph
-        ends = [_Edge("", slot) for slot in range(len(graph.outputs))]
+        ends = _ends(graph)
         layers = {node for node in graph.operators if node.op in _WITH_WEIGHTS}
         changing = varying(graph, layers)
         deciding = [node for node in graph.operators if decides(node) and _reads(node, changing)]
-        if not deciding:
-            return cls(tuple(ends), tuple(graph.outputs), ())
+        if not deciding and not parts:
+            return cls(ends, tuple(graph.outputs), ())
         changing = varying(graph, layers, frozenset(deciding))
         starts = [_Edge(node.name, slot) for node in deciding for slot in range(len(node.inputs))]
         nodes = {node.name: node for node in graph.nodes}
         found: Dict[Tensor, _Edge] = {}
         for edge in [*starts, *ends]:
-            for tensor, read in _sources(nodes, graph.outputs, edge):
-                if tensor in changing:
-                    found.setdefault(tensor, read)
+            through = {**_ARRANGING, **_SOFTMAX} if parts and not edge.reader else _ARRANGING
+            computed = {
+                tensor: read for tensor, read in _sources(nodes, graph.outputs, edge, through) if tensor in changing
+            }
+            if not computed and not deciding:
+                computed = {graph.outputs[edge.slot]: edge}
+            found.update((tensor, read) for tensor, read in computed.items() if tensor not in found)
         if not found:
-            return cls(tuple(ends), tuple(graph.outputs), ())
+            return cls(ends, tuple(graph.outputs), ())
         uses = graph.uses()
         decisions = [Tensor(node, index) for node in deciding for index in range(node.num_outputs)]
         used = tuple(t for t in decisions if any(use.node is not None for use in uses.get(t, ())))
@@ -158,7 +171,7 @@ class Heads:
 
     def judged(self, network: Network) -> Network:
         """Return the network that computes the heads of `network`, given the decisions; see :meth:`undecided`."""
-        if not self.decisions and all(not edge.reader for edge in self.edges):
+        if not self.decisions and self.edges == _ends(network.graph):
             return network
         graph = self.undecided(network).graph.copy()
         nodes = {node.name: node for node in graph.nodes}
@@ -169,6 +182,10 @@ class Heads:
         graph.prune()
         used = {node.name for node in graph.variables}
         return Network(graph, {name: value for name, value in network.params.items() if name in used})
+
+
+def _ends(graph: Graph) -> Tuple[_Edge, ...]:
+    return tuple(_Edge("", slot) for slot in range(len(graph.outputs)))
 
 
 def _node(nodes: Mapping[str, Node], name: str) -> Node:
@@ -190,8 +207,13 @@ def _reads(node: Node, tensors: Set[Tensor]) -> bool:
     return any(tensor in tensors for tensor in (node.inputs[:1] if node.op in _LIKE else node.inputs))
 
 
-def _sources(nodes: Mapping[str, Node], outputs: Sequence[Tensor], start: _Edge) -> Iterator[Tuple[Tensor, _Edge]]:
-    """Yield the tensors that are arranged into what is read at `start`, each with where it is read itself."""
+def _sources(
+    nodes: Mapping[str, Node], outputs: Sequence[Tensor], start: _Edge, through: Mapping[str, Optional[Tuple[int, ...]]]
+) -> Iterator[Tuple[Tensor, _Edge]]:
+    """Yield the tensors that are arranged into what is read at `start`, each with where it is read itself.
+
+    The way leads through operators to inputs of theirs, as `through` says.
+    """
     pending: List[_Edge] = [start]
     seen: Set[_Edge] = set()
     while pending:
@@ -201,9 +223,9 @@ def _sources(nodes: Mapping[str, Node], outputs: Sequence[Tensor], start: _Edge)
         seen.add(edge)
         tensor = nodes[edge.reader].inputs[edge.slot] if edge.reader else outputs[edge.slot]
         maker = tensor.node
-        if maker.op not in _ARRANGING:
+        if maker.op not in through:
             yield tensor, edge
             continue
-        slots = _ARRANGING[maker.op]
+        slots = through[maker.op]
         for slot in reversed(range(len(maker.inputs)) if slots is None else slots):
             pending.append(_Edge(maker.name, slot))

@@ -94,3 +94,5 @@ def test_the_level_is_that_of_the_int8_network_and_the_lowest_of_its_outputs() -
     levels = [sqnr(exact, value) for exact, value in zip(forward(symbol, args, aux, data=data), int8)]
     assert abs(levels[0] - levels[1]) > 0.1
     assert found == pytest.approx(min(levels), abs=0.02)
+    of_parts = Judge(network, {"data": data}, parts=True).level(network, plan)
+    assert of_parts == pytest.approx(sum(levels) / 2, abs=0.02)

@@ -78,6 +78,36 @@ def test_constants_are_no_heads() -> None:
     assert names(mx.sym.argmax(mx.sym.Concat(scores(), anchors, dim=1), axis=1), 2, 4) == ["score_output"]
 
 
+def parts(symbol: Any) -> List[str]:
+    return [tensor.name for tensor in Heads.of(network(symbol, 2, 4), parts=True).tensors]
+
+
+def test_outputs_are_taken_apart_to_choose_by() -> None:
+    boxes, probabilities = dense(DATA, "boxes", 4), mx.sym.sigmoid(scores(), name="likely")
+    joined = mx.sym.transpose(mx.sym.Concat(mx.sym.relu(boxes, name="sizes"), probabilities, dim=1))
+    assert parts(joined) == ["sizes_output", "likely_output"]
+    assert names(joined, 2, 4) == [joined.name + "_output"]
+
+
+@pytest.mark.parametrize("softmax", [mx.sym.softmax, mx.sym.SoftmaxActivation, mx.sym.SoftmaxOutput])
+def test_classes_are_judged_before_their_softmax_to_choose_by(softmax: Any) -> None:
+    assert parts(softmax(scores())) == ["score_output"]
+
+
+def test_what_is_sorted_by_is_judged_as_it_is_sorted() -> None:
+    likely = mx.sym.softmax(scores(), name="likely")
+    assert parts(mx.sym.topk(likely, k=2)) == ["likely_output"]
+
+
+def test_parts_that_are_there_twice_or_no_result_of_a_layer_are_judged_once_and_as_they_are() -> None:
+    score = scores()
+    root = mx.sym.sqrt(mx.sym.abs(DATA), name="root")
+    found = network(mx.sym.Group([mx.sym.relu(score, name="r"), score, mx.sym.stack(score, score), root]), 2, 4)
+    judge = Judge(found, {"data": images(2, 4)}, parts=True)
+    assert [tensor.name for tensor in judge.heads.tensors] == ["r_output", "score_output", "root_output"]
+    assert judge.level_of(found) == 120
+
+
 def test_what_reads_a_decision_is_given_that_of_fp32() -> None:
     score = scores()
     mask = score > 0.3
