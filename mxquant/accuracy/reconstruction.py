@@ -15,11 +15,12 @@ quantize to just these integers.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, FrozenSet, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple
 
 import numpy as np
 
 from mxquant.accuracy.bias_correction import mean_result
+from mxquant.accuracy.moments import PartedMoments
 from mxquant.accuracy.patches import rows_of
 from mxquant.accuracy.rounding import Rounding
 from mxquant.accuracy.step import EXAMPLES, Candidate, Inputs, WeightStep
@@ -47,6 +48,8 @@ __all__ = ["AdaptiveRounding", "BiasCorrection", "agreed_shift", "reconstruct"]
 
 # Numbers that the rows of one layer may hold.
 _MOST = 30_000_000
+# Examples of which they are made at once.
+_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -148,12 +151,12 @@ class _Reconstruction:
         self.exact.stop_before(node.name)
         twin = self.rounded.stop_before(node.name)
         linear = self.linear[node.name]
-        data = self.exact.value(node.inputs[0]).asnumpy()
+        data = self.exact.value(node.inputs[0])
         means, lengths = _channel_means(data, channel_axis(node)), data.shape[2:]
         target = self.exact.step()
         names = [tensor.node.name for tensor in node.inputs[1:]]
         if self.rounding and _has_rows(node, layer):
-            weight = self._rounded_weight(node, twin, linear, target.asnumpy())
+            weight = self._rounded_weight(node, twin, linear, target)
             self.changed[names[0]] = weight
             self._feed(twin, linear, weight, names)
         result = self.rounded.step()
@@ -163,9 +166,14 @@ class _Reconstruction:
         channel = target.ndim - 1 if node.op == "FullyConnected" else 1
         shape = [-1 if axis == channel else 1 for axis in range(target.ndim)]
         units = mx.nd.array(linear.units(self.changed.get(names[0], self.start[names[0]])).reshape(shape))
-        error = (target - mx.nd.broadcast_mul(result, units) + linear.result_shift).asnumpy()
         # One row for each example, one column for each channel.
-        errors = np.moveaxis(error, channel, -1).reshape(len(error), -1, error.shape[channel]).mean(1, np.float64)
+        others = tuple(axis for axis in range(1, target.ndim) if axis != channel)
+        errors = np.concatenate(
+            [
+                (exact - mx.nd.broadcast_mul(found, units) + linear.result_shift).asnumpy().mean(others, np.float64)
+                for exact, found in zip(_in_parts(target), _in_parts(result))
+            ]
+        )
         rounded = linear.weight(self.changed.get(names[0], self.start[names[0]]))
         analytic = mean_result(node, rounded - self.exact.params[names[0]], means, lengths)
         shift = agreed_shift(errors, np.zeros(len(rounded)) if analytic is None else -analytic)
@@ -173,16 +181,20 @@ class _Reconstruction:
         shift = shift.reshape(shape)
         self.rounded.values[twin.output] = mx.nd.broadcast_add(result, mx.nd.array(shift) / units)
 
-    def _rounded_weight(
-        self, node: Node, twin: Node, linear: LinearLayer, target: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def _rounded_weight(self, node: Node, twin: Node, linear: LinearLayer, target: Any) -> NDArray[np.float32]:
         """Return a weight rounded so that the layer's result varies with `target`."""
         weight = self.exact.params[node.inputs[1].node.name]
-        data = self.rounded.value(twin.inputs[0]).asnumpy()
-        rows, results, examples = rows_of(node, data, target, weight.shape, _MOST)
-        rows *= np.float32(linear.data_scale)
+        data = self.rounded.value(twin.inputs[0])
+        largest = max(float(mx.nd.max(mx.nd.abs(each)).asscalar()) for each in (data, target))
+        moments = PartedMoments(len(data), largest)
+        begin = 0
+        for read, made in zip(_in_parts(data), _in_parts(target)):
+            share = _MOST * len(read) // len(data)
+            rows, results, examples = rows_of(node, read.asnumpy(), made.asnumpy(), weight.shape, share)
+            moments.add(rows * np.float32(linear.data_scale), results, examples + begin)
+            begin += len(read)
         grid = WeightGrid.of(node.op, weight, linear.plan, is_symmetric(linear.target))
-        groups, _, columns = rows.shape
+        groups, columns = read_int(node, "num_group", 1), int(np.prod(weight.shape[1:]))
         problem = Rounding(
             grid.original.reshape(groups, -1, columns),
             grid.steps.reshape(groups, -1),
@@ -191,7 +203,7 @@ class _Reconstruction:
             grid.high,
             *self._pairs(node, linear, weight.shape),
         )
-        codes = problem.solve(rows, results, examples)
+        codes = problem.solve(moments)
         return grid.weights(codes.reshape(len(weight), columns)).reshape(weight.shape)
 
     def _feed(self, twin: Node, linear: LinearLayer, weight: NDArray[Any], names: List[str]) -> None:
@@ -222,9 +234,16 @@ def _has_rows(node: Node, layer: LayerPlan) -> bool:
     return len(read_tuple(node, "kernel")) == 2 and layer.granularity == "channel-wise"
 
 
-def _channel_means(data: NDArray[Any], axis: int) -> NDArray[np.float64]:
+def _in_parts(data: Any) -> Iterator[Any]:
+    """Yield views of a tensor, some examples each, so that what is made of them takes little memory."""
+    for begin in range(0, len(data), _AT_ONCE):
+        yield data[begin : begin + _AT_ONCE]
+
+
+def _channel_means(data: Any, axis: int) -> NDArray[np.float64]:
     others = tuple(each for each in range(data.ndim) if each != axis % data.ndim)
-    return np.asarray(data.mean(axis=others, dtype=np.float64))
+    sums = [part.asnumpy().sum(axis=others, dtype=np.float64) for part in _in_parts(data)]
+    return np.asarray(np.sum(sums, axis=0) / (data.size // data.shape[axis]))
 
 
 def agreed_shift(errors: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.float64]:

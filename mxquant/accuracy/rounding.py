@@ -21,68 +21,25 @@ smaller loss of each step, and stay there.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 
 from mxquant.accuracy._kernels import descend
+from mxquant.accuracy.moments import Moments, PartedMoments
 from mxquant.lowering.pairs import nearest_codes
 from mxquant.runtime.threads import in_parallel, number_of_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Moments", "Rounding"]
+__all__ = ["Rounding"]
 
 RIDGES = (0.01, 0.1, 1.0)
 _UNLIMITED = 1 << 20
 _SWEEPS = 6
 # How many channels of a group the ridge is chosen by, at most.
 _JUDGED = 64
-# Sums of squares of what is larger may leave float32.
-_SQUARABLE = np.float32(1e15)
-
-
-class Moments(NamedTuple):
-    """Covariances of a layer's data and targets.
-
-    ``gram``, shape (G, K, K), is that of the data, ``cross``, shape (G, O, K), that of targets and data; ``means`` are
-    those of data, shape (G, 1, K), and targets, shape (G, 1, O), of so many ``places``.
-    """
-
-    gram: NDArray[np.float32]
-    cross: NDArray[np.float32]
-    means: Tuple[NDArray[np.float32], NDArray[np.float32]]
-    places: int
-
-    @classmethod
-    def of(cls, rows: NDArray[np.float32], results: NDArray[np.float32]) -> Moments:
-        """Return the covariances of data, shape (G, n, K), and targets, shape (G, n, O)."""
-        means = rows.mean(axis=1, keepdims=True), results.mean(axis=1, keepdims=True)
-        rows, results = rows - means[0], results - means[1]
-        count = rows.shape[1]
-        gram, cross = (np.matmul(left.transpose(0, 2, 1), rows) / np.float32(count) for left in (rows, results))
-        return cls(gram, cross, means, count)
-
-    def __add__(self, other: Moments) -> Moments:  # type: ignore[override]
-        """Return those of the places of both."""
-        count = self.places + other.places
-        shares = np.float32(self.places / count), np.float32(other.places / count)
-        apart = [right - left for left, right in zip(self.means, other.means)]
-        between = [shares[0] * shares[1] * np.matmul(left.transpose(0, 2, 1), apart[0]) for left in apart]
-        gram, cross = (
-            shares[0] * first + shares[1] * second + add for first, second, add in zip(self[:2], other[:2], between)
-        )
-        means = tuple(left + shares[1] * each for left, each in zip(self.means, apart))
-        return Moments(gram, cross, (means[0], means[1]), count)
-
-    def some(self, part: slice) -> Moments:
-        """Return those of some of the targets."""
-        return self._replace(cross=self.cross[:, part], means=(self.means[0], self.means[1][..., part]))
-
-    def error(self, values: NDArray[np.float64]) -> float:
-        """Return the sum over channels of the variance that weights leave, up to a constant."""
-        return float((values * (np.matmul(values, self.gram) - 2 * self.cross)).sum())
 
 
 @dataclass(frozen=True)
@@ -113,42 +70,30 @@ class Rounding:
     partner: Optional[NDArray[np.int64]] = None
     pair_limit: Optional[int] = None
 
-    def solve(
-        self, rows: NDArray[np.float32], results: NDArray[np.float32], examples: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
+    def solve(self, data: PartedMoments) -> NDArray[np.int64]:
         """Return codes for the data that the layer will see and the results that it should have.
 
         Parameters
         ----------
-        rows : numpy.ndarray
-            float32, shape (G, n, K).
-        results : numpy.ndarray
-            float32, shape (G, n, O).
-        examples : numpy.ndarray
-            The example that each of the n places is of, in ascending order.
+        data : PartedMoments
+            Their covariances.
 
         Returns
         -------
         numpy.ndarray
             Codes, shape (G, O, K).
         """
-        largest = max(np.abs(rows).max(initial=0), np.abs(results).max(initial=0))
-        if largest > _SQUARABLE:
-            # A factor of all values is one of all errors, and changes no code.
-            rows, results = rows / largest, results / largest
-        different = np.unique(examples)
-        if len(different) < 4:
-            return self.descend(Moments.of(rows, results), RIDGES[-1])
-        cut = int(np.searchsorted(examples, different[len(different) * 3 // 4]))
+        assert data.seen is not None
+        if data.unseen is None:
+            return self.descend(data.seen, RIDGES[-1])
         some = slice(None, None, -(-self.weights.shape[1] // _JUDGED))
         judged = replace(self, **{name: getattr(self, name)[:, some] for name in ("weights", "steps", "fixed")})
-        parts = [Moments.of(rows[:, part], results[:, part]) for part in (slice(None, cut), slice(cut, None))]
-        seen, unseen = (part.some(some) for part in parts)
+        seen, unseen = data.seen.some(some), data.unseen.some(some)
         errors = {ridge: unseen.error(judged.values(judged.descend(seen, ridge))) for ridge in RIDGES}
         best = min(errors, key=errors.__getitem__)
         if unseen.error(judged.values(judged.nearest())) <= errors[best]:
             return self.nearest()
-        return self.descend(parts[0] + parts[1], best)
+        return self.descend(data.seen + data.unseen, best)
 
     def values(self, codes: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the weights that codes stand for; those that define the grid are exact."""

@@ -1,0 +1,99 @@
+"""Covariances of a layer's data and of the results that it should have, summed part by part."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Moments", "PartedMoments"]
+
+# Sums of squares of what is larger may leave float32.
+_SQUARABLE = 1e15
+# Fewer examples are not divided.
+_ENOUGH = 4
+
+
+class Moments(NamedTuple):
+    """Covariances of a layer's data and targets.
+
+    ``gram``, shape (G, K, K), is that of the data, ``cross``, shape (G, O, K), that of targets and data; ``means`` are
+    those of data, shape (G, 1, K), and targets, shape (G, 1, O), of so many ``places``.
+    """
+
+    gram: NDArray[np.float32]
+    cross: NDArray[np.float32]
+    means: Tuple[NDArray[np.float32], NDArray[np.float32]]
+    places: int
+
+    @classmethod
+    def of(cls, rows: NDArray[np.float32], results: NDArray[np.float32]) -> Moments:
+        """Return the covariances of data, shape (G, n, K), and targets, shape (G, n, O)."""
+        means = rows.mean(axis=1, keepdims=True), results.mean(axis=1, keepdims=True)
+        rows, results = rows - means[0], results - means[1]
+        count = rows.shape[1]
+        gram, cross = (np.matmul(left.transpose(0, 2, 1), rows) / np.float32(count) for left in (rows, results))
+        return cls(gram, cross, means, count)
+
+    def __add__(self, other: Moments) -> Moments:  # type: ignore[override]
+        """Return those of the places of both."""
+        count = self.places + other.places
+        shares = np.float32(self.places / count), np.float32(other.places / count)
+        apart = [right - left for left, right in zip(self.means, other.means)]
+        between = [shares[0] * shares[1] * np.matmul(left.transpose(0, 2, 1), apart[0]) for left in apart]
+        gram, cross = (
+            shares[0] * first + shares[1] * second + add for first, second, add in zip(self[:2], other[:2], between)
+        )
+        means = tuple(left + shares[1] * each for left, each in zip(self.means, apart))
+        return Moments(gram, cross, (means[0], means[1]), count)
+
+    def some(self, part: slice) -> Moments:
+        """Return those of some of the targets."""
+        return self._replace(cross=self.cross[:, part], means=(self.means[0], self.means[1][..., part]))
+
+    def error(self, values: NDArray[np.float64]) -> float:
+        """Return the sum over channels of the variance that weights leave, up to a constant."""
+        return float((values * (np.matmul(values, self.gram) - 2 * self.cross)).sum())
+
+
+class PartedMoments:
+    """Those of the first three quarters of the examples, and of the last one, by which a choice is judged.
+
+    Parameters
+    ----------
+    examples : int
+        How many there are; fewer than four are not divided.
+    largest : float
+        The largest magnitude of data and targets. Those beyond 1e15 are divided by it, which is a factor of all errors.
+    """
+
+    def __init__(self, examples: int, largest: float = 0.0) -> None:
+        self.seen: Optional[Moments] = None
+        self.unseen: Optional[Moments] = None
+        self._cut = examples * 3 // 4 if examples >= _ENOUGH else examples
+        self._factor = np.float32(1 / largest) if largest > _SQUARABLE else None
+
+    def add(self, rows: NDArray[np.float32], results: NDArray[np.float32], examples: NDArray[np.int64]) -> None:
+        """Take in some places.
+
+        Parameters
+        ----------
+        rows : numpy.ndarray
+            Data, float32, shape (G, n, K).
+        results : numpy.ndarray
+            Targets, float32, shape (G, n, O).
+        examples : numpy.ndarray
+            The number of the example that each of the n places is of, in ascending order.
+        """
+        if self._factor is not None:
+            rows, results = rows * self._factor, results * self._factor
+        at = int(np.searchsorted(examples, self._cut))
+        if at:
+            found = Moments.of(rows[:, :at], results[:, :at])
+            self.seen = found if self.seen is None else self.seen + found
+        if at < len(examples):
+            found = Moments.of(rows[:, at:], results[:, at:])
+            self.unseen = found if self.unseen is None else self.unseen + found
