@@ -52,6 +52,8 @@ _log = logger(__name__)
 
 # The sensitivity of each layer is a forward pass of its own: examples that all of them may see together, and each.
 _PASSES, _FEW = 1000, 8
+# Examples that changes are tried on, each change in a pass of its own.
+_TRYING = 16
 # Options of quantize with which it counts other examples than these, or counts them in another way.
 _COUNTED_OTHERWISE = frozenset({"statistics", "nonfinite", "num_calib_examples", "ctx"})
 # Fewer are not divided into some to quantize with and others to judge by.
@@ -185,6 +187,7 @@ def _examined(
     layers = layer_findings(network, plan, statistics, measured)
     # Weights that are rounded for some examples do better on these than on others.
     by, judge = divide(network, examples.arrays) if fitted is examples else (fitted.arrays, examples.arrays)
+    judge = parts(network, judge, _TRYING)[0]
     trials = Trials(
         network,
         weights,

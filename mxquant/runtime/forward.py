@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 # So many examples are run at once where a network takes any number: more take memory, and no less time.
-_AT_ONCE = 4
+_AT_ONCE = 2
 
 
 def outputs(network: Network, inputs: Mapping[str, NDArray[Any]]) -> List[NDArray[Any]]:

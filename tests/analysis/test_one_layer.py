@@ -68,7 +68,7 @@ def test_examples_are_run_in_parts_of_one_size() -> None:
     data = images(20, 3, 8, 8)
     network = network_of(symbol, *random_params(symbol, data=data.shape))
     found = parts(network, examples(data))
-    assert [part.count for part in found] == [4] * 5
+    assert [part.count for part in found] == [2] * 10
     each = list(outputs_in_turn(network, found))
     for index, whole in enumerate(outputs(network, examples(data))):
         np.testing.assert_allclose(np.concatenate([part[index] for part in each]), whole, rtol=1e-4, atol=1e-5)
