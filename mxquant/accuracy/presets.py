@@ -6,9 +6,10 @@
 'best'      the same on up to 128 examples, with the thresholds of each method and of a choice per tensor
 ==========  ==================================================================================================
 
-Each step is first done with three quarters of the examples and judged, by the SQNR of the network's output in the
-integer simulation, on the last quarter. Few examples tell little: weights are left as they are only where that is
-better by more than 3 dB over the root of the number of examples that judge.
+Each step is first done with three quarters of the examples and judged on the last quarter, by the SQNR of the
+network's output in the integer simulation: the mean in dB of what it is made of, see :mod:`mxquant.graph.heads`. Few
+examples tell little: weights are left as they are only where that is better by more than 3 dB over the root of the
+number of examples that judge.
 :mod:`mxquant.accuracy.steps` lists them.
 """
 

@@ -15,7 +15,20 @@ quantize to just these integers.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    ClassVar,
+    Dict,
+    FrozenSet,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import numpy as np
 
@@ -37,7 +50,8 @@ from mxquant.lowering.simulate import simulate_layers
 from mxquant.lowering.stored_weights import is_symmetric
 from mxquant.lowering.weight_grid import WeightGrid
 from mxquant.plan import LayerPlan, QuantPlan
-from mxquant.runtime.forward import at_heads
+from mxquant.runtime.forward import at_heads_in_turn, parts
+from mxquant.runtime.memory import give_back
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.walk import Walk
 
@@ -48,8 +62,8 @@ __all__ = ["AdaptiveRounding", "BiasCorrection", "agreed_shift", "reconstruct"]
 
 # Numbers that the rows of one layer may hold.
 _MOST = 30_000_000
-# Examples of which they are made at once.
-_AT_ONCE = 4
+# Examples that go through the networks at once; more take memory, and no less time.
+_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -107,13 +121,16 @@ def reconstruct(
     """
     heads = Heads.of(network)
     judged = heads.judged(network)
-    given = at_heads(network, heads, inputs)[1] if heads.decisions else inputs
+    given: Sequence[Mapping[str, NDArray[Any]]] = parts(network, inputs, _AT_ONCE)
+    if heads.decisions:
+        given = [each for _, each in at_heads_in_turn(network, heads, given)]
     layers = _layers(judged, plan)
     simulation, linear = simulate_layers(judged, plan)
-    start = planned_weights(judged, plan).params
-    work = _Reconstruction(Walk(judged, given), Walk(simulation, given), linear, plan, start, rounding, bias)
+    passes = [_Passes(Walk(judged, each), Walk(simulation, each)) for each in given]
+    work = _Reconstruction(passes, judged.params, planned_weights(judged, plan).params, linear, plan, rounding, bias)
     for done, (node, layer) in enumerate(layers, start=1):
         work.layer(node, layer)
+        give_back()
         if progress is not None:
             progress(done)
     return Network(network.graph, {**network.params, **work.changed})
@@ -135,64 +152,76 @@ def _layers(network: Network, plan: QuantPlan) -> List[Tuple[Node, LayerPlan]]:
     return found
 
 
-@dataclass
-class _Reconstruction:
+class _Passes(NamedTuple):
+    """The same examples in both networks."""
+
     exact: Walk
     rounded: Walk
+
+
+@dataclass
+class _Reconstruction:
+    passes: Sequence[_Passes]
+    original: Mapping[str, NDArray[Any]]
+    start: Mapping[str, NDArray[Any]]
     linear: Mapping[str, LinearLayer]
     plan: QuantPlan
-    start: Mapping[str, NDArray[Any]]
     rounding: bool
     bias: bool
     changed: Dict[str, NDArray[Any]] = field(default_factory=dict)
 
     def layer(self, node: Node, layer: LayerPlan) -> None:
         """Compute one layer in both networks, after changing it in the simulation."""
-        self.exact.stop_before(node.name)
-        twin = self.rounded.stop_before(node.name)
         linear = self.linear[node.name]
-        data = self.exact.value(node.inputs[0])
-        means, lengths = _channel_means(data, channel_axis(node)), data.shape[2:]
-        target = self.exact.step()
+        counted, targets = _ChannelMeans(channel_axis(node)), []
+        for exact, rounded in self.passes:
+            exact.stop_before(node.name)
+            twin = rounded.stop_before(node.name)
+            counted.add(exact.value(node.inputs[0]).asnumpy())
+            targets.append(exact.step())
         names = [tensor.node.name for tensor in node.inputs[1:]]
         if self.rounding and _has_rows(node, layer):
-            weight = self._rounded_weight(node, twin, linear, target)
+            weight = self._rounded_weight(node, twin, linear, targets)
             self.changed[names[0]] = weight
             self._feed(twin, linear, weight, names)
-        result = self.rounded.step()
+        results = [rounded.step() for _, rounded in self.passes]
         if not (self.bias and len(names) > 1):
             return
         # Exact but for the rounding of the new bias, which is less than a thousandth of a code.
-        channel = target.ndim - 1 if node.op == "FullyConnected" else 1
-        shape = [-1 if axis == channel else 1 for axis in range(target.ndim)]
+        axes = range(targets[0].ndim)
+        channel = axes[-1] if node.op == "FullyConnected" else 1
+        shape = [-1 if axis == channel else 1 for axis in axes]
         units = mx.nd.array(linear.units(self.changed.get(names[0], self.start[names[0]])).reshape(shape))
         # One row for each example, one column for each channel.
-        others = tuple(axis for axis in range(1, target.ndim) if axis != channel)
-        errors = np.concatenate(
-            [
-                (exact - mx.nd.broadcast_mul(found, units) + linear.result_shift).asnumpy().mean(others, np.float64)
-                for exact, found in zip(_in_parts(target), _in_parts(result))
-            ]
-        )
-        rounded = linear.weight(self.changed.get(names[0], self.start[names[0]]))
-        analytic = mean_result(node, rounded - self.exact.params[names[0]], means, lengths)
-        shift = agreed_shift(errors, np.zeros(len(rounded)) if analytic is None else -analytic)
-        self.changed[names[1]] = (self.exact.params[names[1]] + shift).astype(np.float32)
-        shift = shift.reshape(shape)
-        self.rounded.values[twin.output] = mx.nd.broadcast_add(result, mx.nd.array(shift) / units)
+        errors = [
+            (target - mx.nd.broadcast_mul(result, units) + linear.result_shift)
+            .asnumpy()
+            .mean(tuple(axis for axis in axes[1:] if axis != channel), np.float64)
+            for target, result in zip(targets, results)
+        ]
+        rounded_weight = linear.weight(self.changed.get(names[0], self.start[names[0]]))
+        analytic = mean_result(node, rounded_weight - self.original[names[0]], counted.means, counted.lengths)
+        known = np.zeros(len(rounded_weight)) if analytic is None else -analytic
+        shift = agreed_shift(np.concatenate(errors), known)
+        self.changed[names[1]] = (self.original[names[1]] + shift).astype(np.float32)
+        codes = mx.nd.array(shift.reshape(shape)) / units
+        for (_, rounded), result in zip(self.passes, results):
+            rounded.values[twin.output] = mx.nd.broadcast_add(result, codes)
 
-    def _rounded_weight(self, node: Node, twin: Node, linear: LinearLayer, target: Any) -> NDArray[np.float32]:
-        """Return a weight rounded so that the layer's result varies with `target`."""
-        weight = self.exact.params[node.inputs[1].node.name]
-        data = self.rounded.value(twin.inputs[0])
-        largest = max(float(mx.nd.max(mx.nd.abs(each)).asscalar()) for each in (data, target))
-        moments = PartedMoments(len(data), largest)
-        begin = 0
-        for read, made in zip(_in_parts(data), _in_parts(target)):
-            share = _MOST * len(read) // len(data)
-            rows, results, examples = rows_of(node, read.asnumpy(), made.asnumpy(), weight.shape, share)
-            moments.add(rows * np.float32(linear.data_scale), results, examples + begin)
-            begin += len(read)
+    def _rounded_weight(
+        self, node: Node, twin: Node, linear: LinearLayer, targets: Sequence[Any]
+    ) -> NDArray[np.float32]:
+        """Return a weight rounded so that the layer's result varies with `targets`."""
+        weight = self.original[node.inputs[1].node.name]
+        data = [rounded.value(twin.inputs[0]) for _, rounded in self.passes]
+        largest = max(float(mx.nd.max(mx.nd.abs(each)).asscalar()) for each in (*data, *targets))
+        count = sum(map(len, data))
+        moments, done = PartedMoments(count, largest), 0
+        for read, target in zip(data, targets):
+            share = _MOST * len(read) // count
+            rows, results, examples = rows_of(node, read.asnumpy(), target.asnumpy(), weight.shape, share)
+            moments.add(rows * np.float32(linear.data_scale), results, examples + done)
+            done += len(read)
         grid = WeightGrid.of(node.op, weight, linear.plan, is_symmetric(linear.target))
         groups, columns = read_int(node, "num_group", 1), int(np.prod(weight.shape[1:]))
         problem = Rounding(
@@ -207,13 +236,16 @@ class _Reconstruction:
         return grid.weights(codes.reshape(len(weight), columns)).reshape(weight.shape)
 
     def _feed(self, twin: Node, linear: LinearLayer, weight: NDArray[Any], names: List[str]) -> None:
-        bias = self.exact.params[names[1]] if len(names) > 1 else None
+        bias = self.original[names[1]] if len(names) > 1 else None
+        fed: Dict[str, NDArray[Any]] = {}
         for tensor, value in zip(twin.inputs[1:], linear.simulated(weight, bias)):
             assert value is not None
-            self.rounded.params[tensor.node.name] = value.astype(np.float32)
+            fed[tensor.node.name] = value.astype(np.float32)
         if twin.op == "Convolution":
             name = f"{twin.name}_scale"
-            self.rounded.params[name] = linear.scales(weight).reshape(self.rounded.params[name].shape)
+            fed[name] = linear.scales(weight).reshape(self.passes[0].rounded.params[name].shape)
+        for _, rounded in self.passes:
+            rounded.params.update(fed)
 
     def _pairs(
         self, node: Node, linear: LinearLayer, shape: Tuple[int, ...]
@@ -234,16 +266,24 @@ def _has_rows(node: Node, layer: LayerPlan) -> bool:
     return len(read_tuple(node, "kernel")) == 2 and layer.granularity == "channel-wise"
 
 
-def _in_parts(data: Any) -> Iterator[Any]:
-    """Yield views of a tensor, some examples each, so that what is made of them takes little memory."""
-    for begin in range(0, len(data), _AT_ONCE):
-        yield data[begin : begin + _AT_ONCE]
+class _ChannelMeans:
+    """Means of a tensor over all but one axis, and the lengths of its places, part by part."""
 
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+        self.sums: List[NDArray[np.float64]] = []
+        self.size = 0
+        self.lengths: Tuple[int, ...] = ()
 
-def _channel_means(data: Any, axis: int) -> NDArray[np.float64]:
-    others = tuple(each for each in range(data.ndim) if each != axis % data.ndim)
-    sums = [part.asnumpy().sum(axis=others, dtype=np.float64) for part in _in_parts(data)]
-    return np.asarray(np.sum(sums, axis=0) / (data.size // data.shape[axis]))
+    def add(self, data: NDArray[Any]) -> None:
+        others = tuple(each for each in range(data.ndim) if each != self.axis % data.ndim)
+        self.sums.append(data.sum(axis=others, dtype=np.float64))
+        self.size += data.size // data.shape[self.axis]
+        self.lengths = data.shape[2:]
+
+    @property
+    def means(self) -> NDArray[np.float64]:
+        return np.asarray(np.sum(self.sums, axis=0) / self.size)
 
 
 def agreed_shift(errors: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.float64]:
