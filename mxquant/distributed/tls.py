@@ -13,9 +13,12 @@ from typing import Any, Optional
 
 from mxquant.distributed.address import Address
 from mxquant.errors import InputError
+from mxquant.files.regular import content_of
 
 __all__ = ["security_of"]
 
+# All authorities of an operating system together have a quarter of a megabyte.
+_MOST_BYTES = 1 << 24
 # What an option is called, and Dask's setting of the same.
 _SETTINGS = {
     "tls_ca_file": ("--tls-ca-file", "distributed.comm.tls.ca-file"),
@@ -108,9 +111,10 @@ def _readable(option: str, value: str) -> None:
         content = value
     else:
         try:
-            content = Path(value).read_text(encoding="latin-1")
-        except OSError as error:
-            raise InputError(f"{option}: cannot read '{value}': {error.strerror or error}") from error
+            content = content_of(value, _MOST_BYTES).decode("latin-1")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"{option}: cannot read '{value}': {reason}") from error
     # Loading it would ask for the passphrase on the terminal, again and again.
     if "ENCRYPTED" in content:
         raise InputError(

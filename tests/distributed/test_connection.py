@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import socket
 import threading
 import time
@@ -294,6 +295,7 @@ def test_tls_files_are_looked_at_before_anything_is_sent(made: Certificates, tmp
     monkeypatch.setattr(socket, "getaddrinfo", None)
     other, locked = certificates(tmp_path / "other"), certificates(tmp_path / "locked", passphrase=b"secret")
     (tmp_path / "empty.pem").touch()
+    os.mkfifo(tmp_path / "fifo.pem")
     whole = {"tls_ca_file": made.ca, "tls_cert": made.cert, "tls_key": made.key}
     for changes, sentence in (
         (
@@ -302,6 +304,8 @@ def test_tls_files_are_looked_at_before_anything_is_sent(made: Certificates, tmp
         ),
         ({"tls_cert": None}, "needs --tls-cert, or Dask's setting distributed.comm.tls.client.cert"),
         ({"tls_ca_file": tmp_path / "gone.pem"}, "--tls-ca-file: cannot read '.*gone.pem': No such file"),
+        ({"tls_ca_file": tmp_path / "fifo.pem"}, "--tls-ca-file: cannot read '.*fifo.pem': it is a FIFO, expected"),
+        ({"tls_key": tmp_path / "fifo.pem"}, "--tls-key: cannot read '.*fifo.pem': it is a FIFO, expected"),
         ({"tls_ca_file": tmp_path / "empty.pem"}, "--tls-ca-file: '.*empty.pem' is no certificate in PEM"),
         ({"tls_ca_file": made.key}, "--tls-ca-file: '.*key.pem' is no certificate in PEM"),
         ({"tls_key": None}, "--tls-cert and --tls-key: "),
