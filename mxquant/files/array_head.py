@@ -27,11 +27,13 @@ _LENGTHS = {b"\1\0": "<H", b"\2\0": "<I"}
 # That of an array of numbers has a hundred and twenty.
 _MOST_TEXT = 10_000
 _MOST_DIMENSIONS = 32
+_PART = 1 << 20
 _ENTRY = re.compile(
     r"""\s*['"](?P<key>descr|fortran_order|shape)['"]\s*:\s*"""
     r"""(?:['"](?P<type>[^'"\\]*)['"]|(?P<flag>True|False)|\((?P<shape>[\d\sL,]*)\))\s*(?:,|(?=\s*\}))"""
 )
-_TYPE = re.compile(r"[<>|=]?(?:[fiubcSUVO?]\d{0,9}|[mM]8(?:\[\w{1,9}\])?)")
+# NumPy before 2.0 makes a negative length of a text of 900 million letters.
+_TYPE = re.compile(r"[<>|=]?(?:[fiubcSUVO?]\d{0,6}|[mM]8(?:\[\w{1,9}\])?)")
 _LENGTH = re.compile(r"\d{1,18}")
 
 
@@ -110,11 +112,14 @@ def read_head(file: IO[bytes], size: int) -> ArrayHead:
 def read_array(file: IO[bytes], size: int) -> NDArray[Any]:
     """Read the array of a .npy file of `size` bytes; raise ValueError as :func:`read_head`, or if it ends early."""
     head = read_head(file, size)
-    content = file.read(head.size)
-    if len(content) != head.size:
-        raise ValueError(f"it ends after {len(content)} bytes of values, expected {head.size}")
-    values: NDArray[Any] = np.frombuffer(content, head.dtype)
-    return values.reshape(head.shape, order="F" if head.fortran else "C")
+    values = np.empty(head.size, np.uint8)
+    for begin in range(0, head.size, _PART):
+        # A reader of archives holds what it is asked for twice.
+        part = file.read(min(_PART, head.size - begin))
+        if len(part) != min(_PART, head.size - begin):
+            raise ValueError(f"it ends after {begin + len(part)} bytes of values, expected {head.size}")
+        values[begin : begin + len(part)] = np.frombuffer(part, np.uint8)
+    return np.ndarray(head.shape, head.dtype, values, order="F" if head.fortran else "C")
 
 
 def _entries(text: str) -> Dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,7 @@ def test_other_writers_are_read(text: str) -> None:
         (shaped("(%s)" % ("1, " * 40)), "at most 32 lengths"),
         (typed("'|O'"), "it holds Python objects"),
         (typed("'<f4,<f4'"), "are of type '<f4,<f4', expected"),
+        (typed("'<U900000000'"), "are of type '<U900000000', expected"),
         (typed("'<f3'"), "are of type '<f3', expected"),
         (typed("[('a', '<f4')]"), "before its values stands"),
         (
@@ -115,6 +117,27 @@ def test_other_writers_are_read(text: str) -> None:
 def test_what_it_cannot_be_is_refused_with_what_was_found(content: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read(content)
+
+
+def test_values_are_in_memory_once(tmp_path: Path) -> None:
+    array = np.arange(1 << 23, dtype=np.int32)
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("a.npy", saved(array))
+    with zipfile.ZipFile(tmp_path / "x.npz") as archive, archive.open("a.npy") as member:
+        tracemalloc.start()
+        try:
+            found = read_array(member, archive.getinfo("a.npy").file_size)
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    np.testing.assert_array_equal(found, array)
+    assert most < 1.3 * array.nbytes
+
+
+def test_an_array_that_ends_early_is_refused() -> None:
+    content = saved(np.arange(300_000.0))
+    with pytest.raises(ValueError, match="it ends after 2000000 bytes of values, expected 2400000"):
+        read_array(io.BytesIO(content[: 128 + 2_000_000]), len(content))
 
 
 def test_an_archive_is_asked_for_one_member(tmp_path: Path) -> None:
