@@ -102,16 +102,19 @@ def _place(tensor: Any, folder: Path, sizes: Dict[Path, int]) -> _Place:
     entries: Dict[str, str] = {}
     for each in tensor.external_data:
         if each.key not in _KEYS or each.key in entries:
-            twice = "twice, expected once" if each.key in entries else f"expected one of {', '.join(_KEYS)}"
-            raise ValueError(f"their place has the entry {each.key[:40]!r} {twice}")
+            problem = " twice, expected once" if each.key in entries else f", expected one of {', '.join(_KEYS)}"
+            raise ValueError(f"their place has the entry {each.key[:40]!r}{problem}")
         entries[each.key] = each.value
     named = entries.get("location", "")
     path = (folder / named).resolve() if named and "\0" not in named else folder
     if folder not in path.parents:
         raise ValueError(f"they are said to be in {named[:200]!r}, expected a file in its folder")
     if path not in sizes:
-        with open_regular(path, links=False) as file:
-            sizes[path] = _size(file.fileno(), named)
+        try:
+            with open_regular(path, links=False) as file:
+                sizes[path] = _size(file.fileno(), named)
+        except OSError as error:
+            raise ValueError(f"{named!r}: {error.strerror or error}") from None
     offset = _number(entries.get("offset", "0"), "offset")
     size = _number(entries["length"], "length") if "length" in entries else max(0, sizes[path] - offset)
     if offset + size > sizes[path]:
