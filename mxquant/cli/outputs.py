@@ -31,7 +31,10 @@ def check_output(path: Optional[Union[str, Path]], option: str = "--out") -> Non
     if path is None:
         return
     folder = Path(path).parent
-    if str(path).endswith(("/", os.sep)) or (isinstance(path, Path) and os.path.isdir(path)):
+    if not str(path):
+        raise InputError(f"{option} is empty, expected the name of what is written")
+    # The beginning of names may be a folder's name, but not one that means no other.
+    if os.path.basename(str(path)) in ("", os.curdir, os.pardir) or (isinstance(path, Path) and os.path.isdir(path)):
         raise InputError(f"{option}: '{path}' is a folder, expected a file")
     if not os.path.isdir(folder):
         raise InputError(f"{option}: there is no folder '{folder}'")

@@ -59,6 +59,12 @@ def test_what_is_no_file_is_refused_before_the_work(
     assert os.lstat(NAME).st_mode == before
 
 
+@pytest.mark.parametrize("out", ["", ".", "..", "images/.", "images/"])
+def test_a_prefix_that_is_no_name_is_refused_before_the_work(out: str, folder: Path, call: Any, no_work: None) -> None:
+    done = call(*COMMANDS["quantize"][0].split(), out)
+    assert done.code == 2 and ("--out is empty" if not out else f"--out: '{out}' is a folder") in done.err, done.err
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_name_that_is_too_long_is_refused_before_the_work(
     command: str, folder: Path, call: Any, no_work: None
