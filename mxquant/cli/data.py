@@ -16,6 +16,7 @@ from mxquant.cli.network import Net, NetworkOptions
 from mxquant.cli.options import option
 from mxquant.cli.own_code import called, function_of, working_folder
 from mxquant.errors import InputError
+from mxquant.files.regular import missing
 from mxquant.shown import logger
 
 if TYPE_CHECKING:
@@ -203,8 +204,10 @@ class DataOptions:
 
     def _from_function(self, net: Net, path: Path) -> Data:
         match = _FUNCTION.fullmatch(self.data)
-        if match is None or path.exists():
-            raise self._unknown("has another suffix" if path.exists() else "does not exist")
+        if path.exists():
+            raise InputError(f"--data: {missing(path)}")
+        if match is None:
+            raise self._unknown("does not exist")
         function = function_of(match["module"], match["name"])
         return Data(lambda: called(function, self.data), net.inputs, self.data, around=working_folder)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
 from mxquant.errors import InputError
+from mxquant.files.regular import missing
 from mxquant.model import load_params
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.mxnet_bridge import first_line
@@ -70,7 +71,7 @@ def zoo_network(name: str, size: Tuple[int, int], params: Optional[Path]) -> Tup
 def _load(net: Any, name: str, path: Path) -> None:
     """Load a network's parameters from a file of either of Gluon's two forms."""
     if not path.is_file():
-        raise InputError(f"--params: there is no file '{path}'")
+        raise InputError(f"--params: {missing(path)}")
     args, aux = load_params(str(path))
     saved = {**args, **aux}
     if any("." in key for key in saved):

@@ -27,6 +27,7 @@ from mxquant.cli.plan import float32_layers
 from mxquant.cli.text import facts, megabytes, plain
 from mxquant.errors import InputError
 from mxquant.files.reading import read_json
+from mxquant.files.regular import missing
 from mxquant.shown import printable
 
 __all__ = ["EXAMPLES", "InspectOptions", "inspect"]
@@ -65,7 +66,7 @@ def _look(name: str) -> Found:
     if not path.is_file() and Path(f"{prefix}-symbol.json").is_file():
         return _checkpoint(prefix, epoch)
     if not path.is_file():
-        raise InputError(f"there is no file '{name}', and no checkpoint '{prefix}-symbol.json'")
+        raise InputError(f"{missing(path)}, and there is no checkpoint '{prefix}-symbol.json'")
     readers = {".npz": _statistics, ".partial": _statistics, ".json": _json, ".params": _params, ".onnx": _onnx}
     if path.suffix not in readers:
         raise InputError(f"'{name}' ends in '{path.suffix}', expected {', '.join(readers)}, or a checkpoint's prefix")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mxquant.cli.files import prefix_and_epoch
 from mxquant.errors import InputError, PlanError
+from mxquant.files.regular import missing
 
 if TYPE_CHECKING:
     from mxquant.cli.network import Net
@@ -28,8 +29,9 @@ def int8_of(net: Net, prefix: str) -> QuantizedModel:
     from mxquant.model.quantized_model import load
 
     name, epoch = prefix_and_epoch(prefix)
-    if not Path(f"{name}-plan.json").is_file():
-        raise InputError(f"--int8: there is no file '{name}-plan.json', which 'mxquant quantize --out {name}' writes")
+    plan = Path(f"{name}-plan.json")
+    if not plan.is_file():
+        raise InputError(f"--int8: {missing(plan)}, which 'mxquant quantize --out {name}' writes")
     model = load(name, epoch)
     if model.plan.network != net.digest:
         raise PlanError(f"--int8: '{name}' was made of another network than '{net.title}'; quantize it again")
@@ -48,5 +50,5 @@ def statistics_of(net: Net, path: Path) -> Statistics:
     from mxquant.stats import Statistics
 
     if not path.is_file():
-        raise InputError(f"--statistics: there is no file '{path}'")
+        raise InputError(f"--statistics: {missing(path)}")
     return Statistics.load(path, net.digest)

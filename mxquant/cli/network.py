@@ -11,6 +11,7 @@ from mxquant.cli.files import checkpoint, the_file
 from mxquant.cli.options import option
 from mxquant.cli.shapes import size_of
 from mxquant.errors import InputError
+from mxquant.files.regular import missing
 
 __all__ = ["Net", "NetworkOptions"]
 
@@ -186,7 +187,7 @@ class NetworkOptions:
 
         for name, file in (("symbol", path), ("params", self.params)):
             if file is None or not file.is_file():
-                raise InputError(f"--{name}: there is no file '{file}'")
+                raise InputError(f"--{name}: {missing(str(file))}")
         return (read_symbol(path), *load_params(str(self.params)))
 
     def _gluon(self, name: str) -> Tuple[Any, ...]:
@@ -198,5 +199,5 @@ class NetworkOptions:
         from mxquant.onnx_import.reader import from_onnx
 
         if not path.is_file():
-            raise InputError(f"--onnx: there is no file '{path}'")
+            raise InputError(f"--onnx: {missing(path)}")
         return from_onnx(path)

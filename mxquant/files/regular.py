@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO, Union
 
-__all__ = ["content_of", "open_regular", "refuse_special"]
+__all__ = ["content_of", "missing", "open_regular", "refuse_special"]
 
 _KINDS = {
     stat.S_IFLNK: "a symbolic link",
@@ -66,6 +66,17 @@ def content_of(path: Union[str, Path], most: int) -> bytes:
     if max(size, len(content)) > most:
         raise ValueError(f"it has more than {most} bytes")
     return content
+
+
+def missing(path: Union[str, Path]) -> str:
+    """Return in words why a path is no file that can be read: nothing is there, or something else."""
+    try:
+        refuse_special(os.stat(path), path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        pass
+    except OSError as error:
+        return f"cannot read '{path}': {error.strerror or error}"
+    return f"there is no file '{path}'"
 
 
 def refuse_special(found: os.stat_result, path: Union[str, Path]) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Dict, Mapping, Tuple
 
 from mxquant.errors import InputError
 from mxquant.files.params_file import read_params_file
+from mxquant.files.regular import missing
 from mxquant.model.compact import COMPACT, expand
 from mxquant.runtime.mxnet import mx
 from mxquant.runtime.symbol_file import read_symbol
@@ -39,7 +40,7 @@ def load_checkpoint(prefix: str) -> Tuple[Any, Mapping[str, Any], Mapping[str, A
     prefix, epoch = (match.group(1), int(match.group(2))) if match else (prefix, 0)
     for path in (f"{prefix}-symbol.json", f"{prefix}-{epoch:04d}.params"):
         if not Path(path).is_file():
-            raise InputError(f"checkpoint '{prefix}': there is no file '{path}'")
+            raise InputError(f"checkpoint '{prefix}': {missing(path)}")
     symbol = read_symbol(f"{prefix}-symbol.json")
     arg_params, aux_params = load_params(f"{prefix}-{epoch:04d}.params")
     return symbol, arg_params, aux_params

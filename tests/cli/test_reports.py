@@ -94,8 +94,8 @@ def test_inspect_tells_what_each_kind_of_file_holds(folder: Path, call: Any) -> 
 @pytest.mark.parametrize(
     "name, sentence",
     [
-        ("nothing", "there is no file 'nothing', and no checkpoint 'nothing-symbol.json'"),
-        ("images", "there is no file 'images'"),
+        ("nothing", "there is no file 'nothing', and there is no checkpoint 'nothing-symbol.json'"),
+        ("images", "cannot read 'images': Is a directory, and there is no checkpoint 'images-symbol.json'"),
         ("calib.npy", "ends in '.npy', expected"),
         ("bad.json", "cannot read the file 'bad.json'"),
         ("list.json", "expected"),

@@ -15,7 +15,7 @@ from mxquant.datasets.arrays import read_arrays
 from mxquant.errors import MXQuantError
 from mxquant.files.params_file import read_params_file
 from mxquant.files.reading import read_text
-from mxquant.files.regular import open_regular
+from mxquant.files.regular import missing, open_regular
 from mxquant.model import load_checkpoint
 from mxquant.plan.tables import read_tensorrt_cache
 
@@ -54,7 +54,7 @@ def test_a_fifo_is_refused_and_not_waited_for(reader: str, tmp_path: Path) -> No
     # Had a reader opened it, it would wait for who writes: this one is there, so that nothing can hang.
     writer = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     try:
-        with pytest.raises(MXQuantError, match="a FIFO, expected a regular file|there is no file '.*name-symbol.json'"):
+        with pytest.raises(MXQuantError, match="it is a FIFO, expected a regular file"):
             READERS[reader](path)
     finally:
         os.close(writer)
@@ -67,6 +67,14 @@ def test_a_device_and_a_socket_are_named(tmp_path: Path) -> None:
         listening.bind(str(tmp_path / "s"))
         with pytest.raises(OSError, match="it is a socket, expected a regular file"):
             open_regular(tmp_path / "s")
+
+
+def test_what_is_missing_is_told_as_it_is(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    assert missing(tmp_path / "fifo") == f"cannot read '{tmp_path / 'fifo'}': it is a FIFO, expected a regular file"
+    assert missing(tmp_path) == f"cannot read '{tmp_path}': Is a directory"
+    for name in ("nothing", "fifo/below", "nu\0l"):
+        assert missing(f"{tmp_path}/{name}") == f"there is no file '{tmp_path}/{name}'"
 
 
 def test_a_link_is_followed_where_links_are_allowed(tmp_path: Path) -> None:
