@@ -62,6 +62,24 @@ class ClusterOptions:
         ),
     )
 
+    def precheck(self) -> None:
+        """Look at the address and the files for TLS, before anything is loaded.
+
+        Raises
+        ------
+        InputError
+            If Dask is not installed, or the address or a file for TLS is none.
+        """
+        if self.scheduler is not None:
+            with self._blamed():
+                from mxquant.distributed.connection import checked
+
+                checked(self.scheduler, **self._files)
+            return
+        for name, value in self._files.items():
+            if value is not None:
+                raise InputError(f"--{name.replace('_', '-')} is for --scheduler tls://HOST:PORT, which is missing")
+
     @contextmanager
     def client(self) -> Iterator[Any]:
         """Connect to the cluster; without one, give None.
@@ -69,29 +87,35 @@ class ClusterOptions:
         Raises
         ------
         InputError
-            If Dask is not installed, or the address or a file for TLS is none.
+            If the address or a file for TLS is none any more; see :meth:`precheck`.
         ClusterError
             If no scheduler answers.
         """
-        files: Dict[str, Any] = {"tls_ca_file": self.tls_ca_file, "tls_cert": self.tls_cert, "tls_key": self.tls_key}
         if self.scheduler is None:
-            for name, value in files.items():
-                if value is not None:
-                    raise InputError(f"--{name.replace('_', '-')} is for --scheduler tls://HOST:PORT, which is missing")
             yield None
             return
+        with self._blamed():
+            from mxquant.distributed.connection import connect
+
+            client = connect(self.scheduler, tls_ca_file=self.tls_ca_file, tls_cert=self.tls_cert, tls_key=self.tls_key)
+        with client:
+            yield client
+
+    @property
+    def _files(self) -> Dict[str, Optional[Path]]:
+        return {"tls_ca_file": self.tls_ca_file, "tls_cert": self.tls_cert, "tls_key": self.tls_key}
+
+    @contextmanager
+    def _blamed(self) -> Iterator[None]:
+        """Name the option in what is raised; the body is run where Dask is."""
         try:
             import_module("distributed")
         except ImportError as error:
             raise InputError(f"--scheduler: {error}; pip install 'mxquant[dask]'") from error
-        from mxquant.distributed.connection import connect
-
         try:
-            client = connect(self.scheduler, **files)
+            yield
         except (InputError, ClusterError) as error:
             raise type(error)(f"--scheduler: {error}") from error
-        with client:
-            yield client
 
 
 def dataset_of(data: Data) -> Dataset:

@@ -11,7 +11,7 @@ import inspect
 import json
 from dataclasses import dataclass, fields
 from functools import wraps
-from typing import Any, Callable, Dict, List, Mapping, Tuple, Type, get_type_hints
+from typing import Any, Callable, Dict, List, Mapping, Protocol, Tuple, Type, get_type_hints, runtime_checkable
 
 import typer
 
@@ -48,6 +48,14 @@ class Result:
     document: Mapping[str, Any]
     text: str
     unmet: Tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """Options that can be looked at before the work begins."""
+
+    def precheck(self) -> None:
+        """Raise InputError where they cannot be right."""
 
 
 def command(function: Callable[..., Result]) -> Callable[..., None]:
@@ -89,6 +97,9 @@ def command(function: Callable[..., Result]) -> Callable[..., None]:
                 reads, writes = ([each for one in options for each in files_of(one, role, values)] for role in ROLES)
                 check_files(reads, writes)
                 check_outputs(writes)
+                for each in arguments.values():
+                    if isinstance(each, Checked):
+                        each.precheck()
                 result = function(**arguments)
             except KeyboardInterrupt:
                 raise Interrupted("interrupted; nothing was written") from None

@@ -11,7 +11,7 @@ import asyncio
 import socket
 import time
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Tuple
 
 from mxquant.distributed.address import Address
 from mxquant.distributed.greeting import greet
@@ -19,7 +19,7 @@ from mxquant.distributed.patience import within
 from mxquant.distributed.tls import security_of
 from mxquant.errors import ClusterError, InputError
 
-__all__ = ["SECONDS", "connect", "opened"]
+__all__ = ["SECONDS", "checked", "connect", "opened"]
 
 SECONDS = 10.0
 _SPARE = 0.5
@@ -56,8 +56,15 @@ def connect(
     ClusterError
         If no scheduler answers.
     """
+    return opened(*checked(text, tls_ca_file, tls_cert, tls_key), seconds)
+
+
+def checked(
+    text: str, tls_ca_file: Optional[Path] = None, tls_cert: Optional[Path] = None, tls_key: Optional[Path] = None
+) -> Tuple[str, Any]:
+    """Return an address in full and what Dask's client needs for it, as :func:`connect` takes them; nothing is sent."""
     address = Address.of(text)
-    return opened(str(address), security_of(address, tls_ca_file, tls_cert, tls_key), seconds)
+    return str(address), security_of(address, tls_ca_file, tls_cert, tls_key)
 
 
 def opened(text: str, security: Any, seconds: float = SECONDS) -> Any:

@@ -6,6 +6,8 @@ import asyncio
 import gc
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -284,6 +286,24 @@ def test_the_command_says_it_in_one_sentence(folder: Path, tmp_path: Path, monke
             (line,) = capsys.readouterr().err.strip().splitlines()
             assert line.startswith(sentence)
     assert not list(tmp_path.glob("x.npz*"))
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        (["--scheduler", "tcp://host"], "error: --scheduler: the address is 'tcp://host', expected"),
+        (["--scheduler", "tls://host:1"], "error: --scheduler: 'tls://host:1' needs --tls-ca-file, or Dask's"),
+        (["--tls-key", "x.pem"], "error: --tls-key is for --scheduler tls://HOST:PORT, which is missing"),
+    ],
+)
+def test_the_command_says_it_before_anything_is_loaded(options: List[str], sentence: str, tmp_path: Path) -> None:
+    code = "import sys; from mxquant.cli.running import run; sys.modules['mxnet'] = None; sys.exit(run(sys.argv[1:]))"
+    words = ["calibrate", "-m", "net", "-d", "data.npy", "-o", "x.npz", *options]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=tmp_path, env=environment, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and done.stderr.startswith(sentence), done.stderr
 
 
 @pytest.fixture(scope="module")
