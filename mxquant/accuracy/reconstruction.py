@@ -214,13 +214,14 @@ class _Reconstruction:
         """Return a weight rounded so that the layer's result varies with `targets`."""
         weight = self.original[node.inputs[1].node.name]
         data = [rounded.value(twin.inputs[0]) for _, rounded in self.passes]
-        largest = max(float(mx.nd.max(mx.nd.abs(each)).asscalar()) for each in (*data, *targets))
+        scale = np.float32(linear.data_scale)
+        largest = max(_largest(targets), _largest(data) * float(scale))
         count = sum(map(len, data))
         moments, done = PartedMoments(count, largest), 0
         for read, target in zip(data, targets):
             share = _MOST * len(read) // count
             rows, results, examples = rows_of(node, read.asnumpy(), target.asnumpy(), weight.shape, share)
-            moments.add(rows * np.float32(linear.data_scale), results, examples + done)
+            moments.add(rows * scale, results, examples + done)
             done += len(read)
         grid = WeightGrid.of(node.op, weight, linear.plan, is_symmetric(linear.target))
         groups, columns = read_int(node, "num_group", 1), int(np.prod(weight.shape[1:]))
@@ -264,6 +265,10 @@ def _has_rows(node: Node, layer: LayerPlan) -> bool:
     if node.op == "FullyConnected":
         return True
     return len(read_tuple(node, "kernel")) == 2 and layer.granularity == "channel-wise"
+
+
+def _largest(tensors: Sequence[Any]) -> float:
+    return max(float(mx.nd.max(mx.nd.abs(each)).asscalar()) for each in tensors)
 
 
 class _ChannelMeans:
