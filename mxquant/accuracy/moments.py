@@ -91,9 +91,13 @@ class PartedMoments:
         if self._factor is not None:
             rows, results = rows * self._factor, results * self._factor
         at = int(np.searchsorted(examples, self._cut))
-        if at:
-            found = Moments.of(rows[:, :at], results[:, :at])
-            self.seen = found if self.seen is None else self.seen + found
-        if at < len(examples):
-            found = Moments.of(rows[:, at:], results[:, at:])
-            self.unseen = found if self.unseen is None else self.unseen + found
+        self.seen = _joined(self.seen, rows[:, :at], results[:, :at])
+        self.unseen = _joined(self.unseen, rows[:, at:], results[:, at:])
+
+
+def _joined(known: Optional[Moments], rows: NDArray[np.float32], results: NDArray[np.float32]) -> Optional[Moments]:
+    """Return covariances with those of more places, of which there may be none."""
+    if not rows.shape[1]:
+        return known
+    found = Moments.of(rows, results)
+    return found if known is None else known + found

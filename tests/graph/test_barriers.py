@@ -121,7 +121,8 @@ def test_wherever_mxquant_runs_a_network_it_has_these_reshapes_and_the_int8_netw
     assert 0 < statistics["softmax_output"].maximum < 1 and set(read) == {"Reshape"}
     model = mxquant.quantize(symbol, examples, accuracy="balanced", **params)
     assert mxquant.compare(symbol, model, examples, **params).outputs[0].sqnr > 30
-    assert len(read) > 5 and set(read) == {"Reshape"}
+    mxquant.sensitivity(symbol, examples, **params)
+    assert len(read) > 10 and set(read) == {"Reshape"}
     assert before_softmax(graph_of(model.symbol)) == ["Concat"]
 
 
