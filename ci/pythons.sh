@@ -3,6 +3,7 @@
 # MXNet and NumPy are those that a user gets there.
 #
 #   ci/pythons.sh --only 3.13    this one alone, whichever .venv has
+#   ci/pythons.sh --ends         the oldest and the newest alone: those between get the NumPy of one of them, or of .venv
 #
 # Other arguments go to pytest.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -81,6 +82,7 @@ try() {
 }
 
 only=
+ends=
 arguments=()
 while [ $# -gt 0 ]; do
     case $1 in
@@ -90,6 +92,7 @@ while [ $# -gt 0 ]; do
         shift
         ;;
     --only=*) only=${1#*=} ;;
+    --ends) ends=yes ;;
     *) arguments+=("$1") ;;
     esac
     shift
@@ -106,6 +109,12 @@ for version in "${VERSIONS[@]}"; do
     [ "$version" = "$only" ] || [[ -z $only && $version != "$main" ]] || continue
     python=$(python_of "$version") && pythons[$version]=$python
 done
+if [ -n "$ends" ] && [ ${#pythons[@]} -gt 2 ]; then
+    mapfile -t sorted < <(printf '%s\n' "${!pythons[@]}" | sort -V)
+    for version in "${sorted[@]:1:${#sorted[@]}-2}"; do
+        unset "pythons[$version]"
+    done
+fi
 [ -z "$only" ] || [ ${#pythons[@]} -eq 1 ] || die "no Python $only that works is on the PATH or among pyenv's"
 
 started=0
