@@ -91,7 +91,9 @@ def _statistics(path: Path) -> Found:
 def _json(path: Path) -> Found:
     document = read_json(path, InputError, "the file")
     if isinstance(document, Mapping) and "nodes" in document:
-        return {"kind": "symbol", **_symbol(str(path))}
+        from mxquant.runtime.symbol_file import read_symbol
+
+        return {"kind": "symbol", **_symbol(read_symbol(str(path)))}
     return _plan(path)
 
 
@@ -112,11 +114,10 @@ def _plan(path: Path) -> Found:
     }
 
 
-def _symbol(path: str, params: Collection[str] = ()) -> Found:
+def _symbol(symbol: Any, params: Collection[str] = ()) -> Found:
     from mxquant.runtime.mxnet_bridge import graph_of
-    from mxquant.runtime.symbol_file import read_symbol
 
-    graph = graph_of(read_symbol(path))
+    graph = graph_of(symbol)
     operators = Counter(node.op for node in graph.operators)
     int8 = sum(
         any(word in node.op for word in _INT8) and node.attrs.get("quantized", "True") == "True"
@@ -131,16 +132,16 @@ def _symbol(path: str, params: Collection[str] = ()) -> Found:
 
 
 def _checkpoint(prefix: str, epoch: int) -> Found:
-    from mxquant.model import load_checkpoint, load_params, read
+    from mxquant.model import load_checkpoint, read
 
     symbol, args, aux = load_checkpoint(f"{prefix}:{epoch}")
     source = read(symbol, args, aux)
     plan = Path(f"{prefix}-plan.json")
     return {
         "kind": "checkpoint",
-        **_symbol(f"{prefix}-symbol.json", {**args, **aux}),
+        **_symbol(symbol, {**args, **aux}),
         "network": source.network.digest(),
-        **_counted(*load_params(f"{prefix}-{epoch:04d}.params")),
+        **_counted(args, aux),
         "plan": _plan(plan) if plan.is_file() else None,
     }
 
