@@ -9,8 +9,8 @@ import numpy as np
 
 from mxquant import model as models
 from mxquant.accuracy.bias_correction import correct_biases
-from mxquant.accuracy.improving import divide, improve
-from mxquant.accuracy.step import Candidate
+from mxquant.accuracy.improving import divide
+from mxquant.accuracy.reconstruction import reconstruct
 from mxquant.analysis.compare import compare_networks
 from mxquant.analysis.int8_weights import weights_of
 from mxquant.analysis.macs import layer_macs
@@ -52,7 +52,7 @@ _log = logger(__name__)
 
 # The sensitivity of each layer is a forward pass of its own: examples that all of them may see together, and each.
 _PASSES, _FEW = 1000, 8
-# Examples that changes are tried on, each change in a pass of its own.
+# Examples that changes are tried on, each change in a pass of its own, and that weights are rounded by for a try.
 _TRYING = 16
 # Options of quantize with which it counts other examples than these, or counts them in another way.
 _COUNTED_OTHERWISE = frozenset({"statistics", "nonfinite", "num_calib_examples", "ctx"})
@@ -187,14 +187,14 @@ def _examined(
     layers = layer_findings(network, plan, statistics, measured)
     # Weights that are rounded for some examples do better on these than on others.
     by, judge = divide(network, examples.arrays) if fitted is examples else (fitted.arrays, examples.arrays)
-    judge = parts(network, judge, _TRYING)[0]
+    by, judge = (parts(network, each, _TRYING)[0] for each in (by, judge))
     trials = Trials(
         network,
         weights,
         plan,
         statistics,
         lambda options: plan_loaded(loaded, statistics, plan.target, dict(options)),
-        lambda: improve([Candidate(network, plan, statistics)], by).network,
+        lambda: reconstruct(network, plan, by),
         judge,
         "mxquant quantize",
     )
