@@ -31,9 +31,10 @@ class Moments(NamedTuple):
 
     @classmethod
     def of(cls, rows: NDArray[np.float32], results: NDArray[np.float32]) -> Moments:
-        """Return the covariances of data, shape (G, n, K), and targets, shape (G, n, O)."""
+        """Return the covariances of data, shape (G, n, K), and targets, shape (G, n, O); both lose their means."""
         means = rows.mean(axis=1, keepdims=True), results.mean(axis=1, keepdims=True)
-        rows, results = rows - means[0], results - means[1]
+        rows -= means[0]
+        results -= means[1]
         count = rows.shape[1]
         gram, cross = (np.matmul(left.transpose(0, 2, 1), rows) / np.float32(count) for left in (rows, results))
         return cls(gram, cross, means, count)
@@ -82,14 +83,15 @@ class PartedMoments:
         Parameters
         ----------
         rows : numpy.ndarray
-            Data, float32, shape (G, n, K).
+            Data, float32, shape (G, n, K). They are overwritten, as targets are: both may be large.
         results : numpy.ndarray
             Targets, float32, shape (G, n, O).
         examples : numpy.ndarray
             The number of the example that each of the n places is of, in ascending order.
         """
         if self._factor is not None:
-            rows, results = rows * self._factor, results * self._factor
+            rows *= self._factor
+            results *= self._factor
         at = int(np.searchsorted(examples, self._cut))
         self.seen = _joined(self.seen, rows[:, :at], results[:, :at])
         self.unseen = _joined(self.unseen, rows[:, at:], results[:, at:])

@@ -36,8 +36,8 @@ def rows_of(
     Returns
     -------
     tuple of numpy.ndarray
-        Rows, shape (G, n, K): by group, place, and in the order of the weights; results, shape (G, n, O / G); the
-        example that each place is of, shape (n,), in ascending order.
+        Rows, shape (G, n, K): by group, place, and in the order of the weights; results, shape (G, n, O / G), both in
+        memory of their own; the example that each place is of, shape (n,), in ascending order.
     """
     random = np.random.RandomState(0)
     columns = int(np.prod(weight_shape[1:]))

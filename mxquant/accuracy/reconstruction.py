@@ -221,7 +221,8 @@ class _Reconstruction:
         for read, target in zip(data, targets):
             share = _MOST * len(read) // count
             rows, results, examples = rows_of(node, read.asnumpy(), target.asnumpy(), weight.shape, share)
-            moments.add(rows * scale, results, examples + done)
+            rows *= scale
+            moments.add(rows, results, examples + done)
             done += len(read)
         grid = WeightGrid.of(node.op, weight, linear.plan, is_symmetric(linear.target))
         groups, columns = read_int(node, "num_group", 1), int(np.prod(weight.shape[1:]))
