@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -31,10 +31,9 @@ class Moments(NamedTuple):
 
     @classmethod
     def of(cls, rows: NDArray[np.float32], results: NDArray[np.float32]) -> Moments:
-        """Return the covariances of data, shape (G, n, K), and targets, shape (G, n, O); both lose their means."""
+        """Return the covariances of data, shape (G, n, K), and targets, shape (G, n, O)."""
         means = rows.mean(axis=1, keepdims=True), results.mean(axis=1, keepdims=True)
-        rows -= means[0]
-        results -= means[1]
+        rows, results = rows - means[0], results - means[1]
         count = rows.shape[1]
         gram, cross = (np.matmul(left.transpose(0, 2, 1), rows) / np.float32(count) for left in (rows, results))
         return cls(gram, cross, means, count)
@@ -44,20 +43,27 @@ class Moments(NamedTuple):
         count = self.places + other.places
         shares = np.float32(self.places / count), np.float32(other.places / count)
         apart = [right - left for left, right in zip(self.means, other.means)]
-        between = [shares[0] * shares[1] * np.matmul(left.transpose(0, 2, 1), apart[0]) for left in apart]
-        gram, cross = (
-            shares[0] * first + shares[1] * second + add for first, second, add in zip(self[:2], other[:2], between)
-        )
+        sums = []
+        for first, second, left in zip(self[:2], other[:2], apart):
+            total = shares[0] * first
+            term = shares[1] * second
+            total += term
+            np.multiply(left.transpose(0, 2, 1), apart[0], out=term)
+            term *= shares[0] * shares[1]
+            total += term
+            sums.append(total)
         means = tuple(left + shares[1] * each for left, each in zip(self.means, apart))
-        return Moments(gram, cross, (means[0], means[1]), count)
+        return Moments(sums[0], sums[1], (means[0], means[1]), count)
 
     def some(self, part: slice) -> Moments:
         """Return those of some of the targets."""
         return self._replace(cross=self.cross[:, part], means=(self.means[0], self.means[1][..., part]))
 
-    def error(self, values: NDArray[np.float64]) -> float:
-        """Return the sum over channels of the variance that weights leave, up to a constant."""
-        return float((values * (np.matmul(values, self.gram) - 2 * self.cross)).sum())
+    def errors(self, weights: Sequence[NDArray[np.float64]]) -> List[float]:
+        """Return the variance that each of several weights leaves, summed over channels, up to a constant."""
+        products = np.matmul(np.concatenate(weights, axis=1), self.gram)  # in one, since float64 copies the matrix
+        parts = np.split(products, len(weights), axis=1)
+        return [float((each * (product - 2 * self.cross)).sum()) for each, product in zip(weights, parts)]
 
 
 class PartedMoments:
@@ -83,15 +89,14 @@ class PartedMoments:
         Parameters
         ----------
         rows : numpy.ndarray
-            Data, float32, shape (G, n, K). They are overwritten, as targets are: both may be large.
+            Data, float32, shape (G, n, K).
         results : numpy.ndarray
             Targets, float32, shape (G, n, O).
         examples : numpy.ndarray
             The number of the example that each of the n places is of, in ascending order.
         """
         if self._factor is not None:
-            rows *= self._factor
-            results *= self._factor
+            rows, results = rows * self._factor, results * self._factor
         at = int(np.searchsorted(examples, self._cut))
         self.seen = _joined(self.seen, rows[:, :at], results[:, :at])
         self.unseen = _joined(self.unseen, rows[:, at:], results[:, at:])

@@ -89,11 +89,10 @@ class Rounding:
         some = slice(None, None, -(-self.weights.shape[1] // _JUDGED))
         judged = replace(self, **{name: getattr(self, name)[:, some] for name in ("weights", "steps", "fixed")})
         seen, unseen = data.seen.some(some), data.unseen.some(some)
-        errors = {ridge: unseen.error(judged.values(judged.descend(seen, ridge))) for ridge in RIDGES}
-        best = min(errors, key=errors.__getitem__)
-        if unseen.error(judged.values(judged.nearest())) <= errors[best]:
-            return self.nearest()
-        return self.descend(data.seen + data.unseen, best)
+        tried = [judged.nearest(), *(judged.descend(seen, ridge) for ridge in RIDGES)]
+        errors = unseen.errors([judged.values(codes) for codes in tried])
+        best = errors.index(min(errors))  # the first, where several are
+        return self.nearest() if best == 0 else self.descend(data.seen + data.unseen, RIDGES[best - 1])
 
     def values(self, codes: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the weights that codes stand for; those that define the grid are exact."""
@@ -110,7 +109,8 @@ class Rounding:
         groups, channels, columns = codes.shape
         pull = np.float32(ridge) * np.einsum("gkk->gk", moments.gram).mean(axis=1)[:, None, None]
         weights = np.ascontiguousarray(self.weights, np.float64)
-        gram = moments.gram + pull * np.eye(columns, dtype=np.float32)
+        gram = moments.gram.copy()
+        np.einsum("gkk->gk", gram)[:] += pull[..., 0]
         slopes = np.matmul(self.values(codes).astype(np.float32), gram) - (moments.cross + pull * weights)
         arrays = (
             weights,

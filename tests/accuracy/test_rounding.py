@@ -74,12 +74,15 @@ def test_moments_of_parts_add_up_to_those_of_the_whole() -> None:
     np.testing.assert_array_equal(whole.some(slice(1, None)).cross, whole.cross[:, 1:])
 
 
-def test_the_error_of_moments_is_the_variance_that_weights_leave_up_to_a_constant() -> None:
+def test_the_errors_of_moments_are_the_variances_that_weights_leave_up_to_a_constant() -> None:
     rounding, rows, results = layer(0, 2, 3, 5)
     moments, nearest = Moments.of(rows, results), rounding.nearest()
-    for codes in (nearest, nearest + 1, nearest * 0):
+    tried = [nearest, nearest + 1, nearest * 0]
+    found = moments.errors([rounding.values(codes) for codes in tried])
+    for codes, error in zip(tried, found):
         left = errors(rounding, codes, rows, results).sum() - results.var(axis=1).sum()
-        assert moments.error(rounding.values(codes)) == pytest.approx(left, rel=1e-3, abs=1e-3)
+        assert error == pytest.approx(left, rel=1e-3, abs=1e-3)
+    assert len(set(found)) == len(tried)
 
 
 def test_the_nearest_codes_are_those_of_rint_within_the_ends() -> None:
