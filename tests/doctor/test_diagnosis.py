@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import mxquant
-from mxquant.doctor import Diagnosis, diagnose
+from mxquant.accuracy.reconstruction import reconstruct
+from mxquant.doctor import Diagnosis, diagnose, examination
 from mxquant.doctor.examples import read_examples
 from mxquant.doctor.layers import bars_of
 from mxquant.errors import InputError, PlanError
@@ -22,7 +23,7 @@ from mxquant.runtime.mxnet_bridge import network_of
 from mxquant.stats import Histogram
 from mxquant.thresholds import METHODS, choose_threshold
 from tests.doctor.conftest import DATA, network
-from tests.networks import conv, dense, forward, random_params, relu, sqnr
+from tests.networks import conv, dense, forward, images, random_params, relu, sqnr
 
 
 def layer(found: Diagnosis, name: str) -> Any:
@@ -160,6 +161,24 @@ def test_rounding_is_judged_by_examples_that_it_was_not_fitted_to() -> None:
     found = diagnose(symbol, DATA, int8=model, **params)
     # On the examples that it is fitted to it gains 17 dB, on new ones nothing.
     assert all(change.after < change.before + 5 for change in found.changes if "--accuracy" in change.command)
+
+
+def test_for_a_hint_weights_are_rounded_once_by_sixteen_examples_that_do_not_judge(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rounded = []
+
+    def noted(network: Any, plan: Any, inputs: Any) -> Any:
+        rounded.append(inputs["data"])
+        return reconstruct(network, plan, inputs)
+
+    monkeypatch.setattr(examination, "reconstruct", noted)
+    data = images(40, 4, 12, 12)
+    symbol, params = network()
+    diagnose(symbol, data, num_examples=40, accuracy="fast", **params)
+    # The first half quantizes, the second half judges.
+    assert len(rounded) == 1
+    np.testing.assert_array_equal(rounded[0], data[:16])
 
 
 @pytest.mark.parametrize("isa", ["avx2", "vnni"])
