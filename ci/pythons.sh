@@ -105,29 +105,27 @@ check_system_libraries "$main"
 [ ! -x "$VENV/bin/python" ] || main=$VENV/bin/python
 main=$(version_of "$main")
 declare -A pythons
+found=() # newest first
 for version in "${VERSIONS[@]}"; do
     [ "$version" = "$only" ] || [[ -z $only && $version != "$main" ]] || continue
-    python=$(python_of "$version") && pythons[$version]=$python
+    python=$(python_of "$version") || continue
+    pythons[$version]=$python
+    found+=("$version")
 done
-if [ -n "$ends" ] && [ ${#pythons[@]} -gt 2 ]; then
-    mapfile -t sorted < <(printf '%s\n' "${!pythons[@]}" | sort -V)
-    for version in "${sorted[@]:1:${#sorted[@]}-2}"; do
-        unset "pythons[$version]"
-    done
+if [ -n "$ends" ] && [ ${#found[@]} -gt 2 ]; then
+    found=("${found[0]}" "${found[-1]}")
 fi
-[ -z "$only" ] || [ ${#pythons[@]} -eq 1 ] || die "no Python $only that works is on the PATH or among pyenv's"
+[ -z "$only" ] || [ ${#found[@]} -eq 1 ] || die "no Python $only that works is on the PATH or among pyenv's"
 
 started=0
-for version in "${VERSIONS[@]}"; do
-    [ -n "${pythons[$version]:-}" ] || continue
+for version in "${found[@]}"; do
     fill "$version" "${pythons[$version]}" &
     [ $((++started % 2)) -eq 1 ] || wait # two at a time: pip computes on one processor
 done
 wait
 failed=()
 ran=()
-for version in "${VERSIONS[@]}"; do
-    [ -n "${pythons[$version]:-}" ] || continue
+for version in "${found[@]}"; do
     if [ ! -e ".venv-$version/.mxquant-tests" ]; then
         failed+=("$version (its environment)")
     elif try "$version" "${arguments[@]}"; then

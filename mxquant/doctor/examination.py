@@ -187,14 +187,14 @@ def _examined(
     layers = layer_findings(network, plan, statistics, measured)
     # Weights that are rounded for some examples do better on these than on others.
     by, judge = divide(network, examples.arrays) if fitted is examples else (fitted.arrays, examples.arrays)
-    by, judge = (parts(network, each, _TRYING)[0] for each in (by, judge))
+    judge = parts(network, judge, _TRYING)[0]
     trials = Trials(
         network,
         weights,
         plan,
         statistics,
         lambda options: plan_loaded(loaded, statistics, plan.target, dict(options)),
-        lambda: reconstruct(network, plan, by),
+        lambda: reconstruct(network, plan, parts(network, by, _TRYING)[0]),
         judge,
         "mxquant quantize",
     )
